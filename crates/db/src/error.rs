@@ -1,0 +1,91 @@
+//! What can go wrong with a database, classified where it arises.
+
+/// Result of a database call.
+pub type DbResult<T> = Result<T, DbError>;
+
+/// A database error. Its text is for our log, never for a customer.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// The server could not be reached, or no connection was free in time. Says nothing about what exists there.
+    #[error("{server} cannot be reached: {cause}")]
+    Unreachable {
+        /// Which server, e.g. `postgres1` or a registered server's name.
+        server: String,
+        /// The driver's words.
+        cause: String,
+    },
+    /// A named constraint refused the write; the caller maps the name to one client error.
+    #[error("constraint {constraint} refused the write")]
+    Constraint {
+        /// Name of the constraint or unique index.
+        constraint: String,
+    },
+    /// The row changed while the request was being decided: read again and decide again.
+    #[error("the row changed meanwhile")]
+    Stale,
+    /// The lease of this operation belongs to somebody else now: write nothing more.
+    #[error("the lease was lost")]
+    LeaseLost,
+    /// What is stored cannot be what we wrote.
+    #[error("inconsistent data in {table}.{column} of {row}: {why}")]
+    Inconsistent {
+        /// Table name.
+        table: &'static str,
+        /// Column name.
+        column: &'static str,
+        /// Which row.
+        row: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Anything else the driver reports.
+    #[error("database error: {0}")]
+    Driver(#[source] sqlx::Error),
+}
+
+impl DbError {
+    /// SQLSTATE of the server's answer, if it gave one.
+    pub fn sqlstate(&self) -> Option<String> {
+        match self {
+            Self::Driver(sqlx::Error::Database(error)) => error.code().map(|code| code.into_owned()),
+            _ => None,
+        }
+    }
+
+    /// Whether the server was not reached at all (as opposed to: answered with an error).
+    pub const fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+
+    /// Classifies a driver error of the server called `server`. Connection trouble is SQLSTATE class 08, 57P01-57P03,
+    /// 53300 (PostgreSQL docs, appendix A), an input or output error, or a pool that had nothing free in time.
+    pub fn classify(server: &str, error: sqlx::Error) -> Self {
+        let unreachable = match &error {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => true,
+            sqlx::Error::Database(db) => {
+                db.code().is_some_and(|code| code.starts_with("08") || matches!(&*code, "57P01" | "57P02" | "57P03" | "53300"))
+            }
+            _ => false,
+        };
+        if unreachable {
+            return Self::Unreachable { server: server.to_owned(), cause: error.to_string() };
+        }
+        if let sqlx::Error::Database(db) = &error
+            && let Some(constraint) = db.constraint()
+        {
+            return Self::Constraint { constraint: constraint.to_owned() };
+        }
+        Self::Driver(error)
+    }
+}
+
+/// Errors of postgres1, the only pool: `?` classifies them. Errors of an Odoo server are classified with its name at the call site.
+impl From<sqlx::Error> for DbError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::classify("postgres1", error)
+    }
+}

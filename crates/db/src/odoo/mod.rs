@@ -1,0 +1,1 @@
+//! postgres2: connections to the servers that hold customers' databases.

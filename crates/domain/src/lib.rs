@@ -1,0 +1,15 @@
+//! The rules of the instance service, as pure data and pure functions.
+//!
+//! Owns: typed ids, names, sizes, the instance state machine (one transition table), operations and their payloads.
+//! Leaves to others: every effect. No tokio, sqlx, axum, environment, clock reads or randomness enter this crate.
+
+pub mod endpoint;
+pub mod ids;
+pub mod instance;
+pub mod names;
+#[macro_use]
+pub mod operation;
+pub mod problem;
+pub mod size;
+pub mod sources;
+pub mod version;

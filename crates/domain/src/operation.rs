@@ -1,0 +1,184 @@
+//! Durable operations: kinds, states, what a wake-up carries, and who gives way to whom (contract 5 and 11, engine 10).
+
+use crate::ids::OperationId;
+use serde::{Deserialize, Serialize};
+
+/// Declares an enumeration whose words are stored in the database and shown to clients, with one list of all values.
+#[macro_export]
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant),+ }
+
+        impl $name {
+            /// Every value, in declaration order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+            /// The word that is stored and shown.
+            pub const fn as_str(self) -> &'static str { match self { $(Self::$variant => $word),+ } }
+            /// The value that this word stands for.
+            pub fn parse(word: &str) -> Option<Self> { match word { $($word => Some(Self::$variant),)+ _ => None } }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str(self.as_str()) }
+        }
+    };
+}
+
+words! {
+    /// What an operation does (contract 5).
+    Kind {
+        /// Makes the database, files and service of an instance.
+        Provision = "provision",
+        /// Runs a stopped instance.
+        Start = "start",
+        /// Stops a running instance.
+        Stop = "stop",
+        /// Stops and starts.
+        Restart = "restart",
+        /// A start under another name.
+        Unpause = "unpause",
+        /// Takes an instance down for debt or by an operator.
+        Suspend = "suspend",
+        /// Takes an instance out of service and keeps its data.
+        Terminate = "terminate",
+        /// Removes an instance for good.
+        Delete = "delete",
+        /// Copies database and files.
+        Backup = "backup",
+        /// Loads a backup beside the live instance and switches.
+        Restore = "restore",
+        /// Updates Odoo.
+        Update = "update",
+        /// Brings new limits to the runtime.
+        ApplyResources = "apply_resources",
+        /// Moves an instance to another server.
+        Relocate = "relocate",
+        /// Brings a terminated instance back.
+        Reactivate = "reactivate",
+        /// Gives an instance new credentials.
+        Rotate = "rotate",
+        /// Builds the database that provisioning clones.
+        BuildTemplate = "build_template",
+        /// Compares rows with the runtime.
+        Reconcile = "reconcile",
+        /// Reads the last log lines of an instance.
+        FetchLogs = "fetch_logs",
+        /// Takes over an instance of the earlier service.
+        Adopt = "adopt",
+    }
+}
+
+words! {
+    /// Where an operation stands, as stored (engine 5).
+    State {
+        /// Accepted; its turn has not come.
+        Queued = "queued",
+        /// A worker holds its lease.
+        Running = "running",
+        /// Due again at a stated time; holds neither lease nor slot.
+        Waiting = "waiting",
+        /// Done.
+        Succeeded = "succeeded",
+        /// Failed and fully undone.
+        Failed = "failed",
+        /// Cancelled and fully undone.
+        Cancelled = "cancelled",
+        /// Stopped with everything kept; an operator or a terminate goes on.
+        NeedsAttention = "needs_attention",
+    }
+}
+
+impl State {
+    /// Whether nothing more will happen by itself.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+
+    /// Whether this operation occupies its scope: at most one may (engine 10).
+    pub const fn is_active(self) -> bool {
+        matches!(self, Self::Running | Self::Waiting)
+    }
+}
+
+words! {
+    /// Which way the saga is walked.
+    Direction {
+        /// Applying steps.
+        Forward = "forward",
+        /// Undoing what was started.
+        Undo = "undo",
+    }
+}
+
+words! {
+    /// Journal status of one step in one direction.
+    StepStatus {
+        /// Recorded before the effect.
+        Started = "started",
+        /// Recorded after the effect, with its output.
+        Done = "done",
+        /// The effect failed; the attempt count says how often.
+        Failed = "failed",
+        /// Not needed this time.
+        Skipped = "skipped",
+    }
+}
+
+words! {
+    /// Queue and slots of an operation; control always has slots of its own (engine 2).
+    Class {
+        /// Short work that must never wait: terminate, suspend, delete, logs.
+        Control = "control",
+        /// Making instances and templates.
+        Provision = "provision",
+        /// Long copies.
+        Backup = "backup",
+        /// Everything that may wait.
+        Maintenance = "maintenance",
+    }
+}
+
+words! {
+    /// The place a step touches; shown to clients as the step's `server`.
+    Place {
+        /// The platform server.
+        Postgres1 = "postgres1",
+        /// An Odoo server.
+        Postgres2 = "postgres2",
+        /// Files.
+        Storage = "storage",
+        /// The engine that runs Odoo.
+        Runtime = "runtime",
+        /// Outgoing mail.
+        Notification = "notification",
+    }
+}
+
+impl Kind {
+    /// The queue that carries wake-ups of this kind.
+    pub const fn class(self) -> Class {
+        match self {
+            Self::Provision | Self::BuildTemplate | Self::Reactivate | Self::Adopt => Class::Provision,
+            Self::Backup | Self::Restore | Self::Relocate | Self::Update => Class::Backup,
+            Self::Reconcile | Self::Rotate => Class::Maintenance,
+            Self::Start
+            | Self::Stop
+            | Self::Restart
+            | Self::Unpause
+            | Self::Suspend
+            | Self::Terminate
+            | Self::Delete
+            | Self::ApplyResources
+            | Self::FetchLogs => Class::Control,
+        }
+    }
+}
+
+/// What apalis carries: an operation id and nothing else (engine 1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WakeUp {
+    /// The operation to look at.
+    pub operation_id: OperationId,
+}
