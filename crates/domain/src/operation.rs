@@ -157,6 +157,12 @@ words! {
 }
 
 impl Kind {
+    /// The definition that new operations of this kind are accepted with. Raise it together with a new saga definition;
+    /// the old one stays registered until no unfinished row uses it (engine 9, rule 8).
+    pub const fn def_version(self) -> i32 {
+        1
+    }
+
     /// The queue that carries wake-ups of this kind.
     pub const fn class(self) -> Class {
         match self {

@@ -1,1 +1,3 @@
 //! worker
+pub mod engine;
+pub mod services;

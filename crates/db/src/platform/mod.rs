@@ -1,5 +1,9 @@
 //! postgres1: the pool and its repositories.
 
+pub mod audit;
+pub mod journal;
+pub mod operations;
+
 use crate::error::{DbError, DbResult};
 use domain::endpoint::{Endpoint, SslMode};
 use secrecy::ExposeSecret;
