@@ -1,1 +1,25 @@
-//! testkit
+//! What the tests stand on: throw-away PostgreSQL servers, snapshots of what exists, and small stand-ins for the services
+//! around ours. For development only; nothing that ships depends on it.
+//!
+//! Owns: servers and their data directories. Leaves to others: what is tested.
+//!
+//! The light part (no feature) needs neither tokio nor sqlx, so that `cargo dev` builds quickly. Feature `sql` adds
+//! connections as the test superuser.
+
+pub mod catalog;
+pub mod cluster;
+pub mod installation;
+pub mod pair;
+pub mod port;
+pub mod random;
+pub mod seed;
+pub mod server;
+#[cfg(feature = "sql")]
+pub mod sql;
+pub mod statements;
+mod watcher;
+
+pub use catalog::{Difference, Snapshot};
+pub use cluster::{Cluster, Options};
+pub use pair::Pair;
+pub use server::Stop;

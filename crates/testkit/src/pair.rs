@@ -1,0 +1,160 @@
+//! The two servers of a test: postgres1, migrated, and postgres2, bootstrapped, as a deployment has them.
+
+use crate::cluster::{Cluster, Options};
+use crate::random;
+use crate::seed::Seed;
+use crate::server::Server;
+use anyhow::{Context, Result};
+use domain::endpoint::Endpoint;
+use secrecy::{ExposeSecret, SecretString};
+
+/// The database on postgres1.
+pub const PLATFORM_DATABASE: &str = "instance";
+/// Owns the schema on postgres1; only `migrate` uses it.
+pub const OWNER: &str = "instance_owner";
+/// The services' role on postgres1.
+pub const SERVICE: &str = "instance_service";
+/// Reads on postgres1, without the secret columns.
+pub const READER: &str = "readonly_user";
+/// The worker's role on postgres2.
+pub const ODOO_ADMIN: &str = "odoo_admin";
+
+/// postgres1 and postgres2 of one test, on different ports, with passwords of their own.
+#[derive(Debug)]
+pub struct Pair {
+    /// The platform's server.
+    pub postgres1: Cluster,
+    /// The Odoo server.
+    pub postgres2: Cluster,
+    owner: SecretString,
+    service: SecretString,
+    reader: SecretString,
+    odoo_admin: SecretString,
+}
+
+impl Pair {
+    /// Both servers ready for use: postgres1 migrated, postgres2 bootstrapped.
+    ///
+    /// # Errors
+    /// When a server cannot be made.
+    pub fn start(options: &Options) -> Result<Self> {
+        let migrations = migrations()?;
+        let fill = |server: &Server| {
+            bootstrap_platform(server)?;
+            migrate(server, &migrations)
+        };
+        Self::with_platform(&Seed { name: "platform", ingredients: &[PLATFORM_BOOTSTRAP, &migrations], fill: &fill }, options)
+    }
+
+    /// The same, but postgres1 has roles and an empty database only: for tests of the migrations themselves.
+    ///
+    /// # Errors
+    /// When a server cannot be made.
+    pub fn unmigrated(options: &Options) -> Result<Self> {
+        let seed = Seed { name: "unmigrated", ingredients: &[PLATFORM_BOOTSTRAP], fill: &bootstrap_platform };
+        Self::with_platform(&seed, options)
+    }
+
+    fn with_platform(platform: &Seed<'_>, options: &Options) -> Result<Self> {
+        let (service, owner, reader) = (secret()?, secret()?, secret()?);
+        let odoo_admin = secret()?;
+        let postgres1 = Cluster::from_seed(platform, options)?;
+        set_passwords(postgres1.server(), &[(OWNER, &owner), (SERVICE, &service), (READER, &reader)])?;
+        let postgres2 = odoo_cluster(options)?;
+        set_passwords(postgres2.server(), &[(ODOO_ADMIN, &odoo_admin)])?;
+        Ok(Self { postgres1, postgres2, owner, service, reader, odoo_admin })
+    }
+
+    /// postgres1 as the services use it.
+    pub fn platform(&self) -> Endpoint {
+        self.postgres1.endpoint(PLATFORM_DATABASE, SERVICE, &self.service)
+    }
+
+    /// postgres1 as `migrate` uses it.
+    pub fn platform_owner(&self) -> Endpoint {
+        self.postgres1.endpoint(PLATFORM_DATABASE, OWNER, &self.owner)
+    }
+
+    /// postgres1 as a reader of reports uses it.
+    pub fn platform_reader(&self) -> Endpoint {
+        self.postgres1.endpoint(PLATFORM_DATABASE, READER, &self.reader)
+    }
+
+    /// postgres2 as the worker uses it.
+    pub fn odoo_admin(&self) -> Endpoint {
+        self.postgres2.endpoint("postgres", ODOO_ADMIN, &self.odoo_admin)
+    }
+}
+
+/// One more bootstrapped Odoo server; its admin has no password yet, see [`set_passwords`].
+///
+/// # Errors
+/// When it cannot be made.
+pub fn odoo_cluster(options: &Options) -> Result<Cluster> {
+    Cluster::from_seed(&Seed { name: "odoo", ingredients: &[ODOO_BOOTSTRAP], fill: &bootstrap_odoo }, options)
+}
+
+/// Gives roles their passwords; neither the log nor a process list shows them.
+///
+/// # Errors
+/// With the server's message.
+pub fn set_passwords(server: &Server, passwords: &[(&str, &SecretString)]) -> Result<()> {
+    let variables: Vec<_> = passwords.iter().map(|(role, password)| (*role, password.expose_secret())).collect();
+    let sql: String = passwords.iter().map(|(role, _)| format!("ALTER ROLE {role} PASSWORD :'{role}';\n")).collect();
+    server.psql_with("postgres", &variables, &sql).map(drop)
+}
+
+fn secret() -> Result<SecretString> {
+    Ok(random::password()?.into())
+}
+
+const PLATFORM_BOOTSTRAP: &str = "
+    CREATE ROLE instance_owner LOGIN; CREATE ROLE instance_service LOGIN; CREATE ROLE readonly_user LOGIN;
+    CREATE DATABASE instance OWNER instance_owner;
+    REVOKE ALL ON DATABASE instance FROM PUBLIC;
+    GRANT CONNECT ON DATABASE instance TO instance_service, readonly_user;
+    \\c instance
+    CREATE SCHEMA instance_service AUTHORIZATION instance_owner;
+    ALTER SCHEMA public OWNER TO instance_owner;
+";
+
+const ODOO_BOOTSTRAP: &str = "
+    CREATE ROLE odoo_admin LOGIN NOSUPERUSER CREATEDB CREATEROLE;
+    REVOKE CONNECT, TEMP ON DATABASE postgres, template1 FROM PUBLIC;
+    REVOKE ALL ON SCHEMA public FROM PUBLIC;
+    GRANT CONNECT ON DATABASE postgres TO odoo_admin;
+    CREATE ROLE odoo_tenants NOLOGIN;
+    GRANT CONNECT ON DATABASE postgres TO odoo_tenants;
+    GRANT odoo_tenants TO odoo_admin WITH ADMIN OPTION;
+    \\c template1
+    REVOKE ALL ON SCHEMA public FROM PUBLIC;
+";
+
+fn bootstrap_platform(server: &Server) -> Result<()> {
+    server.psql("postgres", PLATFORM_BOOTSTRAP).map(drop)
+}
+
+fn bootstrap_odoo(server: &Server) -> Result<()> {
+    server.psql("postgres", ODOO_BOOTSTRAP).map(drop)
+}
+
+fn migrations() -> Result<String> {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations");
+    let mut files: Vec<_> = std::fs::read_dir(directory)
+        .context("cannot list migrations")?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
+        .collect();
+    files.sort();
+    let mut all = String::new();
+    for file in files {
+        all.push_str(&std::fs::read_to_string(&file)?);
+        all.push('\n');
+    }
+    Ok(all)
+}
+
+fn migrate(server: &Server, migrations: &str) -> Result<()> {
+    let script = format!("SET ROLE {OWNER}; SET instance_service.runtime_role = '{SERVICE}'; BEGIN;\n{migrations}\nCOMMIT;");
+    server.psql(PLATFORM_DATABASE, &script).map(drop)
+}
