@@ -9,7 +9,11 @@ pub mod instance;
 pub mod names;
 #[macro_use]
 pub mod operation;
+pub mod order;
+pub mod preemption;
 pub mod problem;
+pub mod scope;
 pub mod size;
 pub mod sources;
+pub mod template;
 pub mod version;

@@ -182,6 +182,50 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// Whether operations of this kind take the instance's one place (contract 11.2); the others have a scope of their own
+    /// and are not shown on the public door.
+    pub const fn takes_place(self) -> bool {
+        !matches!(self, Self::FetchLogs | Self::Reconcile | Self::BuildTemplate)
+    }
+
+    /// Whether each step is retried until it is done, without undo: the row already says so (engine 9.6).
+    pub const fn is_forward_only(self) -> bool {
+        matches!(self, Self::Suspend | Self::Terminate | Self::Delete)
+    }
+
+    /// Whether a repeated request joins the equal one that is last in the queue (contract 11.2).
+    pub const fn is_joinable(self) -> bool {
+        matches!(self, Self::Start | Self::Stop | Self::Restart | Self::Unpause)
+    }
+
+    /// Place in the queue of its scope, higher first: suspend, terminate and delete go to the front (engine 10).
+    pub const fn priority(self) -> i16 {
+        if self.is_forward_only() { 100 } else { 0 }
+    }
+}
+
+/// Whether a client may cancel an operation of this kind in this state (contract 5). The point of no return is the
+/// engine's to know.
+pub const fn cancellable_by_client(kind: Kind, state: State) -> bool {
+    match state {
+        State::Queued => !kind.is_forward_only(),
+        State::Running | State::Waiting => matches!(
+            kind,
+            Kind::Provision
+                | Kind::Start
+                | Kind::Restart
+                | Kind::Unpause
+                | Kind::Backup
+                | Kind::Restore
+                | Kind::Update
+                | Kind::Relocate
+                | Kind::ApplyResources
+        ),
+        State::Succeeded | State::Failed | State::Cancelled | State::NeedsAttention => false,
+    }
+}
+
 /// What apalis carries: an operation id and nothing else (engine 1).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WakeUp {

@@ -22,6 +22,43 @@ pub enum Refusal {
     Rule(String),
 }
 
+/// What is wrong with one value, before it is known which field it came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Wrong form: 422. The text follows the name of the field, e.g. `must be at most 8`.
+    Form {
+        /// What is wrong.
+        msg: String,
+        /// Machine-readable kind.
+        kind: &'static str,
+    },
+    /// A rule of the house is broken: 400. The text is a whole sentence.
+    Rule(String),
+}
+
+impl Fault {
+    /// A fault of form.
+    pub fn form(kind: &'static str, msg: impl Into<String>) -> Self {
+        Self::Form { msg: msg.into(), kind }
+    }
+
+    /// The fault as a sentence about `noun`, e.g. `Subdomain must have at least 3 characters`.
+    pub fn sentence(&self, noun: &str) -> String {
+        match self {
+            Self::Form { msg, .. } => format!("{noun} {msg}"),
+            Self::Rule(text) => text.clone(),
+        }
+    }
+
+    /// The refusal of a request that had this value in `field`.
+    pub fn of_field(self, field: &str) -> Refusal {
+        match self {
+            Self::Form { msg, kind } => Refusal::Schema(vec![FieldError { field: field.to_owned(), msg, kind }]),
+            Self::Rule(text) => Refusal::Rule(text),
+        }
+    }
+}
+
 fn summary(errors: &[FieldError]) -> String {
     let parts: Vec<String> = errors.iter().map(|e| format!("{} {}", e.field, e.msg)).collect();
     parts.join("; ")

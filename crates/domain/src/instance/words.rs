@@ -1,4 +1,4 @@
-//! The instance state machine: separate axes, the public projection, and one transition table (contract 6).
+//! The words of an instance's axes, as stored and shown (contract 6.1, 6.2).
 
 use crate::words;
 

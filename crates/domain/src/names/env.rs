@@ -1,0 +1,43 @@
+//! Names of the customer's environment variables, and those that belong to the service (contract 15.4).
+
+use crate::problem::Fault;
+
+text_name! {
+    /// The name of an environment variable: `[A-Z_][A-Z0-9_]*`, and not one that the service sets itself.
+    EnvName
+}
+
+/// Names that are refused as they are.
+const TAKEN: &[&str] = &["HOST", "PORT", "USER", "ODOO_EMAIL", "ODOO_RC", "ODOO_DATA_DIR", "PATH", "HOME"];
+
+/// Beginnings that are refused with whatever follows.
+const TAKEN_PREFIXES: &[&str] = &[
+    "PASSWORD",
+    "DB_",
+    "PG",
+    "POSTGRES",
+    "ODOO_DATABASE_",
+    "ODOO_PASSWORD",
+    "ODOO_SKIP_",
+    "BITNAMI_",
+    "LD_",
+    "PYTHON",
+    "TRAEFIK_",
+];
+
+impl EnvName {
+    /// Checks the form first (422), then whether the name is taken (400).
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        let begins_well = text.starts_with(|c: char| c.is_ascii_uppercase() || c == '_');
+        if !begins_well || !text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_') {
+            return Err(Fault::form(
+                "value_error",
+                "must be named with the letters A to Z, digits and '_', not starting with a digit",
+            ));
+        }
+        if TAKEN.contains(&text) || TAKEN_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {
+            return Err(Fault::Rule(format!("Environment variable '{text}' is reserved")));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
