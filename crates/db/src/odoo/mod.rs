@@ -1,1 +1,62 @@
-//! postgres2: connections to the servers that hold customers' databases.
+//! postgres2: the Odoo servers, and everything that is done on them.
+//!
+//! Owns: the registry of servers ([`OdooServers`]), the two kinds of connection, the fence around all changes
+//! ([`Fence`]), roles, databases, templates, the content of a tenant database, and the probe of a server.
+//! Leaves to others: when anything of this is to happen, and where names and passwords come from (`worker`); everything
+//! on postgres1 (`platform`).
+//!
+//! * [`OdooServer::admin_connection`] reads the catalogues, in the maintenance database. It cannot change anything.
+//! * [`OdooServer::instance_connection`] works inside one tenant database.
+//! * [`OdooServer::fence`] is the only way to roles and databases: the methods that change them exist on [`Fence`] alone,
+//!   and a `Fence` exists only after the owner's token was read again on postgres1 under the lock.
+//!
+//! No connection is pooled or opened anew behind the caller's back; a dropped value is a closed connection.
+//!
+//! The two families of connections cannot be mixed up. A platform repository takes no connection of an Odoo server:
+//!
+//! ```compile_fail,E0308
+//! fn wrong(connection: db::odoo::AdminConnection) -> db::platform::PlatformTx {
+//!     connection
+//! }
+//! ```
+//!
+//! and what belongs on an Odoo server does not run on the platform:
+//!
+//! ```compile_fail,E0308
+//! async fn wrong(platform: &mut db::platform::PlatformTx, name: &domain::names::PhysicalName) {
+//!     let facts = db::odoo::AdminConnection::database(platform, name).await;
+//! }
+//! ```
+//!
+//! whereas the right ones do:
+//!
+//! ```no_run
+//! async fn right(server: &db::odoo::OdooServer, name: &domain::names::PhysicalName) -> db::odoo::OdooResult<bool> {
+//!     let mut connection = server.admin_connection().await?;
+//!     Ok(db::odoo::AdminConnection::database(&mut connection, name).await?.is_some())
+//! }
+//! ```
+
+mod connection;
+mod content;
+mod databases;
+mod error;
+mod fence;
+mod password;
+mod personal;
+mod probe;
+mod quote;
+mod roles;
+mod server;
+mod templates;
+
+pub use connection::{AdminConnection, InstanceConnection};
+pub use content::ModuleStates;
+pub use databases::{DatabaseFacts, DatabaseState, Recorded};
+pub use error::{OdooError, OdooResult, Verdict};
+pub use fence::{Fence, UnconfirmedFence};
+pub use password::{Salt, ScramVerifier, odoo_hash};
+pub use personal::Personal;
+pub use probe::ServerReport;
+pub use roles::{RoleFacts, RoleState, TenantLimits};
+pub use server::{OdooServer, OdooServers, ServerAddress};

@@ -1,0 +1,268 @@
+//! Tenant databases: cloning, closing, dropping, and whose a database is.
+
+use super::connection::AdminConnection;
+use super::error::{OdooError, OdooResult};
+use super::fence::Fence;
+use super::quote::{ident, literal};
+use super::roles::RoleState;
+use domain::names::{Mark, PhysicalName};
+
+/// `datconnlimit` of a database whose drop was interrupted: it can only be dropped (engine 12).
+const INVALID: i32 = -2;
+
+/// What the catalogue says of a database.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct DatabaseFacts {
+    /// Its OID; a database of the same name made later has another.
+    pub oid: i64,
+    /// Name of the role that owns it.
+    pub owner: String,
+    /// Sessions may be opened.
+    pub allows_connections: bool,
+    /// `datconnlimit`; -2 marks an interrupted drop.
+    pub connection_limit: i32,
+    /// Marked as a template.
+    pub is_template: bool,
+    /// Its comment: the owner's mark, if it is one of ours.
+    pub comment: Option<String>,
+}
+
+impl DatabaseFacts {
+    /// What an interrupted drop leaves: neither connecting nor cloning works.
+    pub const fn is_invalid(&self) -> bool {
+        self.connection_limit == INVALID
+    }
+
+    fn carries(&self, mark: &Mark) -> bool {
+        self.comment.as_deref() == Some(mark.as_str())
+    }
+}
+
+/// A database, seen from the owner of a mark.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DatabaseState {
+    /// There is none.
+    Absent,
+    /// Ours and whole.
+    Ours(DatabaseFacts),
+    /// Ours, but made or dropped only half: not labelled and opened yet, or an interrupted drop.
+    Half(DatabaseFacts),
+    /// Somebody else's.
+    Foreign(DatabaseFacts),
+}
+
+/// What the platform row recorded of a database that is to be dropped.
+#[derive(Clone, Copy, Debug)]
+pub struct Recorded<'a> {
+    /// Its OID, if the step that made it got as far as recording it.
+    pub oid: Option<i64>,
+    /// The role that owns it.
+    pub owner: &'a PhysicalName,
+}
+
+impl AdminConnection {
+    /// What the catalogue says of this database; `None` if there is none.
+    ///
+    /// # Errors
+    /// Any [`OdooError`]: a server that cannot be asked says nothing.
+    pub async fn database(&mut self, name: &PhysicalName) -> OdooResult<Option<DatabaseFacts>> {
+        sqlx::query_as(
+            "SELECT oid::bigint AS oid, pg_get_userbyid(datdba)::text AS owner, datallowconn AS allows_connections,
+                    datconnlimit AS connection_limit, datistemplate AS is_template, shobj_description(oid, 'pg_database') AS comment
+               FROM pg_database WHERE datname = $1",
+        )
+        .bind(name.as_str())
+        .fetch_optional(self.conn())
+        .await
+        .map_err(|error| self.error(error))
+    }
+
+    /// The database as `mark`'s owner sees it. Without a label it is ours only while still closed and owned by a role that
+    /// carries the mark: that is what a clone leaves which was interrupted before its label.
+    ///
+    /// # Errors
+    /// As [`Self::database`].
+    pub async fn database_state(&mut self, name: &PhysicalName, owner: &PhysicalName, mark: &Mark) -> OdooResult<DatabaseState> {
+        let Some(facts) = self.database(name).await? else { return Ok(DatabaseState::Absent) };
+        if facts.carries(mark) {
+            return Ok(if facts.is_invalid() { DatabaseState::Half(facts) } else { DatabaseState::Ours(facts) });
+        }
+        let unlabelled = facts.comment.is_none() && !facts.allows_connections && facts.owner == owner.as_str();
+        let half = unlabelled && matches!(self.role(owner, mark).await?, RoleState::Ours(_));
+        Ok(if half { DatabaseState::Half(facts) } else { DatabaseState::Foreign(facts) })
+    }
+
+    /// What `DROP DATABASE ... WITH (FORCE)` would fail on, by name.
+    async fn drop_blockers(&mut self, name: &PhysicalName) -> OdooResult<Vec<String>> {
+        sqlx::query_scalar(
+            "SELECT 'prepared transaction ' || gid FROM pg_prepared_xacts WHERE database = $1
+             UNION ALL SELECT 'replication slot ' || slot_name FROM pg_replication_slots WHERE database = $1
+             UNION ALL SELECT 'subscription ' || s.subname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = $1",
+        )
+        .bind(name.as_str())
+        .fetch_all(self.conn())
+        .await
+        .map_err(|error| self.error(error))
+    }
+
+    /// Ends all sessions in the database, and those of its role elsewhere (Odoo keeps one in the maintenance database).
+    /// Superusers' sessions are not ours to end.
+    async fn end_sessions(&mut self, name: &PhysicalName, role: &PhysicalName) -> OdooResult<()> {
+        let left: i64 = sqlx::query_scalar(
+            "SELECT count(*) FILTER (WHERE NOT pg_terminate_backend(a.pid, 5000))
+               FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
+              WHERE (a.datname = $1 OR a.usename = $2) AND a.pid <> pg_backend_pid() AND NOT r.rolsuper",
+        )
+        .bind(name.as_str())
+        .bind(role.as_str())
+        .fetch_one(self.conn())
+        .await
+        .map_err(|error| self.error(error))?;
+        if left == 0 {
+            return Ok(());
+        }
+        Err(OdooError::Busy { holder: format!("{left} sessions in database {name} that do not end") })
+    }
+}
+
+impl Fence {
+    /// Clones `template` for `owner`, closed; revokes everything from PUBLIC, labels it and only then opens it. Takes up
+    /// what an interrupted attempt of ours left. Returns the OID.
+    ///
+    /// # Errors
+    /// [`OdooError::Foreign`] for somebody else's database of that name; [`OdooError::TemplateUnusable`].
+    pub async fn clone_database(&mut self, name: &PhysicalName, template: &PhysicalName, owner: &PhysicalName) -> OdooResult<i64> {
+        let create = format!(
+            "CREATE DATABASE {} TEMPLATE {} OWNER {} ALLOW_CONNECTIONS false",
+            ident(name),
+            ident(template),
+            ident(owner)
+        );
+        self.make_database(name, owner, create).await.map_err(|error| about_template(error, template))
+    }
+
+    /// The same from `template0`, empty: UTF8 with collation C, as Odoo makes its own.
+    ///
+    /// # Errors
+    /// [`OdooError::Foreign`] for somebody else's database of that name.
+    pub async fn create_empty_database(&mut self, name: &PhysicalName, owner: &PhysicalName) -> OdooResult<i64> {
+        let create = format!(
+            "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' OWNER {} ALLOW_CONNECTIONS false",
+            ident(name),
+            ident(owner)
+        );
+        self.make_database(name, owner, create).await
+    }
+
+    async fn make_database(&mut self, name: &PhysicalName, owner: &PhysicalName, create: String) -> OdooResult<i64> {
+        match self.state(name, owner).await? {
+            DatabaseState::Ours(facts) => return Ok(facts.oid),
+            DatabaseState::Half(facts) if !facts.is_invalid() => return self.label_and_open(name).await,
+            DatabaseState::Half(_) => self.catalogue().run(drop_statement(name)).await?,
+            DatabaseState::Foreign(_) => return Err(foreign(name)),
+            DatabaseState::Absent => {}
+        }
+        match self.catalogue().run(create).await {
+            // 23505 on the catalogue's index or 42P04: somebody was quicker, and nobody but us holds this fence.
+            Err(error) if error.is_duplicate() => return Err(foreign(name)),
+            other => other?,
+        }
+        self.label_and_open(name).await
+    }
+
+    /// One transaction. A clone does not inherit the template's revokes.
+    async fn label_and_open(&mut self, name: &PhysicalName) -> OdooResult<i64> {
+        let statements = format!(
+            "REVOKE ALL ON DATABASE {name} FROM PUBLIC; COMMENT ON DATABASE {name} IS {mark}; ALTER DATABASE {name} ALLOW_CONNECTIONS true",
+            name = ident(name),
+            mark = literal(self.mark().as_str())
+        );
+        self.catalogue().run(statements).await?;
+        match self.catalogue().database(name).await? {
+            Some(facts) => Ok(facts.oid),
+            None => Err(OdooError::Missing { what: format!("database {name}") }),
+        }
+    }
+
+    /// Closes all access for good, in the order that leaves no gap: the role may not log in, the database takes no
+    /// connections, the sessions are ended (engine 12). What is absent is closed.
+    ///
+    /// # Errors
+    /// [`OdooError::Mismatch`] when role or database is not ours.
+    pub async fn close_database(&mut self, name: &PhysicalName, role: &PhysicalName) -> OdooResult<()> {
+        let state = self.state(name, role).await?;
+        if let DatabaseState::Foreign(facts) = &state {
+            return Err(mismatch(name, &format!("mark {}", self.mark()), facts));
+        }
+        self.forbid_login(role).await?;
+        if let DatabaseState::Ours(facts) = &state
+            && facts.allows_connections
+        {
+            self.catalogue().run(format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", ident(name))).await?;
+        }
+        self.catalogue().end_sessions(name, role).await
+    }
+
+    /// Drops the database after comparing it with what was recorded, whoever is connected. Absent is done.
+    ///
+    /// # Errors
+    /// [`OdooError::Mismatch`] when OID, owner or mark differ; [`OdooError::Blocked`] with what stands in the way, by name.
+    pub async fn drop_database(&mut self, name: &PhysicalName, recorded: Recorded<'_>) -> OdooResult<()> {
+        self.verify_database(name, recorded).await?;
+        let Some(facts) = self.catalogue().database(name).await? else { return Ok(()) };
+        let holders = self.catalogue().drop_blockers(name).await?;
+        if !holders.is_empty() {
+            return Err(OdooError::Blocked { what: format!("database {name}"), holders });
+        }
+        if facts.is_template && !facts.is_invalid() {
+            self.catalogue().run(format!("ALTER DATABASE {} IS_TEMPLATE false", ident(name))).await?;
+        }
+        self.catalogue().run(drop_statement(name)).await
+    }
+
+    /// Compares the database with what the row recorded. Absent passes: there is nothing to protect.
+    ///
+    /// # Errors
+    /// [`OdooError::Mismatch`].
+    pub async fn verify_database(&mut self, name: &PhysicalName, recorded: Recorded<'_>) -> OdooResult<()> {
+        let facts = match self.state(name, recorded.owner).await? {
+            DatabaseState::Absent => return Ok(()),
+            DatabaseState::Foreign(facts) => return Err(mismatch(name, &format!("mark {}", self.mark()), &facts)),
+            DatabaseState::Ours(facts) | DatabaseState::Half(facts) => facts,
+        };
+        if recorded.oid.is_some_and(|oid| oid != facts.oid) || facts.owner != recorded.owner.as_str() {
+            let oid = recorded.oid.map_or_else(|| "any".to_owned(), |oid| oid.to_string());
+            return Err(mismatch(name, &format!("OID {oid} of {}", recorded.owner), &facts));
+        }
+        Ok(())
+    }
+
+    pub(super) async fn state(&mut self, name: &PhysicalName, owner: &PhysicalName) -> OdooResult<DatabaseState> {
+        let mark = self.mark().clone();
+        self.catalogue().database_state(name, owner, &mark).await
+    }
+}
+
+fn drop_statement(name: &PhysicalName) -> String {
+    format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(name))
+}
+
+fn foreign(name: &PhysicalName) -> OdooError {
+    OdooError::Foreign { what: format!("database {name}") }
+}
+
+fn mismatch(name: &PhysicalName, expected: &str, facts: &DatabaseFacts) -> OdooError {
+    OdooError::Mismatch {
+        what: format!("database {name}"),
+        expected: expected.to_owned(),
+        found: format!("OID {} of {}, label {}", facts.oid, facts.owner, facts.comment.as_deref().unwrap_or("none")),
+    }
+}
+
+/// 3D000: no such template; 55000: it is invalid.
+fn about_template(error: OdooError, template: &PhysicalName) -> OdooError {
+    match error.sqlstate().as_deref() {
+        Some("3D000" | "55000") => OdooError::TemplateUnusable { template: template.to_string(), cause: error.to_string() },
+        _ => error,
+    }
+}

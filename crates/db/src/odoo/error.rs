@@ -1,0 +1,160 @@
+//! What can go wrong on an Odoo server, with the verdict of engine chapter 12 given where the error arises.
+//!
+//! Leaves to others: what a verdict leads to (the worker's engine).
+
+/// Result of a call to an Odoo server.
+pub type OdooResult<T> = Result<T, OdooError>;
+
+/// What the engine shall do about an [`OdooError`]; one to one with its own verdicts (engine 8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Try again soon; an attempt is used.
+    Retry,
+    /// Wait for the server or for another holder; no attempt is used.
+    Snooze,
+    /// It will never work: undo.
+    Permanent,
+    /// A later owner is at work: write nothing more.
+    LeaseLost,
+    /// Stop, keep everything, tell an operator.
+    NeedsAttention,
+}
+
+/// An error of an Odoo server. Its text is for our log, never for a customer.
+#[derive(Debug, thiserror::Error)]
+pub enum OdooError {
+    /// The server was not reached or is going down; says nothing about what exists there.
+    #[error("{server} cannot be reached: {cause}")]
+    Unreachable {
+        /// Registered name of the server.
+        server: String,
+        /// The driver's words.
+        cause: String,
+    },
+    /// The server's disk is full (53100): wait, and tell an operator.
+    #[error("{server} has no disk space left: {cause}")]
+    DiskFull {
+        /// Registered name of the server.
+        server: String,
+        /// The driver's words.
+        cause: String,
+    },
+    /// Somebody else holds the fence and is not known to be outdated.
+    #[error("the fence of this mark is held: {holder}")]
+    Busy {
+        /// What is known of the holder.
+        holder: String,
+    },
+    /// A later owner's token was seen: this owner is outdated.
+    #[error("a later owner is at work")]
+    StaleToken,
+    /// An object that is not ours has our name: never adopted, never dropped.
+    #[error("{what} exists and is not ours")]
+    Foreign {
+        /// The object.
+        what: String,
+    },
+    /// What the row recorded is not what the server has.
+    #[error("{what}: recorded {expected}, found {found}")]
+    Mismatch {
+        /// The object.
+        what: String,
+        /// What the row says.
+        expected: String,
+        /// What the server says.
+        found: String,
+    },
+    /// A drop would fail on these; an operator has to remove them first.
+    #[error("{what} is held by {}", .holders.join(", "))]
+    Blocked {
+        /// The object.
+        what: String,
+        /// Prepared transactions, slots, subscriptions or sessions, by name.
+        holders: Vec<String>,
+    },
+    /// The template database is missing or cannot be cloned.
+    #[error("template {template} cannot be cloned: {cause}")]
+    TemplateUnusable {
+        /// Its database.
+        template: String,
+        /// Why.
+        cause: String,
+    },
+    /// Something that has to exist does not.
+    #[error("{what} does not exist")]
+    Missing {
+        /// The object.
+        what: String,
+    },
+    /// Our role lacks a right or its password is wrong (42501, class 28): the bootstrap is incomplete.
+    #[error("{server} refuses our role ({sqlstate}): {cause}")]
+    Refused {
+        /// Registered name of the server.
+        server: String,
+        /// SQLSTATE of the answer.
+        sqlstate: String,
+        /// The driver's words.
+        cause: String,
+    },
+    /// Anything else the server reports.
+    #[error("{server} answers {}: {source}", sqlstate_of(.source).unwrap_or_else(|| "without a code".to_owned()))]
+    Server {
+        /// Registered name of the server.
+        server: String,
+        /// The driver's error.
+        #[source]
+        source: sqlx::Error,
+    },
+}
+
+impl OdooError {
+    /// What the engine shall do about it.
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Self::Unreachable { .. } | Self::DiskFull { .. } | Self::Busy { .. } => Verdict::Snooze,
+            Self::StaleToken => Verdict::LeaseLost,
+            Self::Foreign { .. } => Verdict::Permanent,
+            Self::Mismatch { .. } | Self::Blocked { .. } | Self::Refused { .. } => Verdict::NeedsAttention,
+            Self::TemplateUnusable { .. } | Self::Missing { .. } | Self::Server { .. } => Verdict::Retry,
+        }
+    }
+
+    /// SQLSTATE of the server's answer, if this is one.
+    pub fn sqlstate(&self) -> Option<String> {
+        match self {
+            Self::Refused { sqlstate, .. } => Some(sqlstate.clone()),
+            Self::Server { source, .. } => sqlstate_of(source),
+            _ => None,
+        }
+    }
+
+    /// Whether an object of that name was there already. A race shows as 23505 on the catalogue's index (engine 12).
+    pub(crate) fn is_duplicate(&self) -> bool {
+        self.sqlstate().is_some_and(|code| matches!(&*code, "42P04" | "42710" | "23505"))
+    }
+
+    /// Classifies a driver error of `server` (SQLSTATE: PostgreSQL docs, appendix A; verdicts: engine 12).
+    pub(crate) fn classify(server: &str, source: sqlx::Error) -> Self {
+        let server = server.to_owned();
+        match sqlstate_of(&source) {
+            Some(code) if code.starts_with("08") || matches!(&*code, "57P01" | "57P02" | "57P03" | "53300") => {
+                Self::Unreachable { server, cause: source.to_string() }
+            }
+            Some(code) if code == "53100" => Self::DiskFull { server, cause: source.to_string() },
+            Some(code) if code == "42501" || code.starts_with("28") => {
+                Self::Refused { server, sqlstate: code, cause: source.to_string() }
+            }
+            Some(_) => Self::Server { server, source },
+            None if lost_connection(&source) => Self::Unreachable { server, cause: source.to_string() },
+            None => Self::Server { server, source },
+        }
+    }
+}
+
+fn sqlstate_of(error: &sqlx::Error) -> Option<String> {
+    error.as_database_error()?.code().map(|code| code.into_owned())
+}
+
+const fn lost_connection(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed)
+}

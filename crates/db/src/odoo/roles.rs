@@ -1,0 +1,214 @@
+//! Login roles of tenants, and the content roles of templates. Each carries the mark of its owner as its comment.
+
+use super::connection::AdminConnection;
+use super::error::{OdooError, OdooResult};
+use super::fence::Fence;
+use super::password::ScramVerifier;
+use super::quote::{ident, ident_text, literal};
+use domain::names::{Mark, PhysicalName};
+use std::time::Duration;
+
+/// The group that may connect to the maintenance database, where Odoo's bus and cron listen (bootstrap script).
+const TENANTS: &str = "odoo_tenants";
+
+/// Limits that sit on a tenant's role, since it owns its database and could change them there (contract 14.2).
+#[derive(Clone, Debug)]
+pub struct TenantLimits {
+    /// Most connections at a time.
+    pub connections: u16,
+    /// Longest wait for a lock; generous, since Odoo holds long transactions.
+    pub lock_timeout: Duration,
+    /// Longest idle time inside a transaction.
+    pub idle_in_transaction: Duration,
+}
+
+impl Default for TenantLimits {
+    fn default() -> Self {
+        Self { connections: 32, lock_timeout: Duration::from_secs(15 * 60), idle_in_transaction: Duration::from_secs(60 * 60) }
+    }
+}
+
+/// What the catalogue says of a role.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct RoleFacts {
+    /// May log in.
+    pub can_login: bool,
+    /// Its comment: the owner's mark, if it is one of ours.
+    pub comment: Option<String>,
+}
+
+/// A role, seen from the owner of a mark.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RoleState {
+    /// There is none.
+    Absent,
+    /// It carries our mark.
+    Ours(RoleFacts),
+    /// It does not.
+    Foreign,
+}
+
+impl AdminConnection {
+    /// The role as `mark`'s owner sees it. Made in one transaction with its comment, so an unmarked one is never ours.
+    ///
+    /// # Errors
+    /// Any [`OdooError`]: a server that cannot be asked says nothing.
+    pub async fn role(&mut self, role: &PhysicalName, mark: &Mark) -> OdooResult<RoleState> {
+        let facts: Option<RoleFacts> = sqlx::query_as(
+            "SELECT rolcanlogin AS can_login, shobj_description(oid, 'pg_authid') AS comment FROM pg_roles WHERE rolname = $1",
+        )
+        .bind(role.as_str())
+        .fetch_optional(self.conn())
+        .await
+        .map_err(|error| self.error(error))?;
+        Ok(match facts {
+            None => RoleState::Absent,
+            Some(facts) if facts.comment.as_deref() == Some(mark.as_str()) => RoleState::Ours(facts),
+            Some(_) => RoleState::Foreign,
+        })
+    }
+}
+
+impl Fence {
+    /// Makes the login role, or sets password, login and limits again if it is ours. One transaction: a role without its
+    /// mark and memberships never exists.
+    ///
+    /// # Errors
+    /// [`OdooError::Foreign`] for a role that does not carry our mark.
+    pub async fn ensure_role(&mut self, role: &PhysicalName, password: &ScramVerifier, limits: &TenantLimits) -> OdooResult<()> {
+        let statement = match self.role(role).await? {
+            RoleState::Absent => create_role(role, self.mark(), password, limits),
+            RoleState::Ours(_) => alter_role(role, password, limits),
+            RoleState::Foreign => return Err(foreign(role)),
+        };
+        match self.catalogue().run(statement).await {
+            // Somebody was quicker with the same name, which only chance can bring about; the next attempt sees whose it is.
+            Err(error) if error.is_duplicate() => Err(foreign(role)),
+            other => other,
+        }
+    }
+
+    /// Forbids new logins. Sessions go on until they are ended ([`Self::close_database`] does both). Absent is done.
+    ///
+    /// # Errors
+    /// [`OdooError::Mismatch`] for a role that does not carry our mark.
+    pub async fn forbid_login(&mut self, role: &PhysicalName) -> OdooResult<()> {
+        match self.role(role).await? {
+            RoleState::Absent => Ok(()),
+            RoleState::Ours(facts) if !facts.can_login => Ok(()),
+            RoleState::Ours(_) => self.catalogue().run(format!("ALTER ROLE {} NOLOGIN", ident(role))).await,
+            RoleState::Foreign => Err(not_ours(role, self.mark())),
+        }
+    }
+
+    /// Drops the role, once it owns no database. What it owns or was granted elsewhere, by whatever hand, is given to the
+    /// admin or revoked first. Absent is done.
+    ///
+    /// # Errors
+    /// [`OdooError::Mismatch`] for a role that is not ours; [`OdooError::Blocked`] while it owns a database.
+    pub async fn drop_role(&mut self, role: &PhysicalName) -> OdooResult<()> {
+        match self.role(role).await? {
+            RoleState::Absent => return Ok(()),
+            RoleState::Foreign => return Err(not_ours(role, self.mark())),
+            RoleState::Ours(_) => {}
+        }
+        match self.catalogue().run(drop_statement(role)).await {
+            // dependent_objects_still_exist
+            Err(error) if error.sqlstate().as_deref() == Some("2BP01") => {
+                self.free_dependents(role).await?;
+                self.catalogue().run(drop_statement(role)).await
+            }
+            other => other,
+        }
+    }
+
+    async fn role(&mut self, role: &PhysicalName) -> OdooResult<RoleState> {
+        let mark = self.mark().clone();
+        self.catalogue().role(role, &mark).await
+    }
+
+    async fn free_dependents(&mut self, role: &PhysicalName) -> OdooResult<()> {
+        let owned = self.catalogue().databases_of(role).await?;
+        if !owned.is_empty() {
+            return Err(OdooError::Blocked { what: format!("role {role}"), holders: owned });
+        }
+        let free = format!("REASSIGN OWNED BY {role} TO CURRENT_USER; DROP OWNED BY {role}", role = ident(role));
+        for database in self.catalogue().databases_with_objects_of(role).await? {
+            let server = self.catalogue().server().clone();
+            server.instance_connection(&database).await?.run(free.clone()).await?;
+        }
+        // Grants on shared objects, such as CONNECT on another tenant's database, are revoked from any database.
+        self.catalogue().run(free).await
+    }
+}
+
+impl AdminConnection {
+    /// Names of the databases that a role owns.
+    pub(super) async fn databases_of(&mut self, role: &PhysicalName) -> OdooResult<Vec<String>> {
+        sqlx::query_scalar("SELECT d.datname::text FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba WHERE r.rolname = $1")
+            .bind(role.as_str())
+            .fetch_all(self.conn())
+            .await
+            .map_err(|error| self.error(error))
+    }
+
+    async fn databases_with_objects_of(&mut self, role: &PhysicalName) -> OdooResult<Vec<PhysicalName>> {
+        let names: Vec<String> = sqlx::query_scalar(
+            "SELECT DISTINCT d.datname::text FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid JOIN pg_database d ON d.oid = s.dbid
+              WHERE s.refclassid = 'pg_authid'::regclass AND r.rolname = $1 AND d.datname <> current_database()",
+        )
+        .bind(role.as_str())
+        .fetch_all(self.conn())
+        .await
+        .map_err(|error| self.error(error))?;
+        let what = || OdooError::Missing { what: "a usable database name".to_owned() };
+        names.into_iter().map(|name| PhysicalName::new(name).map_err(|_| what())).collect()
+    }
+}
+
+fn create_role(role: &PhysicalName, mark: &Mark, password: &ScramVerifier, limits: &TenantLimits) -> String {
+    let name = ident(role);
+    // INHERIT: on PostgreSQL 15 an owner without it may not create in schema public, and no module could be installed.
+    format!(
+        "CREATE ROLE {name} LOGIN INHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS CONNECTION LIMIT {} \
+         PASSWORD {}; COMMENT ON ROLE {name} IS {}; {}",
+        limits.connections,
+        literal(password.as_str()),
+        literal(mark.as_str()),
+        memberships_and_timeouts(role, limits)
+    )
+}
+
+fn alter_role(role: &PhysicalName, password: &ScramVerifier, limits: &TenantLimits) -> String {
+    let password = literal(password.as_str());
+    let name = ident(role);
+    format!(
+        "ALTER ROLE {name} LOGIN CONNECTION LIMIT {} PASSWORD {password}; {}",
+        limits.connections,
+        memberships_and_timeouts(role, limits)
+    )
+}
+
+/// Membership of the admin is what makes it legal to create a database for the tenant, to end its sessions and to work inside.
+fn memberships_and_timeouts(role: &PhysicalName, limits: &TenantLimits) -> String {
+    let name = ident(role);
+    format!(
+        "GRANT {name} TO CURRENT_USER; GRANT {} TO {name}; ALTER ROLE {name} SET lock_timeout = {}; \
+         ALTER ROLE {name} SET idle_in_transaction_session_timeout = {}",
+        ident_text(TENANTS),
+        limits.lock_timeout.as_millis(),
+        limits.idle_in_transaction.as_millis()
+    )
+}
+
+fn drop_statement(role: &PhysicalName) -> String {
+    format!("DROP ROLE IF EXISTS {}", ident(role))
+}
+
+fn foreign(role: &PhysicalName) -> OdooError {
+    OdooError::Foreign { what: format!("role {role}") }
+}
+
+fn not_ours(role: &PhysicalName, mark: &Mark) -> OdooError {
+    OdooError::Mismatch { what: format!("role {role}"), expected: format!("mark {mark}"), found: "another mark or none".to_owned() }
+}
