@@ -118,17 +118,8 @@ const PLATFORM_BOOTSTRAP: &str = "
     ALTER SCHEMA public OWNER TO instance_owner;
 ";
 
-const ODOO_BOOTSTRAP: &str = "
-    CREATE ROLE odoo_admin LOGIN NOSUPERUSER CREATEDB CREATEROLE;
-    REVOKE CONNECT, TEMP ON DATABASE postgres, template1 FROM PUBLIC;
-    REVOKE ALL ON SCHEMA public FROM PUBLIC;
-    GRANT CONNECT ON DATABASE postgres TO odoo_admin;
-    CREATE ROLE odoo_tenants NOLOGIN;
-    GRANT CONNECT ON DATABASE postgres TO odoo_tenants;
-    GRANT odoo_tenants TO odoo_admin WITH ADMIN OPTION;
-    \\c template1
-    REVOKE ALL ON SCHEMA public FROM PUBLIC;
-";
+/// What a deployment runs, too.
+const ODOO_BOOTSTRAP: &str = include_str!("../../../deploy/postgres2-bootstrap.sql");
 
 fn bootstrap_platform(server: &Server) -> Result<()> {
     server.psql("postgres", PLATFORM_BOOTSTRAP).map(drop)
