@@ -16,4 +16,5 @@ pub mod scope;
 pub mod size;
 pub mod sources;
 pub mod template;
+pub mod times;
 pub mod version;
