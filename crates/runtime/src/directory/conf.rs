@@ -1,0 +1,60 @@
+//! `conf/odoo.conf` on disk: 0600 and Odoo's own, in a directory that Odoo cannot change.
+
+use super::{DataDirectories, Place, foreign};
+use crate::error::{RuntimeError, RuntimeResult, blocking};
+use crate::odoo_conf;
+use crate::workload::Workload;
+use domain::sources::Entropy;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where the configuration of a data directory lies.
+pub(crate) fn conf_path(directory: &Path) -> PathBuf {
+    directory.join("conf/odoo.conf")
+}
+
+impl DataDirectories {
+    /// Writes the workload's configuration. Call it only while its Odoo is down, so that what stands there is what runs.
+    pub async fn write_conf(&self, workload: &Workload, entropy: Arc<dyn Entropy>) -> RuntimeResult<()> {
+        let (this, workload) = (self.clone(), workload.clone());
+        blocking(move || this.write_conf_now(&workload, &*entropy)).await
+    }
+
+    pub(crate) fn write_conf_now(&self, workload: &Workload, entropy: &dyn Entropy) -> RuntimeResult<()> {
+        match self.check_now(&workload.directory, workload.service.owner)? {
+            Place::Ours(_) => {}
+            Place::Foreign => return Err(foreign(&workload.directory)),
+            Place::Absent => return Err(RuntimeError::Permanent(format!("{} is missing", workload.directory.display()))),
+        }
+        let path = conf_path(&workload.directory);
+        let earlier = match fs::read_to_string(&path) {
+            Ok(text) => Some(text),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(e) => return Err(RuntimeError::io(format!("read {}", path.display()), &e)),
+        };
+        let kept = earlier.as_deref().and_then(odoo_conf::master_line).map(str::to_owned);
+        let master = kept.unwrap_or_else(|| odoo_conf::new_master_line(entropy));
+        let text = format!("{}{master}\n", odoo_conf::body(workload)?);
+        if earlier.as_deref() == Some(text.as_str()) {
+            return Ok(());
+        }
+        self.replace(&path, &text).map_err(|e| RuntimeError::io(format!("write {}", path.display()), &e))
+    }
+
+    /// Puts a whole new file in place, so that nobody ever reads half of one.
+    fn replace(&self, path: &Path, text: &str) -> io::Result<()> {
+        let next = path.with_extension("conf.new");
+        match fs::remove_file(&next) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&next)?;
+        file.write_all(text.as_bytes())?;
+        self.account.own(&file)?;
+        file.sync_all()?;
+        fs::rename(&next, path)
+    }
+}

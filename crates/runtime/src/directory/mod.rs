@@ -1,0 +1,235 @@
+//! Data directories of instances: `<root>/<name>/{data/filestore/<database>, conf/odoo.conf, addons, log}`.
+//!
+//! Owns: making, checking, filling, measuring and removing them, and who may read what. Directories and the mark belong to us, so
+//! that an Odoo cannot exchange them; `data` and the configuration file belong to Odoo's account. Nothing outside the root is
+//! ever touched, and no symbolic link below it is followed.
+//! Leaves to others: names (the row's), quotas, and what runs on a directory (the drivers).
+
+mod conf;
+mod filestore;
+mod tree;
+
+use crate::account::Account;
+use crate::error::{RuntimeError, RuntimeResult, blocking};
+use crate::workload::Owner;
+use domain::ids::OperationId;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub(crate) use conf::conf_path;
+pub use filestore::{Copied, Filestore};
+pub(crate) use tree::private;
+
+const MARK: &str = "mark.json";
+/// Directories under construction and under removal. It lies on the root's own file system, so that a rename is enough.
+const STAGING: &str = ".staging";
+
+/// Whose directory it is and which operation made it; a file in the directory says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Whose it is.
+    pub owner: Owner,
+    /// The operation that made it.
+    pub operation: OperationId,
+}
+
+/// What stands at the place of a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Nothing.
+    Absent,
+    /// A complete directory of this owner.
+    Ours(Mark),
+    /// Anything else.
+    Foreign,
+}
+
+/// The root of all data directories.
+#[derive(Clone, Debug)]
+pub struct DataDirectories {
+    root: PathBuf,
+    account: Account,
+}
+
+impl DataDirectories {
+    /// The directories below `root`, an absolute path that exists, for Odoo's `account`.
+    pub fn new(root: impl Into<PathBuf>, account: Account) -> RuntimeResult<Self> {
+        let root = root.into();
+        let root = fs::canonicalize(&root).map_err(|e| RuntimeError::io(format!("open root {}", root.display()), &e))?;
+        Ok(Self { root, account })
+    }
+
+    /// The root.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn account(&self) -> Account {
+        self.account
+    }
+
+    /// The path of a directory with this name. To be stored in the row, not computed again.
+    pub fn path(&self, name: &str) -> RuntimeResult<PathBuf> {
+        if plain(name) { Ok(self.root.join(name)) } else { Err(outside(Path::new(name))) }
+    }
+
+    /// The plain name of a directory that must be a direct child of the root.
+    pub(crate) fn name_of<'a>(&self, directory: &'a Path) -> RuntimeResult<&'a str> {
+        let name = directory.file_name().and_then(|name| name.to_str()).filter(|name| plain(name));
+        match (directory.parent(), name) {
+            (Some(parent), Some(name)) if parent == self.root => Ok(name),
+            _ => Err(outside(directory)),
+        }
+    }
+
+    /// What stands at this place, seen from this owner.
+    pub async fn check(&self, directory: &Path, owner: Owner) -> RuntimeResult<Place> {
+        let (this, directory) = (self.clone(), directory.to_owned());
+        blocking(move || this.check_now(&directory, owner)).await
+    }
+
+    pub(crate) fn check_now(&self, directory: &Path, owner: Owner) -> RuntimeResult<Place> {
+        self.name_of(directory)?;
+        // A root that vanished, such as a file system that is not mounted, must not read as "no directory".
+        fs::metadata(&self.root).map_err(|e| RuntimeError::Unreachable(format!("root {}: {e}", self.root.display())))?;
+        match fs::symlink_metadata(directory) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Place::Absent),
+            Err(e) => return Err(RuntimeError::io(format!("look at {}", directory.display()), &e)),
+            Ok(found) if !found.is_dir() => return Ok(Place::Foreign),
+            Ok(_) => {}
+        }
+        Ok(match read_mark(directory)? {
+            Some(mark) if mark.owner == owner => Place::Ours(mark),
+            _ => Place::Foreign,
+        })
+    }
+
+    /// Makes the directory, complete and marked, in one visible step. Done already by this owner: nothing happens.
+    pub async fn create(&self, directory: &Path, mark: Mark) -> RuntimeResult<()> {
+        let (this, directory) = (self.clone(), directory.to_owned());
+        blocking(move || this.create_now(&directory, mark)).await
+    }
+
+    fn create_now(&self, directory: &Path, mark: Mark) -> RuntimeResult<()> {
+        match self.check_now(directory, mark.owner)? {
+            Place::Ours(_) => return Ok(()),
+            Place::Foreign => return Err(foreign(directory)),
+            Place::Absent => {}
+        }
+        let staged = self.staged(directory, &format!("{}.new", mark.operation))?;
+        // What an interrupted attempt of this operation left behind.
+        clear(&staged)?;
+        tree::build(&staged, &mark, self.account)?;
+        match fs::rename(&staged, directory) {
+            Ok(()) => tree::flush(&self.root),
+            // Another attempt was first; it cannot replace a directory that has anything in it.
+            Err(_) if matches!(self.check_now(directory, mark.owner), Ok(Place::Ours(_))) => clear(&staged),
+            Err(e) => Err(RuntimeError::io(format!("put {} in place", directory.display()), &e)),
+        }
+    }
+
+    /// Removes the directory with everything in it; one that is gone is done, one of somebody else is `Foreign`.
+    pub async fn remove(&self, directory: &Path, owner: Owner) -> RuntimeResult<()> {
+        let (this, directory) = (self.clone(), directory.to_owned());
+        blocking(move || this.remove_now(&directory, owner)).await
+    }
+
+    fn remove_now(&self, directory: &Path, owner: Owner) -> RuntimeResult<()> {
+        match self.check_now(directory, owner)? {
+            Place::Foreign => return Err(foreign(directory)),
+            // It disappears at once, whole; what an interruption leaves is in the staging area and found by the next call.
+            Place::Ours(mark) => {
+                let gone = self.staged(directory, &format!("{}.gone", mark.operation))?;
+                clear(&gone)?;
+                fs::rename(directory, &gone).map_err(|e| RuntimeError::io(format!("take {} away", directory.display()), &e))?;
+            }
+            Place::Absent => {}
+        }
+        self.sweep(directory)
+    }
+
+    /// Removes what interrupted calls for this directory left in the staging area. Names are never used twice.
+    fn sweep(&self, directory: &Path) -> RuntimeResult<()> {
+        let prefix = format!("{}.", self.name_of(directory)?);
+        let staging = self.root.join(STAGING);
+        let entries = match fs::read_dir(&staging) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other.map_err(|e| RuntimeError::io("read the staging area", &e))?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(|e| RuntimeError::io("read the staging area", &e))?;
+            if entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix)) {
+                clear(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes that the files of the directory occupy.
+    pub async fn size(&self, directory: &Path) -> RuntimeResult<u64> {
+        self.name_of(directory)?;
+        let directory = directory.to_owned();
+        blocking(move || tree::size(&directory)).await
+    }
+
+    /// Every marked directory, for the comparison of rows and reality.
+    pub async fn list(&self) -> RuntimeResult<Vec<(PathBuf, Mark)>> {
+        let root = self.root.clone();
+        blocking(move || {
+            let mut found = Vec::new();
+            for entry in fs::read_dir(&root).map_err(|e| RuntimeError::Unreachable(format!("root {}: {e}", root.display())))? {
+                let path = entry.map_err(|e| RuntimeError::io("read the root", &e))?.path();
+                let is_ours = path.file_name().and_then(|name| name.to_str()).is_some_and(plain);
+                if let Some(mark) = if is_ours { read_mark(&path)? } else { None } {
+                    found.push((path, mark));
+                }
+            }
+            found.sort_by(|a, b| a.0.cmp(&b.0));
+            Ok(found)
+        })
+        .await
+    }
+
+    /// A place in the staging area that only this directory and purpose use.
+    fn staged(&self, directory: &Path, purpose: &str) -> RuntimeResult<PathBuf> {
+        let staging = self.root.join(STAGING);
+        tree::private(&staging)?;
+        Ok(staging.join(format!("{}.{purpose}", self.name_of(directory)?)))
+    }
+}
+
+/// The mark of a directory; `None` if it has none that can be read as one.
+fn read_mark(directory: &Path) -> RuntimeResult<Option<Mark>> {
+    let path = directory.join(MARK);
+    match fs::symlink_metadata(&path) {
+        Ok(found) if found.is_file() => {}
+        Ok(_) => return Ok(None),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+        Err(e) => return Err(RuntimeError::io(format!("look at {}", path.display()), &e)),
+    }
+    let text = fs::read(&path).map_err(|e| RuntimeError::io(format!("read {}", path.display()), &e))?;
+    Ok(serde_json::from_slice(&text).ok())
+}
+
+/// Removes a directory tree of ours, following no link; a missing one is done.
+fn clear(path: &Path) -> RuntimeResult<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(RuntimeError::io(format!("remove {}", path.display()), &e)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a name is one plain path component that can neither leave its parent nor be hidden.
+pub(crate) fn plain(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('.') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+}
+
+fn outside(path: &Path) -> RuntimeError {
+    RuntimeError::Permanent(format!("{path:?} is not the name of a data directory under the root"))
+}
+
+fn foreign(directory: &Path) -> RuntimeError {
+    RuntimeError::Foreign(format!("{} does not carry our mark", directory.display()))
+}

@@ -1,0 +1,121 @@
+//! File tree work below the root, always through open directories, so that no symbolic link is followed.
+
+use super::{MARK, Mark};
+use crate::account::Account;
+use crate::error::{RuntimeError, RuntimeResult};
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, fchmod, mkdirat, openat};
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::Path;
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Builds a complete instance directory at a staging path and puts it on disk.
+pub(super) fn build(staged: &Path, mark: &Mark, account: Account) -> RuntimeResult<()> {
+    let text = serde_json::to_vec(mark).map_err(|e| RuntimeError::Permanent(format!("mark: {e}")))?;
+    let work = || -> io::Result<()> {
+        DirBuilder::new().mode(0o750).create(staged)?;
+        let top = open_directory(CWD, staged)?;
+        account.share(&top)?;
+        let file = openat(&top, MARK, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC, Mode::from_raw_mode(0o600))?;
+        let mut file = File::from(file);
+        file.write_all(&text)?;
+        file.sync_all()?;
+        for shared in ["conf", "addons", "log"] {
+            account.share(make_directory(&top, shared, 0o750)?)?;
+        }
+        let data = make_directory(&top, "data", 0o700)?;
+        account.own(make_directory(&data, "filestore", 0o700)?)?;
+        account.own(&data)?;
+        Ok(rustix::fs::fsync(&top)?)
+    };
+    work().map_err(|e| RuntimeError::io(format!("build {}", staged.display()), &e))
+}
+
+/// Opens a directory that must be one, not a link to one.
+pub(super) fn open_directory(parent: impl AsFd, name: impl rustix::path::Arg) -> io::Result<OwnedFd> {
+    Ok(openat(parent, name, DIRECTORY, Mode::empty())?)
+}
+
+/// Makes a new directory with exactly these permissions, whatever the umask, and opens it.
+pub(super) fn make_directory(parent: impl AsFd, name: &str, mode: u32) -> io::Result<OwnedFd> {
+    mkdirat(&parent, name, Mode::from_raw_mode(0o700))?;
+    let made = open_directory(parent, name)?;
+    fchmod(&made, Mode::from_raw_mode(mode))?;
+    Ok(made)
+}
+
+/// Makes sure that a directory exists which only we can enter.
+pub(crate) fn private(path: &Path) -> RuntimeResult<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(RuntimeError::io(format!("make {}", path.display()), &e)),
+        _ => Ok(()),
+    }
+}
+
+/// Puts the entries of a directory on disk.
+pub(crate) fn flush(directory: &Path) -> RuntimeResult<()> {
+    let sync = || File::open(directory)?.sync_all();
+    sync().map_err(|e| RuntimeError::io(format!("flush {}", directory.display()), &e))
+}
+
+/// Copies every file below `from` to the empty directory `to`, as new files of `account`; anything but files and directories is
+/// refused. Returns count and bytes.
+pub(super) fn copy(from: &OwnedFd, to: &OwnedFd, account: Account) -> io::Result<(u64, u64)> {
+    let (mut files, mut bytes) = (0, 0);
+    for entry in Dir::read_from(from)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        let shown = name.to_string_lossy();
+        match rustix::fs::statat(from, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).map(|s| FileType::from_raw_mode(s.st_mode))? {
+            FileType::Directory => {
+                let target = make_directory(to, &shown, 0o700)?;
+                let inner = copy(&open_directory(from, name)?, &target, account)?;
+                account.own(&target)?;
+                (files, bytes) = (files + inner.0, bytes + inner.1);
+            }
+            FileType::RegularFile => (files, bytes) = (files + 1, bytes + copy_file(from, to, &shown, account)?),
+            other => return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{shown:?} is a {other:?}"))),
+        }
+    }
+    rustix::fs::fsync(to)?;
+    Ok((files, bytes))
+}
+
+fn copy_file(from: &OwnedFd, to: &OwnedFd, name: &str, account: Account) -> io::Result<u64> {
+    let read = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let write = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut source = File::from(openat(from, name, read, Mode::empty())?);
+    let mut target = File::from(openat(to, name, write, Mode::from_raw_mode(0o600))?);
+    let bytes = io::copy(&mut source, &mut target)?;
+    account.own(&target)?;
+    target.sync_all()?;
+    Ok(bytes)
+}
+
+/// Bytes on disk below a directory. Files that vanish while it looks do not count.
+pub(super) fn size(directory: &Path) -> RuntimeResult<u64> {
+    let mut total = 0;
+    let mut left = vec![directory.to_owned()];
+    while let Some(path) = left.pop() {
+        let entries = match fs::read_dir(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && path != directory => continue,
+            other => other.map_err(|e| RuntimeError::io(format!("read {}", path.display()), &e))?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(|e| RuntimeError::io(format!("read {}", path.display()), &e))?;
+            match fs::symlink_metadata(entry.path()) {
+                Ok(found) if found.is_dir() => left.push(entry.path()),
+                Ok(found) => total += found.blocks() * 512,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(RuntimeError::io(format!("look at {}", entry.path().display()), &e)),
+            }
+        }
+    }
+    Ok(total)
+}

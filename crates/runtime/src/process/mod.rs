@@ -1,0 +1,210 @@
+//! The process driver: one Odoo process per instance on this machine.
+//!
+//! Owns: starting, finding, stopping and forgetting those processes, and their logs. A process is started detached, in a process
+//! group of its own, and survives the worker; the next worker finds it by lock and process table and needs no memory. There is
+//! no process between a worker and Odoo. A crash is seen, not repaired: that is for whoever reads `Failed`.
+//! Leaves to others: directories (`directory`), configuration text (`odoo_conf`), processor limits (this driver sets none;
+//! memory is bounded by Odoo's own limits). All instances share one account, so this driver isolates customers from each other by
+//! Odoo's rules only; run it for oneself or for people one trusts. Under systemd the worker's unit needs `KillMode=process`.
+
+mod launch;
+mod lock;
+mod log;
+mod one_off;
+mod record;
+mod start;
+mod stop;
+mod table;
+
+use crate::InstanceRuntime;
+use crate::directory::{DataDirectories, conf_path};
+use crate::error::{RuntimeError, RuntimeResult, blocking};
+use crate::observed::{Listed, Observed, OneOffEnd, Readiness};
+use crate::odoo_http;
+use crate::workload::{Image, OneOff, Service, Workload};
+use async_trait::async_trait;
+use domain::sources::Entropy;
+use domain::version::OdooVersion;
+use record::{Record, Records, Wanted};
+use secrecy::SecretString;
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::ops::RangeInclusive;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use table::{Members, ProcessTable};
+
+/// How long a service gets to end by itself when it is brought down on the way to something else.
+const GRACE: Duration = Duration::from_secs(30);
+/// How often a condition is looked at while waiting for it.
+const POLL: Duration = Duration::from_millis(25);
+
+/// Settings of the process driver.
+#[derive(Clone, Debug)]
+pub struct ProcessSettings {
+    /// Launcher of each version, `{version}` standing for the major number, e.g. `/opt/odoo-{version}/bin/odoo`.
+    pub installations: String,
+    /// Host ports for instances.
+    pub ports: RangeInclusive<u16>,
+}
+
+/// The process driver.
+#[derive(Clone)]
+pub struct ProcessRuntime {
+    settings: Arc<ProcessSettings>,
+    directories: DataDirectories,
+    records: Records,
+    client: reqwest::Client,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl ProcessRuntime {
+    /// The driver for the data directories below one root. The client must not go through a proxy: it talks to this machine.
+    pub fn new(
+        settings: ProcessSettings,
+        directories: DataDirectories,
+        client: reqwest::Client,
+        entropy: Arc<dyn Entropy>,
+    ) -> RuntimeResult<Self> {
+        let records = Records::open(directories.root())?;
+        Ok(Self { settings: Arc::new(settings), directories, records, client, entropy })
+    }
+
+    /// Runs a look at files and processes on a thread that may block.
+    async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Self) -> RuntimeResult<T> + Send + 'static) -> RuntimeResult<T> {
+        let this = self.clone();
+        blocking(move || look(&this)).await
+    }
+}
+
+/// The live processes of a directory, and whether its lock is free.
+fn members(table: &ProcessTable, directory: &Path) -> RuntimeResult<Members> {
+    Ok(table.of(&conf_path(directory), lock::id(directory)?))
+}
+
+/// What a recorded service is doing, by a process table read just now.
+fn state(record: &Record, table: &ProcessTable) -> RuntimeResult<Observed> {
+    log::rotate(&log::service_log(&record.directory))?;
+    // The lock is read first: a process that ends between the two looks then still counts as one that is there.
+    let free = lock::is_free(&record.directory)?;
+    let members = members(table, &record.directory)?;
+    Ok(match (members.service, record.wanted) {
+        (Some(since), _) if accepts(record.port) => Observed::Running { since },
+        (Some(_), _) => Observed::Starting,
+        (None, Wanted::Stopped) => Observed::Stopped,
+        // Somebody is between taking the lock and running Odoo.
+        (None, Wanted::Running) if !free => Observed::Starting,
+        (None, Wanted::Running) => Observed::Failed { reason: log::reason(&record.directory)? },
+    })
+}
+
+/// Whether something on this machine accepts connections on the port.
+fn accepts(port: u16) -> bool {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    match TcpStream::connect_timeout(&address, Duration::from_secs(1)) {
+        Ok(_) => true,
+        // Only a refusal says that nobody listens; a full queue says the opposite.
+        Err(e) => e.kind() != std::io::ErrorKind::ConnectionRefused,
+    }
+}
+
+/// Whether a service may listen on the port now.
+fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+/// The port that every workload of this driver must have.
+fn port_of(workload: &Workload) -> RuntimeResult<u16> {
+    workload.port.ok_or_else(|| RuntimeError::Permanent("a workload without a port cannot run as a process".into()))
+}
+
+fn base(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
+}
+
+#[async_trait]
+impl InstanceRuntime for ProcessRuntime {
+    fn name(&self) -> &'static str {
+        "process"
+    }
+
+    async fn resolve_image(&self, version: OdooVersion) -> RuntimeResult<Image> {
+        let launcher = self.settings.installations.replace("{version}", &version.to_string());
+        blocking(move || match fs::metadata(&launcher) {
+            Ok(found) if found.is_file() && found.permissions().mode() & 0o111 != 0 => Ok(Image::new(launcher)),
+            _ => Err(RuntimeError::NoInstallation { version, looked_for: launcher }),
+        })
+        .await
+    }
+
+    async fn free_port(&self, taken: &BTreeSet<u16>) -> RuntimeResult<Option<u16>> {
+        let taken = taken.clone();
+        let found = self.look(move |this| Ok(this.settings.ports.clone().find(|port| !taken.contains(port) && is_free(*port)))).await?;
+        found.map(Some).ok_or_else(|| RuntimeError::Transient("every port of the range is taken".into()))
+    }
+
+    async fn ensure(&self, workload: &Workload) -> RuntimeResult<Observed> {
+        start::ensure(self, workload).await
+    }
+
+    async fn observe(&self, service: &Service) -> RuntimeResult<Observed> {
+        let service = service.clone();
+        self.look(move |this| match this.records.load(&service)? {
+            Some(record) => state(&record, &ProcessTable::read()?),
+            None => Ok(Observed::Absent),
+        })
+        .await
+    }
+
+    async fn ready(&self, workload: &Workload) -> RuntimeResult<Readiness> {
+        Ok(odoo_http::ready(&self.client, &base(port_of(workload)?)).await)
+    }
+
+    async fn stop(&self, service: &Service, grace: Duration) -> RuntimeResult<()> {
+        stop::stop(self, service, grace).await
+    }
+
+    async fn remove(&self, service: &Service) -> RuntimeResult<()> {
+        stop::stop(self, service, GRACE).await?;
+        let service = service.clone();
+        self.look(move |this| match this.records.load(&service)? {
+            Some(_) => this.records.delete(&service.name),
+            None => Ok(()),
+        })
+        .await
+    }
+
+    async fn logs(&self, service: &Service, lines: usize) -> RuntimeResult<Vec<String>> {
+        let service = service.clone();
+        self.look(move |this| match this.records.load(&service)? {
+            Some(record) => log::tail(&log::service_log(&record.directory), lines),
+            None => Ok(Vec::new()),
+        })
+        .await
+    }
+
+    async fn list(&self) -> RuntimeResult<Vec<Listed>> {
+        self.look(|this| {
+            let (records, table) = (this.records.all()?, ProcessTable::read()?);
+            let listed = |(name, record): (String, Record)| {
+                let observed = state(&record, &table)?;
+                let Record { owner, operation, image, directory, .. } = record;
+                Ok(Listed { name, owner, operation, image, directory, observed })
+            };
+            records.into_iter().map(listed).collect()
+        })
+        .await
+    }
+
+    async fn run_once(&self, one_off: &OneOff) -> RuntimeResult<OneOffEnd> {
+        one_off::run(self, one_off).await
+    }
+
+    async fn warm_assets(&self, workload: &Workload, login: &str, password: &SecretString) -> RuntimeResult<usize> {
+        let base = base(port_of(workload)?);
+        odoo_http::warm(&self.client, &base, workload.database.name.as_str(), login, password).await
+    }
+}
