@@ -20,8 +20,12 @@ CREATE TABLE instance_service.operations (
     deadline_at         timestamptz,
     cancel_requested_at timestamptz,
     cancel_reason       text,
+    preempted_by        text,                          -- kind of the operation that it makes way for
+    past_return         boolean NOT NULL DEFAULT false, -- past the point of no return: a cancel is no longer obeyed
     wake_no             integer NOT NULL DEFAULT 0,
     woken_at            timestamptz,
+    write_no            bigint NOT NULL DEFAULT 0,     -- rises with each write of the lease holder: tells whether a COMMIT without an answer happened
+    plan                jsonb NOT NULL DEFAULT '[]',   -- the steps of the saga, written at the first claim
     percent             smallint NOT NULL DEFAULT 0 CHECK (percent BETWEEN 0 AND 100),
     current_step        text,
     error               jsonb,                         -- {code, message} for the customer, {cause} for us
@@ -40,6 +44,19 @@ CREATE INDEX operations_queue ON instance_service.operations (scope, priority DE
 CREATE INDEX operations_due ON instance_service.operations (next_run_at) WHERE state IN ('queued', 'running', 'waiting');
 CREATE INDEX operations_attention ON instance_service.operations (scope) WHERE state = 'needs_attention';
 CREATE INDEX operations_instance ON instance_service.operations (instance_id, seq DESC);
+
+-- What may run now, apart from time, lease and a tenant's share: the active operation of a scope, else the head of its queue.
+-- An operation that needs attention blocks its scope, but closing access is always safe.
+CREATE VIEW instance_service.operations_ready AS
+SELECT o.id
+  FROM instance_service.operations o
+ WHERE o.state IN ('running', 'waiting')
+    OR (o.state = 'queued'
+        AND NOT EXISTS (SELECT FROM instance_service.operations a WHERE a.scope = o.scope AND a.state IN ('running', 'waiting'))
+        AND NOT EXISTS (SELECT FROM instance_service.operations q
+                         WHERE q.scope = o.scope AND q.state = 'queued' AND (q.priority, -q.seq) > (o.priority, -o.seq))
+        AND (o.kind IN ('suspend', 'terminate', 'delete')
+             OR NOT EXISTS (SELECT FROM instance_service.operations n WHERE n.scope = o.scope AND n.state = 'needs_attention')));
 
 CREATE TABLE instance_service.operation_steps (
     operation_id uuid NOT NULL REFERENCES instance_service.operations (id) ON DELETE CASCADE,

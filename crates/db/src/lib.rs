@@ -9,5 +9,6 @@
 pub mod error;
 pub mod odoo;
 pub mod platform;
+pub mod queue;
 
 pub use error::{DbError, DbResult};

@@ -1,4 +1,4 @@
-//! The journal: what each step of an operation did, in each direction (engine 9).
+//! The journal: what each step of an operation did, in each direction (engine 9). It is read here and written by `record`.
 
 use crate::error::DbResult;
 use crate::platform::PlatformDb;
@@ -6,7 +6,10 @@ use crate::platform::operations::Fault;
 use chrono::{DateTime, Utc};
 use domain::ids::{InstanceId, OperationId};
 use domain::operation::{Kind, Place, StepStatus};
+use serde::Deserialize;
 use serde_json::Value;
+use sqlx::PgExecutor;
+use sqlx::types::Json;
 
 domain::words! {
     /// Direction of a journal entry.
@@ -19,7 +22,7 @@ domain::words! {
 }
 
 /// One journal entry: a step in one direction.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 #[allow(missing_docs, reason = "the fields are the columns of the table")]
 pub struct JournalStep {
     pub operation_id: OperationId,
@@ -37,10 +40,37 @@ pub struct JournalStep {
     pub finished_at: Option<DateTime<Utc>>,
 }
 
+/// The journal of one operation, in step order.
+///
+/// # Errors
+/// Database errors only.
+pub async fn steps(db: &PlatformDb, id: OperationId) -> DbResult<Vec<JournalStep>> {
+    of(db.pool(), id).await
+}
+
+pub(crate) async fn of(executor: impl PgExecutor<'_>, id: OperationId) -> DbResult<Vec<JournalStep>> {
+    let rows = sqlx::query_scalar!(
+        r#"SELECT to_jsonb(s) AS "entry!: Json<JournalStep>" FROM instance_service.operation_steps s
+            WHERE s.operation_id = $1 ORDER BY s.position, s.phase"#,
+        id.as_uuid()
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows.into_iter().map(|Json(entry)| entry).collect())
+}
+
 /// Every journal entry of every operation of an instance, oldest first: what a delete works from (engine 9, rule 6).
 ///
 /// # Errors
 /// Database errors only.
-pub async fn of_instance(_db: &PlatformDb, _instance: InstanceId) -> DbResult<Vec<(Kind, JournalStep)>> {
-    todo!()
+pub async fn of_instance(db: &PlatformDb, instance: InstanceId) -> DbResult<Vec<(Kind, JournalStep)>> {
+    let rows = sqlx::query!(
+        r#"SELECT to_jsonb(o.kind) AS "kind!: Json<Kind>", to_jsonb(s) AS "entry!: Json<JournalStep>"
+             FROM instance_service.operations o JOIN instance_service.operation_steps s ON s.operation_id = o.id
+            WHERE o.instance_id = $1 ORDER BY o.seq, s.position, s.phase"#,
+        instance.as_uuid()
+    )
+    .fetch_all(db.pool())
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.kind.0, row.entry.0)).collect())
 }

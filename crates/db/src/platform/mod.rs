@@ -1,8 +1,14 @@
 //! postgres1: the pool and its repositories.
 
 pub mod audit;
+mod cancellation;
+pub mod claims;
+pub mod events;
 pub mod journal;
+pub mod leases;
+pub mod operation_view;
 pub mod operations;
+pub mod record;
 
 use crate::error::{DbError, DbResult};
 use domain::endpoint::{Endpoint, SslMode};

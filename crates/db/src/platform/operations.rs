@@ -1,17 +1,34 @@
-//! Operations as rows: accepting, reading, cancelling and pre-empting them (contract 5 and 11, engine 5, 6 and 10).
+//! Operations as rows: accepting and reading them (contract 5 and 11, engine 5 and 6).
 //!
-//! Owns: the row types, acceptance into the queue of a scope, and everything the API may do to an operation.
-//! Leaves to others: claiming and walking one (`engine`), its journal (`journal`), what clients see of it (`view`).
+//! Owns: the row types, acceptance into the queue of a scope, the queries of the API.
+//! Leaves to others: cancelling and making way (`cancellation`), claiming (`claims`), the lease holder's writes (`record`),
+//! what clients see (`operation_view`).
+//!
+//! Rows travel as one JSON value (`to_jsonb`) that is read by column name: the list of columns exists once, here.
+
+pub use crate::platform::cancellation::{CancelOutcome, Preempted, preempt, request_cancel};
+pub use crate::platform::events::{Event, events_after};
+pub use crate::platform::journal::steps;
 
 use crate::error::DbResult;
 use crate::platform::audit::AuditContext;
-use crate::platform::journal::JournalStep;
-use crate::platform::{PlatformDb, PlatformTx};
+use crate::platform::operation_view::OperationView;
+use crate::platform::{PlatformDb, PlatformTx, events};
+use crate::queue;
 use chrono::{DateTime, Utc};
 use domain::ids::{InstanceId, OperationId, ServerId};
-use domain::operation::{Class, Direction, Kind, State};
+use domain::operation::{Class, Direction, Kind, Place, State};
 use domain::version::OdooVersion;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sqlx::PgExecutor;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+/// Most operations that may wait in one scope (contract 11.2).
+pub const QUEUE_LIMIT: i64 = 10;
+/// Priority of those that close access: they go to the front (engine 10).
+pub const FRONT: i16 = 100;
 
 /// What an operation has to itself while it is active: at most one active operation each (engine 10).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +46,17 @@ pub enum Scope {
     },
     /// Nothing but itself: kinds that change no instance (contract 11.2).
     Own,
+}
+
+impl Scope {
+    /// The stored form; also names the lease.
+    fn stored(&self, id: OperationId) -> String {
+        match self {
+            Self::Instance(instance) => format!("instance:{instance}"),
+            Self::Template { server, version, demo } => format!("template:{server}:{version}:{demo}"),
+            Self::Own => format!("own:{id}"),
+        }
+    }
 }
 
 /// An operation to be accepted.
@@ -65,7 +93,7 @@ pub enum Enqueued {
 }
 
 /// A stored operation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 #[allow(missing_docs, reason = "the fields are the columns of the table, explained in the migration")]
 pub struct Operation {
     pub id: OperationId,
@@ -90,6 +118,7 @@ pub struct Operation {
     pub preempted_by: Option<Kind>,
     pub past_return: bool,
     pub wake_no: i32,
+    pub write_no: i64,
     pub plan: Vec<PlannedStep>,
     pub percent: i16,
     pub current_step: Option<String>,
@@ -106,18 +135,18 @@ pub struct Operation {
 }
 
 /// One step of the saga, written when the operation is first claimed, so that clients see what is still to come.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedStep {
     /// Name of the step.
     pub name: String,
     /// Where it acts.
-    pub place: domain::operation::Place,
+    pub place: Place,
     /// Its share of the work.
     pub weight: u32,
 }
 
 /// Why something failed: two texts, never a secret in either (engine 8).
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// Machine-readable word.
     pub code: String,
@@ -154,113 +183,186 @@ pub struct Page {
     pub total: i64,
 }
 
-/// An entry of the event stream of one operation.
-#[derive(Clone, Debug)]
-pub struct Event {
-    /// Grows within the operation.
-    pub seq: i64,
-    /// `operation` or `step`.
-    pub event: String,
-    /// JSON of that object, as contract 5 describes it.
-    pub data: Value,
-}
-
-/// What became of a request to cancel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum CancelOutcome {
-    /// It was still queued and is cancelled now.
-    Cancelled,
-    /// The worker was told; it ends by itself.
-    Requested,
-    /// It has ended already.
-    Finished,
-    /// Past its point of no return.
-    PastReturn,
-    /// This kind cannot be cancelled.
-    NotCancellable,
-    /// No such operation.
-    Unknown,
-}
-
-/// What pre-emption did to the operations of an instance.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Preempted {
-    /// Queued ones, cancelled now.
-    pub cancelled: Vec<OperationId>,
-    /// The active one, asked to give up.
-    pub asked: Option<OperationId>,
-    /// An equal or stronger one is active or queued: the caller returns it instead of a new one.
-    pub absorbed_by: Option<OperationId>,
-}
-
-/// Accepts an operation in the caller's transaction: row, event and first wake-up. The caller holds the instance's row lock.
+/// Accepts an operation in the caller's transaction: row, event and, if its turn has come, the first wake-up. For an
+/// instance's scope the caller holds the instance's row lock: it makes `seq` follow the order of commits.
 ///
 /// # Errors
 /// Database errors only.
-pub async fn enqueue(_tx: &mut PlatformTx, _new: NewOperation, _by: &AuditContext) -> DbResult<Enqueued> {
-    todo!()
+pub async fn enqueue(tx: &mut PlatformTx, new: NewOperation, by: &AuditContext) -> DbResult<Enqueued> {
+    let scope = new.scope.stored(new.id);
+    let closes = closes_access(new.kind);
+    if !closes {
+        let queue = queue_of(tx, &scope).await?;
+        if let Some(last) = queue.last.filter(|last| joins(new.kind) && last.kind == new.kind && last.params == new.params) {
+            return Ok(Enqueued::Joined(last.id));
+        }
+        if queue.length >= QUEUE_LIMIT {
+            return Ok(Enqueued::QueueFull);
+        }
+    }
+    let priority = if closes { new.priority.max(FRONT) } else { new.priority };
+    let operation = insert(tx, &new, &scope, priority, by).await?;
+    let position = position_of(tx.conn(), operation.id).await?;
+    events::tell(tx, operation.id, None, &OperationView::new(&operation, &[], position)).await?;
+    if is_ready(tx, operation.id).await? {
+        queue::wake(tx, &[operation.id]).await?;
+    }
+    Ok(Enqueued::Accepted(operation.id))
 }
+
+/// Whether a repetition joins the equal one that is last in the queue.
+const fn joins(kind: Kind) -> bool {
+    matches!(kind, Kind::Start | Kind::Stop | Kind::Restart | Kind::Unpause)
+}
+
+/// Whether it closes access, and so goes first and is never refused.
+pub(crate) const fn closes_access(kind: Kind) -> bool {
+    matches!(kind, Kind::Suspend | Kind::Terminate | Kind::Delete)
+}
+
+struct Queue {
+    length: i64,
+    last: Option<Operation>,
+}
+
+async fn queue_of(tx: &mut PlatformTx, scope: &str) -> DbResult<Queue> {
+    let row = sqlx::query!(
+        r#"SELECT count(*) AS "length!",
+                  (SELECT to_jsonb(l) FROM instance_service.operations l
+                    WHERE l.scope = $1 AND l.state = 'queued' ORDER BY l.seq DESC LIMIT 1) AS "last: Json<Operation>"
+             FROM instance_service.operations o WHERE o.scope = $1 AND o.state = 'queued'"#,
+        scope
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(Queue { length: row.length, last: row.last.map(|Json(last)| last) })
+}
+
+async fn insert(tx: &mut PlatformTx, new: &NewOperation, scope: &str, priority: i16, by: &AuditContext) -> DbResult<Operation> {
+    let Json(operation) = sqlx::query_scalar!(
+        r#"INSERT INTO instance_service.operations AS o (id, scope, instance_id, kind, class, def_version, params, priority,
+                                                         trace_parent, request_id, door, actor, reason)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+           RETURNING to_jsonb(o) AS "operation!: Json<Operation>""#,
+        new.id.as_uuid(),
+        scope,
+        new.instance_id.map(|id| id.as_uuid()),
+        new.kind.as_str(),
+        new.kind.class().as_str(),
+        new.kind.def_version(),
+        new.params,
+        priority,
+        new.trace_parent,
+        by.request_id,
+        by.door.as_str(),
+        by.actor,
+        new.reason
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(operation)
+}
+
+async fn is_ready(tx: &mut PlatformTx, id: OperationId) -> DbResult<bool> {
+    let ready = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM instance_service.operations_ready WHERE id = $1) AS "ready!""#,
+        id.as_uuid()
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(ready)
+}
+
 /// One operation.
 ///
 /// # Errors
 /// Database errors only.
-pub async fn get(_db: &PlatformDb, _id: OperationId) -> DbResult<Option<Operation>> {
-    todo!()
+pub async fn get(db: &PlatformDb, id: OperationId) -> DbResult<Option<Operation>> {
+    find(db.pool(), id).await
 }
+
+pub(crate) async fn find(executor: impl PgExecutor<'_>, id: OperationId) -> DbResult<Option<Operation>> {
+    let row = sqlx::query_scalar!(
+        r#"SELECT to_jsonb(o) AS "operation!: Json<Operation>" FROM instance_service.operations o WHERE o.id = $1"#,
+        id.as_uuid()
+    )
+    .fetch_optional(executor)
+    .await?;
+    Ok(row.map(|Json(operation)| operation))
+}
+
 /// A page of operations, newest first.
 ///
 /// # Errors
 /// Database errors only.
-pub async fn list(_db: &PlatformDb, _filter: &Filter) -> DbResult<Page> {
-    todo!()
+pub async fn list(db: &PlatformDb, filter: &Filter) -> DbResult<Page> {
+    let states: Vec<String> = filter.states.iter().map(|state| state.as_str().to_owned()).collect();
+    let page = sqlx::query!(
+        r#"WITH matching AS (
+               SELECT o.* FROM instance_service.operations o
+                WHERE ($1::uuid IS NULL OR o.instance_id = $1)
+                  AND (cardinality($2::text[]) = 0 OR o.state = ANY($2))
+                  AND ($3::text IS NULL OR o.direction = $3)
+                  AND ($4::text IS NULL OR o.kind = $4)),
+           page AS (SELECT * FROM matching ORDER BY seq DESC OFFSET $5 LIMIT $6)
+           SELECT (SELECT count(*) FROM matching) AS "total!",
+                  coalesce((SELECT jsonb_agg(to_jsonb(p) ORDER BY p.seq DESC) FROM page p), '[]') AS "operations!: Json<Vec<Operation>>""#,
+        filter.instance_id.map(|id| id.as_uuid()),
+        &states,
+        filter.direction.map(Direction::as_str),
+        filter.kind.map(Kind::as_str),
+        filter.offset,
+        filter.limit
+    )
+    .fetch_one(db.pool())
+    .await?;
+    Ok(Page { operations: page.operations.0, total: page.total })
 }
-/// The journal of one operation, in step order.
-///
-/// # Errors
-/// Database errors only.
-pub async fn steps(_db: &PlatformDb, _id: OperationId) -> DbResult<Vec<JournalStep>> {
-    todo!()
-}
+
 /// Position in the queue of its scope, from 1; `None` unless queued.
 ///
 /// # Errors
 /// Database errors only.
-pub async fn queue_position(_db: &PlatformDb, _id: OperationId) -> DbResult<Option<i64>> {
-    todo!()
+pub async fn queue_position(db: &PlatformDb, id: OperationId) -> DbResult<Option<i64>> {
+    position_of(db.pool(), id).await
 }
-/// Events after `seq`, oldest first.
-///
-/// # Errors
-/// Database errors only.
-pub async fn events_after(_db: &PlatformDb, _id: OperationId, _seq: i64, _limit: i64) -> DbResult<Vec<Event>> {
-    todo!()
+
+pub(crate) async fn position_of(executor: impl PgExecutor<'_>, id: OperationId) -> DbResult<Option<i64>> {
+    let position = sqlx::query_scalar!(
+        r#"SELECT (SELECT count(*) FROM instance_service.operations q
+                    WHERE q.scope = o.scope AND q.state = 'queued' AND (q.priority, -q.seq) >= (o.priority, -o.seq)) AS "position!"
+             FROM instance_service.operations o WHERE o.id = $1 AND o.state = 'queued'"#,
+        id.as_uuid()
+    )
+    .fetch_optional(executor)
+    .await?;
+    Ok(position)
 }
-/// Cancels a queued operation, or asks the worker to give up an active one (contract 5).
-///
-/// # Errors
-/// Database errors only.
-pub async fn request_cancel(_tx: &mut PlatformTx, _id: OperationId, _reason: &str) -> DbResult<CancelOutcome> {
-    todo!()
-}
-/// Makes way for `by` (suspend, terminate or delete), as the table in engine 10 says. The caller holds the instance's row lock.
-///
-/// # Errors
-/// Database errors only.
-pub async fn preempt(_tx: &mut PlatformTx, _instance: InstanceId, _by: Kind) -> DbResult<Preempted> {
-    todo!()
-}
+
 /// The active operation of an instance, else the next in its queue.
 ///
 /// # Errors
 /// Database errors only.
-pub async fn active_or_next(_db: &PlatformDb, _instance: InstanceId) -> DbResult<Option<Operation>> {
-    todo!()
+pub async fn active_or_next(db: &PlatformDb, instance: InstanceId) -> DbResult<Option<Operation>> {
+    first_of(db.pool(), instance.as_uuid()).await
 }
+
 /// The same, inside a transaction.
 ///
 /// # Errors
 /// Database errors only.
-pub async fn active_or_next_tx(_tx: &mut PlatformTx, _instance: InstanceId) -> DbResult<Option<Operation>> {
-    todo!()
+pub async fn active_or_next_tx(tx: &mut PlatformTx, instance: InstanceId) -> DbResult<Option<Operation>> {
+    first_of(tx.conn(), instance.as_uuid()).await
+}
+
+async fn first_of(executor: impl PgExecutor<'_>, instance: Uuid) -> DbResult<Option<Operation>> {
+    let row = sqlx::query_scalar!(
+        r#"SELECT to_jsonb(o) AS "operation!: Json<Operation>" FROM instance_service.operations o
+            WHERE o.scope = 'instance:' || $1::uuid AND o.state IN ('running', 'waiting', 'queued')
+            ORDER BY (o.state = 'queued'), o.priority DESC, o.seq LIMIT 1"#,
+        instance
+    )
+    .fetch_optional(executor)
+    .await?;
+    Ok(row.map(|Json(operation)| operation))
 }

@@ -1,0 +1,219 @@
+//! Cancelling an operation, and making way for one that closes access (contract 5 and 11.3, engine 10).
+//!
+//! Owns: the columns `cancel_*` and `preempted_by`, and the end of operations that were still queued.
+//! Leaves to others: how an active operation gives up (the worker), what the instance's row says meanwhile (the caller).
+
+use crate::error::DbResult;
+use crate::platform::operation_view::OperationView;
+use crate::platform::operations::{Operation, closes_access};
+use crate::platform::{PlatformTx, events, journal, record};
+use crate::queue;
+use domain::ids::{InstanceId, OperationId};
+use domain::operation::{Kind, State};
+use sqlx::types::Json;
+
+/// What became of a request to cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum CancelOutcome {
+    /// It was still queued and is cancelled now.
+    Cancelled,
+    /// The worker was told; it ends by itself.
+    Requested,
+    /// It has ended already.
+    Finished,
+    /// Past its point of no return.
+    PastReturn,
+    /// This kind cannot be cancelled.
+    NotCancellable,
+    /// No such operation.
+    Unknown,
+}
+
+/// What making way did to the operations of an instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Preempted {
+    /// Queued ones, cancelled now. What their acceptance wrote into the instance's row is the caller's to take back.
+    pub cancelled: Vec<OperationId>,
+    /// The active one, asked to give up.
+    pub asked: Option<OperationId>,
+    /// One that does the same or more is active or queued: the caller returns it instead of a new one.
+    pub absorbed_by: Option<OperationId>,
+}
+
+/// What an operation does when one that closes access arrives: the table of engine 10.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reaction {
+    /// It gives up.
+    GiveUp,
+    /// It goes the same way: it may finish.
+    Finish,
+    /// It does what was asked for anyway.
+    Absorb,
+}
+
+const fn reaction(of: Kind, to: Kind) -> Reaction {
+    match (of, to) {
+        (Kind::Delete, _) | (Kind::Terminate, Kind::Suspend | Kind::Terminate) | (Kind::Suspend, Kind::Suspend) => {
+            Reaction::Absorb
+        }
+        (Kind::Stop | Kind::Suspend | Kind::Terminate, _) => Reaction::Finish,
+        _ => Reaction::GiveUp,
+    }
+}
+
+/// Whether a client may cancel it once it is active (contract 5).
+const fn cancellable_when_active(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Provision
+            | Kind::Start
+            | Kind::Restart
+            | Kind::Unpause
+            | Kind::Backup
+            | Kind::Restore
+            | Kind::Update
+            | Kind::Relocate
+            | Kind::ApplyResources
+    )
+}
+
+/// Cancels a queued operation, or asks the worker to give up an active one (contract 5). What acceptance wrote into the
+/// instance's row is the caller's to take back when the answer is [`CancelOutcome::Cancelled`].
+///
+/// # Errors
+/// Database errors only.
+pub async fn request_cancel(tx: &mut PlatformTx, id: OperationId, reason: &str) -> DbResult<CancelOutcome> {
+    let Some(operation) = lock(tx, id).await? else { return Ok(CancelOutcome::Unknown) };
+    if operation.state.is_final() {
+        return Ok(CancelOutcome::Finished);
+    }
+    if closes_access(operation.kind) {
+        return Ok(CancelOutcome::NotCancellable);
+    }
+    if operation.state == State::Queued {
+        cancel_queued(tx, id, reason, None).await?;
+        record::wake_head(tx, &operation.scope).await?;
+        return Ok(CancelOutcome::Cancelled);
+    }
+    if operation.state == State::NeedsAttention || !cancellable_when_active(operation.kind) {
+        return Ok(CancelOutcome::NotCancellable);
+    }
+    if operation.past_return {
+        return Ok(CancelOutcome::PastReturn);
+    }
+    ask(tx, &operation, reason, None).await?;
+    Ok(CancelOutcome::Requested)
+}
+
+/// Makes way for `by` (suspend, terminate or delete). The caller holds the instance's row lock.
+///
+/// # Errors
+/// Database errors only.
+pub async fn preempt(tx: &mut PlatformTx, instance: InstanceId, by: Kind) -> DbResult<Preempted> {
+    let mut outcome = Preempted::default();
+    let unfinished = unfinished(tx, instance).await?;
+    if let Some(same) = unfinished.iter().find(|operation| reaction(operation.kind, by) == Reaction::Absorb) {
+        outcome.absorbed_by = Some(same.id);
+    }
+    let reason = format!("makes way for {by}");
+    for operation in unfinished {
+        match (operation.state, reaction(operation.kind, by)) {
+            (_, Reaction::Absorb) => {}
+            (State::Queued, _) if by == Kind::Suspend && operation.kind == Kind::Backup => {}
+            (State::Queued, _) => {
+                cancel_queued(tx, operation.id, &reason, Some(by)).await?;
+                outcome.cancelled.push(operation.id);
+            }
+            (_, Reaction::GiveUp) => {
+                ask(tx, &operation, &reason, Some(by)).await?;
+                outcome.asked = Some(operation.id);
+            }
+            (_, Reaction::Finish) => {}
+        }
+    }
+    Ok(outcome)
+}
+
+async fn unfinished(tx: &mut PlatformTx, instance: InstanceId) -> DbResult<Vec<Operation>> {
+    let rows = sqlx::query_scalar!(
+        r#"SELECT to_jsonb(o) AS "operation!: Json<Operation>" FROM instance_service.operations o
+            WHERE o.scope = 'instance:' || $1::uuid AND o.state IN ('running', 'waiting', 'queued')
+            ORDER BY (o.state = 'queued'), o.seq FOR UPDATE"#,
+        instance.as_uuid()
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.into_iter().map(|Json(operation)| operation).collect())
+}
+
+async fn lock(tx: &mut PlatformTx, id: OperationId) -> DbResult<Option<Operation>> {
+    let row = sqlx::query_scalar!(
+        r#"SELECT to_jsonb(o) AS "operation!: Json<Operation>" FROM instance_service.operations o WHERE o.id = $1 FOR UPDATE"#,
+        id.as_uuid()
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(row.map(|Json(operation)| operation))
+}
+
+/// A queued operation has done nothing: it ends here and now.
+async fn cancel_queued(tx: &mut PlatformTx, id: OperationId, reason: &str, by: Option<Kind>) -> DbResult<()> {
+    let Json(operation) = sqlx::query_scalar!(
+        r#"UPDATE instance_service.operations o
+              SET state = 'cancelled', cancel_requested_at = coalesce(cancel_requested_at, clock_timestamp()), cancel_reason = $2,
+                  preempted_by = $3, finished_at = clock_timestamp()
+            WHERE id = $1 RETURNING to_jsonb(o) AS "operation!: Json<Operation>""#,
+        id.as_uuid(),
+        reason,
+        by.map(Kind::as_str)
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    events::tell(tx, id, None, &OperationView::new(&operation, &[], None)).await
+}
+
+/// Tells the lease holder, which reads it with its next renewal; one that waits is made due and woken.
+async fn ask(tx: &mut PlatformTx, operation: &Operation, reason: &str, by: Option<Kind>) -> DbResult<()> {
+    let Json(asked) = sqlx::query_scalar!(
+        r#"UPDATE instance_service.operations o
+              SET cancel_requested_at = coalesce(cancel_requested_at, clock_timestamp()),
+                  cancel_reason = CASE WHEN cancel_requested_at IS NULL OR $3::text IS NOT NULL THEN $2 ELSE cancel_reason END,
+                  preempted_by = coalesce($3, preempted_by),
+                  next_run_at = CASE WHEN state = 'waiting' AND direction = 'forward' AND NOT past_return
+                                     THEN least(next_run_at, clock_timestamp()) ELSE next_run_at END
+            WHERE id = $1 RETURNING to_jsonb(o) AS "operation!: Json<Operation>""#,
+        operation.id.as_uuid(),
+        reason,
+        by.map(Kind::as_str)
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    let entries = journal::of(tx.conn(), asked.id).await?;
+    events::tell(tx, asked.id, None, &OperationView::new(&asked, &entries, None)).await?;
+    if asked.state == State::Waiting {
+        queue::wake(tx, &[asked.id]).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table of engine 10, written out: rows are the active kinds.
+    #[test]
+    fn reactions_are_those_of_the_table() {
+        use Reaction::{Absorb, Finish, GiveUp};
+        for &of in Kind::ALL {
+            let expected = match of {
+                Kind::Delete => [Absorb, Absorb, Absorb],
+                Kind::Terminate => [Absorb, Absorb, Finish],
+                Kind::Suspend => [Absorb, Finish, Finish],
+                Kind::Stop => [Finish, Finish, Finish],
+                _ => [GiveUp, GiveUp, GiveUp],
+            };
+            assert_eq!([Kind::Suspend, Kind::Terminate, Kind::Delete].map(|to| reaction(of, to)), expected, "{of}");
+        }
+    }
+}

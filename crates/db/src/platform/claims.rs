@@ -1,0 +1,214 @@
+//! Claiming an operation: the lease of its scope, a higher token, and the row (engine 7).
+//!
+//! Locks are taken in one order everywhere, so that nobody deadlocks: instance, operation, lease.
+
+use crate::error::DbResult;
+use crate::platform::operation_view::OperationView;
+use crate::platform::operations::{Fault, Operation, PlannedStep};
+use crate::platform::{PlatformTx, events, journal};
+use domain::ids::OperationId;
+use domain::operation::{Kind, State};
+use journal::JournalStep;
+use serde_json::Value;
+use sqlx::types::Json;
+use std::time::Duration;
+
+/// Claims in a row without any recorded outcome, after which an operation is set aside: it kills its workers (engine 8).
+pub const CLAIM_LIMIT: i32 = 5;
+
+/// Who claims, and what it can do.
+#[derive(Clone, Debug)]
+pub struct Claimant {
+    /// Name of this start of this process.
+    pub owner: String,
+    /// How long the lease holds without renewal.
+    pub ttl: Duration,
+    /// Kinds and definition versions that this worker has code for.
+    pub known: Vec<(Kind, i32)>,
+    /// Most operations of one customer that run at once, by class.
+    pub share: i64,
+}
+
+/// The right to write one operation: every write names the token and the number of the write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// The operation.
+    pub operation: OperationId,
+    /// The token of our lease.
+    pub token: i64,
+    /// Our last write; the next one raises it.
+    pub write_no: i64,
+}
+
+/// A claimed operation.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The row.
+    pub operation: Operation,
+    /// The right to write it.
+    pub fence: Fence,
+    /// What was done so far.
+    pub journal: Vec<JournalStep>,
+    /// Time left until the deadline, by the database's clock; negative when it has passed.
+    pub seconds_left: Option<f64>,
+    /// A predecessor held it and went silent.
+    pub taken_over: bool,
+}
+
+/// What became of a claim.
+#[derive(Clone, Debug)]
+pub enum Claimed {
+    /// Held elsewhere, finished, not due, not its turn, or unknown to us: nothing was written.
+    NotOurs,
+    /// Five claims went silent: it waits for an operator now.
+    Quarantined(Box<Operation>),
+    /// Ours.
+    Ours(Box<Claim>),
+}
+
+/// Tries to take an operation. On [`Claimed::NotOurs`] the caller rolls back.
+///
+/// # Errors
+/// Database errors only.
+pub async fn claim(tx: &mut PlatformTx, id: OperationId, me: &Claimant) -> DbResult<Claimed> {
+    let Some(target) = lock_in_order(tx, id).await? else { return Ok(Claimed::NotOurs) };
+    let Some(token) = take_lease(tx, &target.scope, me).await? else { return Ok(Claimed::NotOurs) };
+    let Some((operation, seconds_left)) = take_row(tx, id, token, target.customer, me).await? else {
+        return Ok(Claimed::NotOurs);
+    };
+    let journal = journal::of(tx.conn(), id).await?;
+    if operation.claims > CLAIM_LIMIT {
+        return quarantine(tx, &operation, &journal).await;
+    }
+    let fence = Fence { operation: id, token, write_no: operation.write_no };
+    let taken_over = target.state == State::Running;
+    Ok(Claimed::Ours(Box::new(Claim { operation, fence, journal, seconds_left, taken_over })))
+}
+
+struct Target {
+    scope: String,
+    state: State,
+    customer: Option<uuid::Uuid>,
+}
+
+/// Locks instance and operation, in this order. Claims of one customer go one by one, or two of them could both find the
+/// last free place of its share; the lock has two integers, since the transport uses single ones in this database.
+async fn lock_in_order(tx: &mut PlatformTx, id: OperationId) -> DbResult<Option<Target>> {
+    let row = sqlx::query!(
+        r#"SELECT i.customer_id AS "customer?", o.instance_id,
+                  pg_advisory_xact_lock(7, hashtext(coalesce(i.customer_id::text, o.scope))) IS NULL AS "locked!"
+             FROM instance_service.operations o LEFT JOIN public.instances i ON i.id = o.instance_id
+            WHERE o.id = $1 AND o.state IN ('queued', 'running', 'waiting')"#,
+        id.as_uuid()
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    if let Some(instance) = row.instance_id {
+        sqlx::query_scalar!("SELECT id FROM public.instances WHERE id = $1 FOR NO KEY UPDATE", instance)
+            .fetch_one(tx.conn())
+            .await?;
+    }
+    let locked = sqlx::query!(
+        r#"SELECT scope, to_jsonb(state) AS "state!: Json<State>" FROM instance_service.operations WHERE id = $1 FOR UPDATE"#,
+        id.as_uuid()
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(Some(Target { scope: locked.scope, state: locked.state.0, customer: row.customer }))
+}
+
+async fn take_lease(tx: &mut PlatformTx, scope: &str, me: &Claimant) -> DbResult<Option<i64>> {
+    let token = sqlx::query_scalar!(
+        "INSERT INTO instance_service.leases AS l (resource, owner, token, expires_at)
+         VALUES ($1, $2, 1, clock_timestamp() + make_interval(secs => $3))
+         ON CONFLICT (resource) DO UPDATE
+            SET owner = excluded.owner, token = l.token + 1, expires_at = excluded.expires_at, renewed_at = clock_timestamp()
+          WHERE l.expires_at < clock_timestamp()
+         RETURNING token",
+        scope,
+        me.owner,
+        me.ttl.as_secs_f64()
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(token)
+}
+
+async fn take_row(
+    tx: &mut PlatformTx,
+    id: OperationId,
+    token: i64,
+    customer: Option<uuid::Uuid>,
+    me: &Claimant,
+) -> DbResult<Option<(Operation, Option<f64>)>> {
+    let (kinds, versions): (Vec<String>, Vec<i32>) = me.known.iter().map(|(kind, version)| (kind.to_string(), *version)).unzip();
+    let row = sqlx::query!(
+        r#"UPDATE instance_service.operations o
+              SET state = 'running', lease_token = $2, claims = o.claims + 1
+            WHERE o.id = $1 AND o.next_run_at <= clock_timestamp()
+              AND EXISTS (SELECT FROM instance_service.operations_ready r WHERE r.id = o.id)
+              AND (o.kind, o.def_version) IN (SELECT * FROM unnest($3::text[], $4::int[]))
+              AND (o.state <> 'queued' OR $5::uuid IS NULL
+                   OR (SELECT count(*) FROM instance_service.operations r JOIN public.instances i ON i.id = r.instance_id
+                        WHERE r.state = 'running' AND r.class = o.class AND i.customer_id = $5) < $6)
+        RETURNING to_jsonb(o) AS "operation!: Json<Operation>",
+                  extract(epoch FROM o.deadline_at - clock_timestamp())::float8 AS seconds_left"#,
+        id.as_uuid(),
+        token,
+        &kinds,
+        &versions,
+        customer,
+        me.share
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(row.map(|row| (row.operation.0, row.seconds_left)))
+}
+
+async fn quarantine(tx: &mut PlatformTx, operation: &Operation, journal: &[JournalStep]) -> DbResult<Claimed> {
+    let fault = Fault {
+        code: "worker_lost".to_owned(),
+        message: "The operation was interrupted too often; an operator will look at it.".to_owned(),
+        cause: format!("{CLAIM_LIMIT} claims in a row ended without a word, the last in step {:?}", operation.current_step),
+    };
+    let Json(stopped) = sqlx::query_scalar!(
+        r#"UPDATE instance_service.operations o
+              SET state = 'needs_attention', error = $2, claims = 0, write_no = write_no + 1
+            WHERE id = $1 RETURNING to_jsonb(o) AS "operation!: Json<Operation>""#,
+        operation.id.as_uuid(),
+        Json(fault) as _
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    sqlx::query!("UPDATE instance_service.leases SET expires_at = '-infinity' WHERE resource = $1", stopped.scope)
+        .execute(tx.conn())
+        .await?;
+    events::tell(tx, stopped.id, None, &OperationView::new(&stopped, journal, None)).await?;
+    Ok(Claimed::Quarantined(Box::new(stopped)))
+}
+
+/// Writes what the saga is going to do, at the first claim: the plan, the start, the deadline.
+///
+/// # Errors
+/// Database errors only.
+pub async fn begin(tx: &mut PlatformTx, fence: &mut Fence, plan: &[PlannedStep], limit: Option<Duration>) -> DbResult<Operation> {
+    let plan: Value = serde_json::json!(plan);
+    let Json(operation) = sqlx::query_scalar!(
+        r#"UPDATE instance_service.operations o
+              SET plan = $4, started_at = clock_timestamp(), write_no = o.write_no + 1,
+                  deadline_at = coalesce(deadline_at, clock_timestamp() + make_interval(secs => $5))
+            WHERE id = $1 AND lease_token = $2 AND write_no = $3
+        RETURNING to_jsonb(o) AS "operation!: Json<Operation>""#,
+        fence.operation.as_uuid(),
+        fence.token,
+        fence.write_no,
+        plan,
+        limit.map(|limit| limit.as_secs_f64())
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    fence.write_no = operation.write_no;
+    events::tell(tx, operation.id, None, &OperationView::new(&operation, &[], None)).await?;
+    Ok(operation)
+}
