@@ -35,12 +35,13 @@ impl InstanceConnection {
     /// # Errors
     /// [`OdooError::Blocked`] while the content role owns a database: `REASSIGN OWNED` would move that as well.
     pub async fn take_ownership(&mut self, content_role: &PhysicalName, tenant: &PhysicalName) -> OdooResult<()> {
-        let owned: Vec<String> =
-            sqlx::query_scalar("SELECT d.datname::text FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba WHERE r.rolname = $1")
-                .bind(content_role.as_str())
-                .fetch_all(self.conn())
-                .await
-                .map_err(|error| self.error(error))?;
+        let owned: Vec<String> = sqlx::query_scalar(
+            "SELECT d.datname::text FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba WHERE r.rolname = $1",
+        )
+        .bind(content_role.as_str())
+        .fetch_all(self.conn())
+        .await
+        .map_err(|error| self.error(error))?;
         if !owned.is_empty() {
             return Err(OdooError::Blocked { what: format!("content of {content_role}"), holders: owned });
         }

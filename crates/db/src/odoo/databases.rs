@@ -6,9 +6,14 @@ use super::fence::Fence;
 use super::quote::{ident, literal};
 use super::roles::RoleState;
 use domain::names::{Mark, PhysicalName};
+use std::time::{Duration, Instant};
 
 /// `datconnlimit` of a database whose drop was interrupted: it can only be dropped (engine 12).
 const INVALID: i32 = -2;
+
+/// How long a drop waits for sessions that are not ours to end.
+const OTHERS_GRACE: Duration = Duration::from_secs(2);
+const POLL: Duration = Duration::from_millis(20);
 
 /// What the catalogue says of a database.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -106,12 +111,12 @@ impl AdminConnection {
     }
 
     /// Ends all sessions in the database, and those of its role elsewhere (Odoo keeps one in the maintenance database).
-    /// Superusers' sessions are not ours to end.
+    /// Sessions of roles beyond ours, a superuser's for one, are not ours to end.
     async fn end_sessions(&mut self, name: &PhysicalName, role: &PhysicalName) -> OdooResult<()> {
         let left: i64 = sqlx::query_scalar(
             "SELECT count(*) FILTER (WHERE NOT pg_terminate_backend(a.pid, 5000))
-               FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
-              WHERE (a.datname = $1 OR a.usename = $2) AND a.pid <> pg_backend_pid() AND NOT r.rolsuper",
+               FROM pg_stat_activity a
+              WHERE (a.datname = $1 OR a.usename = $2) AND a.pid <> pg_backend_pid() AND pg_has_role(a.usesysid, 'USAGE')",
         )
         .bind(name.as_str())
         .bind(role.as_str())
@@ -125,13 +130,41 @@ impl AdminConnection {
     }
 }
 
+impl AdminConnection {
+    /// Waits a moment for sessions that are not ours to end, such as an operator's, and on which a drop would fail.
+    async fn wait_for_others(&mut self, name: &PhysicalName) -> OdooResult<()> {
+        let start = Instant::now();
+        loop {
+            let others: Vec<String> = sqlx::query_scalar(
+                "SELECT usename::text FROM pg_stat_activity WHERE datname = $1 AND NOT pg_has_role(usesysid, 'USAGE')",
+            )
+            .bind(name.as_str())
+            .fetch_all(self.conn())
+            .await
+            .map_err(|error| self.error(error))?;
+            if others.is_empty() {
+                return Ok(());
+            }
+            if start.elapsed() > OTHERS_GRACE {
+                return Err(OdooError::Busy { holder: format!("sessions of {} in database {name}", others.join(", ")) });
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
 impl Fence {
     /// Clones `template` for `owner`, closed; revokes everything from PUBLIC, labels it and only then opens it. Takes up
     /// what an interrupted attempt of ours left. Returns the OID.
     ///
     /// # Errors
     /// [`OdooError::Foreign`] for somebody else's database of that name; [`OdooError::TemplateUnusable`].
-    pub async fn clone_database(&mut self, name: &PhysicalName, template: &PhysicalName, owner: &PhysicalName) -> OdooResult<i64> {
+    pub async fn clone_database(
+        &mut self,
+        name: &PhysicalName,
+        template: &PhysicalName,
+        owner: &PhysicalName,
+    ) -> OdooResult<i64> {
         let create = format!(
             "CREATE DATABASE {} TEMPLATE {} OWNER {} ALLOW_CONNECTIONS false",
             ident(name),
@@ -217,6 +250,7 @@ impl Fence {
         if facts.is_template && !facts.is_invalid() {
             self.catalogue().run(format!("ALTER DATABASE {} IS_TEMPLATE false", ident(name))).await?;
         }
+        self.catalogue().wait_for_others(name).await?;
         self.catalogue().run(drop_statement(name)).await
     }
 

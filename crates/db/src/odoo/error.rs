@@ -39,8 +39,8 @@ pub enum OdooError {
         /// The driver's words.
         cause: String,
     },
-    /// Somebody else holds the fence and is not known to be outdated.
-    #[error("the fence of this mark is held: {holder}")]
+    /// Somebody else is at it, and time will tell: another holder of the fence, a session that is not ours to end.
+    #[error("busy: {holder}")]
     Busy {
         /// What is known of the holder.
         holder: String,

@@ -103,10 +103,8 @@ impl UnconfirmedFence {
     }
 
     async fn try_lock(&mut self) -> OdooResult<bool> {
-        let locked = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
-            .bind(lock_key(&self.mark))
-            .fetch_one(self.admin.conn())
-            .await;
+        let locked =
+            sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(lock_key(&self.mark)).fetch_one(self.admin.conn()).await;
         locked.map_err(|error| self.admin.error(error))
     }
 

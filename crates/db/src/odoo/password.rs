@@ -94,7 +94,10 @@ mod tests {
         // Computed with Python: hashlib.pbkdf2_hmac('sha512', b'S3cret-pass', bytes(range(16)), 600000).
         let hash = odoo_hash(&"S3cret-pass".into(), std::array::from_fn(|i| i as u8));
         assert_eq!(hash.len(), 131);
-        assert_eq!(hash, "$pbkdf2-sha512$600000$AAECAwQFBgcICQoLDA0ODw$sSqpBdRYTiqLq7xDsLVYaMc8oShXyhXmW8Wu1wxz8HJx.RWuONqLSjGJh/vYUZCBB7YcgMa7NXj.Xfk18hNUzQ");
+        assert_eq!(
+            hash,
+            "$pbkdf2-sha512$600000$AAECAwQFBgcICQoLDA0ODw$sSqpBdRYTiqLq7xDsLVYaMc8oShXyhXmW8Wu1wxz8HJx.RWuONqLSjGJh/vYUZCBB7YcgMa7NXj.Xfk18hNUzQ"
+        );
     }
 
     #[test]

@@ -83,9 +83,11 @@ async fn write_owner(tx: &mut Transaction<'_, Postgres>, personal: &Personal) ->
 
 /// `database.secret` signs sessions and tokens, `database.uuid` is what in-app services know the database by.
 async fn write_identity(tx: &mut Transaction<'_, Postgres>) -> Result<(), sqlx::Error> {
-    sqlx::query("UPDATE public.ir_config_parameter SET value = gen_random_uuid()::text WHERE key IN ('database.uuid', 'database.secret')")
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query(
+        "UPDATE public.ir_config_parameter SET value = gen_random_uuid()::text WHERE key IN ('database.uuid', 'database.secret')",
+    )
+    .execute(&mut **tx)
+    .await?;
     sqlx::query(
         "UPDATE public.ir_config_parameter SET value = to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
           WHERE key = 'database.create_date'",

@@ -210,5 +210,9 @@ fn foreign(role: &PhysicalName) -> OdooError {
 }
 
 fn not_ours(role: &PhysicalName, mark: &Mark) -> OdooError {
-    OdooError::Mismatch { what: format!("role {role}"), expected: format!("mark {mark}"), found: "another mark or none".to_owned() }
+    OdooError::Mismatch {
+        what: format!("role {role}"),
+        expected: format!("mark {mark}"),
+        found: "another mark or none".to_owned(),
+    }
 }

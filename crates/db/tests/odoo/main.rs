@@ -1,0 +1,11 @@
+//! The Odoo side of `db` against a real server, with the roles that the bootstrap script makes.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test that cannot go on fails")]
+
+mod content;
+mod databases;
+mod fence;
+mod isolation;
+mod probe;
+mod rig;
+mod roles;
