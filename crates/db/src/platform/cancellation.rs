@@ -5,11 +5,12 @@
 
 use crate::error::DbResult;
 use crate::platform::operation_view::OperationView;
-use crate::platform::operations::{Operation, closes_access};
+use crate::platform::operations::Operation;
 use crate::platform::{PlatformTx, events, journal, record};
 use crate::queue;
 use domain::ids::{InstanceId, OperationId};
-use domain::operation::{Kind, State};
+use domain::operation::{Kind, State, cancellable_by_client};
+use domain::preemption::{Preemption, absorbed_by_queued, cancels_queued, on_arrival};
 use sqlx::types::Json;
 
 /// What became of a request to cancel.
@@ -41,43 +42,6 @@ pub struct Preempted {
     pub absorbed_by: Option<OperationId>,
 }
 
-/// What an operation does when one that closes access arrives: the table of engine 10.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reaction {
-    /// It gives up.
-    GiveUp,
-    /// It goes the same way: it may finish.
-    Finish,
-    /// It does what was asked for anyway.
-    Absorb,
-}
-
-const fn reaction(of: Kind, to: Kind) -> Reaction {
-    match (of, to) {
-        (Kind::Delete, _) | (Kind::Terminate, Kind::Suspend | Kind::Terminate) | (Kind::Suspend, Kind::Suspend) => {
-            Reaction::Absorb
-        }
-        (Kind::Stop | Kind::Suspend | Kind::Terminate, _) => Reaction::Finish,
-        _ => Reaction::GiveUp,
-    }
-}
-
-/// Whether a client may cancel it once it is active (contract 5).
-const fn cancellable_when_active(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Provision
-            | Kind::Start
-            | Kind::Restart
-            | Kind::Unpause
-            | Kind::Backup
-            | Kind::Restore
-            | Kind::Update
-            | Kind::Relocate
-            | Kind::ApplyResources
-    )
-}
-
 /// Cancels a queued operation, or asks the worker to give up an active one (contract 5). What acceptance wrote into the
 /// instance's row is the caller's to take back when the answer is [`CancelOutcome::Cancelled`].
 ///
@@ -88,16 +52,13 @@ pub async fn request_cancel(tx: &mut PlatformTx, id: OperationId, reason: &str) 
     if operation.state.is_final() {
         return Ok(CancelOutcome::Finished);
     }
-    if closes_access(operation.kind) {
+    if !cancellable_by_client(operation.kind, operation.state) {
         return Ok(CancelOutcome::NotCancellable);
     }
     if operation.state == State::Queued {
         cancel_queued(tx, id, reason, None).await?;
         record::wake_head(tx, &operation.scope).await?;
         return Ok(CancelOutcome::Cancelled);
-    }
-    if operation.state == State::NeedsAttention || !cancellable_when_active(operation.kind) {
-        return Ok(CancelOutcome::NotCancellable);
     }
     if operation.past_return {
         return Ok(CancelOutcome::PastReturn);
@@ -106,30 +67,29 @@ pub async fn request_cancel(tx: &mut PlatformTx, id: OperationId, reason: &str) 
     Ok(CancelOutcome::Requested)
 }
 
-/// Makes way for `by` (suspend, terminate or delete). The caller holds the instance's row lock.
+/// Makes way for `by`, as the table in `domain::preemption` says. The caller holds the instance's row lock.
 ///
 /// # Errors
 /// Database errors only.
 pub async fn preempt(tx: &mut PlatformTx, instance: InstanceId, by: Kind) -> DbResult<Preempted> {
     let mut outcome = Preempted::default();
-    let unfinished = unfinished(tx, instance).await?;
-    if let Some(same) = unfinished.iter().find(|operation| reaction(operation.kind, by) == Reaction::Absorb) {
-        outcome.absorbed_by = Some(same.id);
-    }
     let reason = format!("makes way for {by}");
-    for operation in unfinished {
-        match (operation.state, reaction(operation.kind, by)) {
-            (_, Reaction::Absorb) => {}
-            (State::Queued, _) if by == Kind::Suspend && operation.kind == Kind::Backup => {}
-            (State::Queued, _) => {
-                cancel_queued(tx, operation.id, &reason, Some(by)).await?;
-                outcome.cancelled.push(operation.id);
+    for operation in unfinished(tx, instance).await? {
+        let queued = operation.state == State::Queued;
+        if queued && absorbed_by_queued(by, operation.kind) {
+            outcome.absorbed_by.get_or_insert(operation.id);
+        } else if queued && cancels_queued(by, operation.kind) {
+            cancel_queued(tx, operation.id, &reason, Some(by)).await?;
+            outcome.cancelled.push(operation.id);
+        } else if !queued {
+            match on_arrival(operation.kind, by) {
+                Preemption::Absorbed => outcome.absorbed_by = Some(operation.id),
+                Preemption::GiveUp => {
+                    ask(tx, &operation, &reason, Some(by)).await?;
+                    outcome.asked = Some(operation.id);
+                }
+                Preemption::LetFinish | Preemption::Queue => {}
             }
-            (_, Reaction::GiveUp) => {
-                ask(tx, &operation, &reason, Some(by)).await?;
-                outcome.asked = Some(operation.id);
-            }
-            (_, Reaction::Finish) => {}
         }
     }
     Ok(outcome)
@@ -195,25 +155,4 @@ async fn ask(tx: &mut PlatformTx, operation: &Operation, reason: &str, by: Optio
         queue::wake(tx, &[asked.id]).await?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The table of engine 10, written out: rows are the active kinds.
-    #[test]
-    fn reactions_are_those_of_the_table() {
-        use Reaction::{Absorb, Finish, GiveUp};
-        for &of in Kind::ALL {
-            let expected = match of {
-                Kind::Delete => [Absorb, Absorb, Absorb],
-                Kind::Terminate => [Absorb, Absorb, Finish],
-                Kind::Suspend => [Absorb, Finish, Finish],
-                Kind::Stop => [Finish, Finish, Finish],
-                _ => [GiveUp, GiveUp, GiveUp],
-            };
-            assert_eq!([Kind::Suspend, Kind::Terminate, Kind::Delete].map(|to| reaction(of, to)), expected, "{of}");
-        }
-    }
 }

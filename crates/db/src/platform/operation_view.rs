@@ -81,8 +81,11 @@ pub struct OperationView {
     pub cancel_requested: bool,
     pub error: Option<PublicFault>,
     pub result: Option<Value>,
+    #[serde(serialize_with = "domain::times::serialize")]
     pub created_at: DateTime<Utc>,
+    #[serde(serialize_with = "domain::times::serialize_option")]
     pub started_at: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "domain::times::serialize_option")]
     pub finished_at: Option<DateTime<Utc>>,
     pub steps: Vec<StepView>,
 }
@@ -95,7 +98,9 @@ pub struct StepView {
     pub state: StepState,
     pub server: Place,
     pub attempts: i32,
+    #[serde(serialize_with = "domain::times::serialize_option")]
     pub started_at: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "domain::times::serialize_option")]
     pub finished_at: Option<DateTime<Utc>>,
     pub duration_ms: Option<i64>,
     pub error: Option<PublicFault>,

@@ -9,6 +9,7 @@
 pub use crate::platform::cancellation::{CancelOutcome, Preempted, preempt, request_cancel};
 pub use crate::platform::events::{Event, events_after};
 pub use crate::platform::journal::steps;
+pub use domain::scope::Scope;
 
 use crate::error::DbResult;
 use crate::platform::audit::AuditContext;
@@ -16,9 +17,8 @@ use crate::platform::operation_view::OperationView;
 use crate::platform::{PlatformDb, PlatformTx, events};
 use crate::queue;
 use chrono::{DateTime, Utc};
-use domain::ids::{InstanceId, OperationId, ServerId};
+use domain::ids::{InstanceId, OperationId};
 use domain::operation::{Class, Direction, Kind, Place, State};
-use domain::version::OdooVersion;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::PgExecutor;
@@ -27,37 +27,6 @@ use uuid::Uuid;
 
 /// Most operations that may wait in one scope (contract 11.2).
 pub const QUEUE_LIMIT: i64 = 10;
-/// Priority of those that close access: they go to the front (engine 10).
-pub const FRONT: i16 = 100;
-
-/// What an operation has to itself while it is active: at most one active operation each (engine 10).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// One instance.
-    Instance(InstanceId),
-    /// One template build.
-    Template {
-        /// Server that will hold it.
-        server: ServerId,
-        /// Odoo version.
-        version: OdooVersion,
-        /// With demo data.
-        demo: bool,
-    },
-    /// Nothing but itself: kinds that change no instance (contract 11.2).
-    Own,
-}
-
-impl Scope {
-    /// The stored form; also names the lease.
-    fn stored(&self, id: OperationId) -> String {
-        match self {
-            Self::Instance(instance) => format!("instance:{instance}"),
-            Self::Template { server, version, demo } => format!("template:{server}:{version}:{demo}"),
-            Self::Own => format!("own:{id}"),
-        }
-    }
-}
 
 /// An operation to be accepted.
 #[derive(Clone, Debug)]
@@ -72,7 +41,7 @@ pub struct NewOperation {
     pub kind: Kind,
     /// Ids and choices only; never a secret.
     pub params: Value,
-    /// Higher goes first within the scope and in the transport.
+    /// Higher goes first within the scope and in the transport; never below what the kind has by itself.
     pub priority: i16,
     /// Why, in the caller's words.
     pub reason: Option<String>,
@@ -189,35 +158,24 @@ pub struct Page {
 /// # Errors
 /// Database errors only.
 pub async fn enqueue(tx: &mut PlatformTx, new: NewOperation, by: &AuditContext) -> DbResult<Enqueued> {
-    let scope = new.scope.stored(new.id);
-    let closes = closes_access(new.kind);
-    if !closes {
+    let scope = new.scope.to_string();
+    if !new.kind.is_forward_only() {
         let queue = queue_of(tx, &scope).await?;
-        if let Some(last) = queue.last.filter(|last| joins(new.kind) && last.kind == new.kind && last.params == new.params) {
+        if let Some(last) = queue.last.filter(|last| new.kind.is_joinable() && last.kind == new.kind && last.params == new.params)
+        {
             return Ok(Enqueued::Joined(last.id));
         }
         if queue.length >= QUEUE_LIMIT {
             return Ok(Enqueued::QueueFull);
         }
     }
-    let priority = if closes { new.priority.max(FRONT) } else { new.priority };
-    let operation = insert(tx, &new, &scope, priority, by).await?;
+    let operation = insert(tx, &new, &scope, by).await?;
     let position = position_of(tx.conn(), operation.id).await?;
     events::tell(tx, operation.id, None, &OperationView::new(&operation, &[], position)).await?;
     if is_ready(tx, operation.id).await? {
         queue::wake(tx, &[operation.id]).await?;
     }
     Ok(Enqueued::Accepted(operation.id))
-}
-
-/// Whether a repetition joins the equal one that is last in the queue.
-const fn joins(kind: Kind) -> bool {
-    matches!(kind, Kind::Start | Kind::Stop | Kind::Restart | Kind::Unpause)
-}
-
-/// Whether it closes access, and so goes first and is never refused.
-pub(crate) const fn closes_access(kind: Kind) -> bool {
-    matches!(kind, Kind::Suspend | Kind::Terminate | Kind::Delete)
 }
 
 struct Queue {
@@ -238,7 +196,7 @@ async fn queue_of(tx: &mut PlatformTx, scope: &str) -> DbResult<Queue> {
     Ok(Queue { length: row.length, last: row.last.map(|Json(last)| last) })
 }
 
-async fn insert(tx: &mut PlatformTx, new: &NewOperation, scope: &str, priority: i16, by: &AuditContext) -> DbResult<Operation> {
+async fn insert(tx: &mut PlatformTx, new: &NewOperation, scope: &str, by: &AuditContext) -> DbResult<Operation> {
     let Json(operation) = sqlx::query_scalar!(
         r#"INSERT INTO instance_service.operations AS o (id, scope, instance_id, kind, class, def_version, params, priority,
                                                          trace_parent, request_id, door, actor, reason)
@@ -251,7 +209,7 @@ async fn insert(tx: &mut PlatformTx, new: &NewOperation, scope: &str, priority: 
         new.kind.class().as_str(),
         new.kind.def_version(),
         new.params,
-        priority,
+        new.priority.max(new.kind.priority()),
         new.trace_parent,
         by.request_id,
         by.door.as_str(),
