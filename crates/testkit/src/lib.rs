@@ -14,6 +14,7 @@ pub mod port;
 pub mod random;
 pub mod seed;
 pub mod server;
+pub mod services;
 #[cfg(feature = "sql")]
 pub mod sql;
 pub mod statements;

@@ -33,3 +33,15 @@ pub fn key() -> Result<[u8; 32]> {
 pub fn password() -> Result<String> {
     Ok(bytes::<20>()?.iter().map(|byte| format!("{byte:02x}")).collect())
 }
+
+/// A random UUID (version 4) as text.
+///
+/// # Errors
+/// When the system has no randomness to give.
+pub fn uuid() -> Result<String> {
+    let mut bytes: [u8; 16] = bytes()?;
+    bytes[6] = (bytes[6] & 0x0f) | 0x40;
+    bytes[8] = (bytes[8] & 0x3f) | 0x80;
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok([&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-"))
+}
