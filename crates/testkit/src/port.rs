@@ -10,7 +10,7 @@ use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
 
-const RANGE: Range<u16> = 20_000..32_000;
+const RANGE: Range<u16> = 10_000..20_000;
 
 /// A loopback port that no other test uses while this value lives.
 #[derive(Debug)]
