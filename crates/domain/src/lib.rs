@@ -7,7 +7,6 @@ pub mod endpoint;
 pub mod ids;
 pub mod instance;
 pub mod names;
-#[macro_use]
 pub mod operation;
 pub mod order;
 pub mod preemption;
@@ -18,3 +17,4 @@ pub mod sources;
 pub mod template;
 pub mod times;
 pub mod version;
+pub mod words;

@@ -1,30 +1,8 @@
 //! Durable operations: kinds, states, what a wake-up carries, and who gives way to whom (contract 5 and 11, engine 10).
 
 use crate::ids::OperationId;
+use crate::words;
 use serde::{Deserialize, Serialize};
-
-/// Declares an enumeration whose words are stored in the database and shown to clients, with one list of all values.
-#[macro_export]
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-        pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant),+ }
-
-        impl $name {
-            /// Every value, in declaration order.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-            /// The word that is stored and shown.
-            pub const fn as_str(self) -> &'static str { match self { $(Self::$variant => $word),+ } }
-            /// The value that this word stands for.
-            pub fn parse(word: &str) -> Option<Self> { match word { $($word => Some(Self::$variant),)+ _ => None } }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str(self.as_str()) }
-        }
-    };
-}
 
 words! {
     /// What an operation does (contract 5).

@@ -111,18 +111,35 @@ impl CpuLimit {
     /// Checks the range, then rounds to two decimals.
     pub fn new(cpus: Decimal) -> Result<Self, Fault> {
         if cpus < Self::MIN {
-            return Err(Fault::form("greater_than_equal", "must be at least 0.1"));
+            return Err(below_least());
         }
         if cpus > Self::MAX {
-            return Err(Fault::form("less_than_equal", "must be at most 8"));
+            return Err(above_most());
         }
         Ok(Self(cpus.round_dp(2).normalize()))
+    }
+
+    /// Reads the number of a JSON body.
+    pub fn from_f64(cpus: f64) -> Result<Self, Fault> {
+        match Decimal::try_from(cpus) {
+            Ok(cpus) => Self::new(cpus),
+            Err(_) if cpus < 0.0 => Err(below_least()),
+            Err(_) => Err(above_most()),
+        }
     }
 
     /// The limit as a number.
     pub const fn as_decimal(self) -> Decimal {
         self.0
     }
+}
+
+fn below_least() -> Fault {
+    Fault::form("greater_than_equal", "must be at least 0.1")
+}
+
+fn above_most() -> Fault {
+    Fault::form("less_than_equal", "must be at most 8")
 }
 
 impl fmt::Display for CpuLimit {

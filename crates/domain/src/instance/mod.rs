@@ -15,6 +15,9 @@ mod table;
 mod transition;
 mod words;
 
+#[cfg(test)]
+mod tests;
+
 pub use axes::Axes;
 pub use diagram::diagram;
 pub use event::{Event, EventName};

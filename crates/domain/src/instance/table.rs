@@ -33,7 +33,7 @@ const TERMINATED: Message = Message::Say("Instance terminated due to subscriptio
 pub static TRANSITIONS: &[Transition] = &[
     on(E::Create, &[], Is(Creating)).change(&[Phase(P::Registered), Desired(D::None), Provisioning(V::Pending)]),
     // --- provision
-    on(E::ProvisionAccepted, &[Creating], Is(Creating)).when(&[G::NoData, G::NotProvisioning]).change(PROVISION_ORDERED),
+    on(E::ProvisionAccepted, &[Creating], Unchanged).when(&[G::NoData, G::NotProvisioning]).change(PROVISION_ORDERED),
     on(E::ProvisionAccepted, &[Stopped, Error], Is(Starting)).when(&[G::NoData, G::NotProvisioning]).change(PROVISION_ORDERED),
     // An earlier provisioning may still be undoing its work; the new one queues behind it.
     on(E::ProvisionAccepted, &[Paused], Is(Starting)).when(&[G::NoData, G::SuspensionMayBeLifted]).change(&[
@@ -125,7 +125,8 @@ pub static TRANSITIONS: &[Transition] = &[
     .change(&[Observed(O::Absent)])
     .message(Message::Given)
     .idle(),
-    on(E::ObservedRunning, &[ContainerMissing, Error, Starting, Stopping, Restarting, Updating, Maintenance], Is(Running))
+    // Not from stopping: what is stopping shall not run; its stop is queued again.
+    on(E::ObservedRunning, &[ContainerMissing, Error, Starting, Restarting, Updating, Maintenance], Is(Running))
         .when(&[G::HasData, G::ShallRun])
         .change(&[Observed(O::Running)])
         .message(Message::Clear)

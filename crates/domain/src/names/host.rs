@@ -107,7 +107,7 @@ impl HostLabel {
     pub const MIN_CHARS: usize = 3;
     /// The most characters.
     pub const MAX_CHARS: usize = 50;
-    const SUFFIX_DIGITS: usize = 6;
+    const SUFFIX_BYTES: usize = 3;
 
     /// Checks an ordered label: form (422), then reserved (400); lower-cases it.
     pub fn parse(text: &str, reserved: &ReservedHosts) -> Result<Self, Fault> {
@@ -124,18 +124,27 @@ impl HostLabel {
     pub fn from_database_label(label: &DatabaseLabel, reserved: &ReservedHosts, entropy: &dyn Entropy) -> Self {
         let made = Self(adjusted(label.as_str()));
         let fits = made.0.len() >= Self::MIN_CHARS && !reserved.contains(&made.0);
-        if fits { made } else { made.varied(reserved, entropy) }
+        if fits { made } else { made.varied(entropy) }
     }
 
-    /// The same label with `-` and random hex digits added: for one that is taken.
-    pub fn varied(&self, reserved: &ReservedHosts, entropy: &dyn Entropy) -> Self {
-        todo!("{reserved:?} {}", entropy as *const dyn Entropy as *const u8 as usize)
+    /// The same label with `-` and random hex digits added: for one that is taken or reserved.
+    pub fn varied(&self, entropy: &dyn Entropy) -> Self {
+        let mut bytes = [0_u8; Self::SUFFIX_BYTES];
+        entropy.fill(&mut bytes);
+        let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let kept: String = self.0.chars().take(Self::MAX_CHARS - 1 - digits.len()).collect();
+        Self(format!("{}-{digits}", kept.trim_end_matches('-')))
     }
 }
 
-/// Lower case, `_` to `-`, no `-` at the ends, no `xn--` in front.
+/// `_` to `-`, no `-` at the ends, no `xn--` in front.
 fn adjusted(label: &str) -> String {
-    todo!("{label}")
+    let label = label.replace('_', "-");
+    let label = match label.strip_prefix("xn--") {
+        Some(rest) => format!("xn-{}", rest.trim_start_matches('-')),
+        None => label,
+    };
+    label.trim_matches('-').to_owned()
 }
 
 fn check_form(label: &str) -> Result<(), Fault> {

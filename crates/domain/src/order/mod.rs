@@ -3,6 +3,12 @@
 //! Owns every check that needs nothing but the request. Leaves to others: JSON itself and wrong JSON types (`api`),
 //! whether subscription, label and host are free (`db::platform::acceptance`).
 
+mod faults;
+mod field;
+mod read;
+
+pub use read::parse;
+
 use crate::ids::{CustomerId, SubscriptionId};
 use crate::instance::{BillingStatus, DbType, InstanceType};
 use crate::names::{AddonName, AdminEmail, DatabaseLabel, EnvName, HostLabel, InstanceName, ReservedHosts};
@@ -100,10 +106,4 @@ impl Order {
     pub fn admit(self) -> Result<NewInstance, Refusal> {
         self.admitted.map(|new| *new)
     }
-}
-
-/// Checks an order in the sequence of contract 4.2: form of all fields (every fault is collected), subscription
-/// present, then the house rules, kept for [`Order::admit`].
-pub fn parse(raw: RawOrder, rules: &OrderRules) -> Result<Order, Refusal> {
-    todo!("{raw:?} {rules:?}")
 }
