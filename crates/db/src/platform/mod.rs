@@ -4,10 +4,12 @@ pub mod audit;
 mod cancellation;
 pub mod claims;
 pub mod events;
+pub mod figures;
 pub mod journal;
 pub mod leases;
 pub mod operation_view;
 pub mod operations;
+pub mod progress;
 pub mod record;
 
 use crate::error::{DbError, DbResult};
@@ -81,6 +83,24 @@ impl PlatformTx {
     /// Whatever the server or the connection reports.
     pub async fn commit(self) -> DbResult<()> {
         self.tx.commit().await.map_err(DbError::from)
+    }
+
+    /// Marks a point to which [`PlatformTx::roll_back_to_mark`] returns. A later mark replaces it.
+    ///
+    /// # Errors
+    /// Database errors only.
+    pub async fn mark(&mut self) -> DbResult<()> {
+        sqlx::query!("SAVEPOINT mark").execute(self.conn()).await?;
+        Ok(())
+    }
+
+    /// Takes back everything written since the mark, also after a statement failed; the transaction goes on.
+    ///
+    /// # Errors
+    /// Database errors only.
+    pub async fn roll_back_to_mark(&mut self) -> DbResult<()> {
+        sqlx::query!("ROLLBACK TO SAVEPOINT mark").execute(self.conn()).await?;
+        Ok(())
     }
 
     /// For this crate's repositories only.

@@ -133,7 +133,7 @@ pub struct Filter {
     pub instance_id: Option<InstanceId>,
     /// In one of these stored states; empty means any.
     pub states: Vec<State>,
-    /// Walking this way.
+    /// Walking this way. Needing attention counts as both: clients see it as undoing, whichever way it went.
     pub direction: Option<Direction>,
     /// Of this kind.
     pub kind: Option<Kind>,
@@ -260,7 +260,7 @@ pub async fn list(db: &PlatformDb, filter: &Filter) -> DbResult<Page> {
                SELECT o.* FROM instance_service.operations o
                 WHERE ($1::uuid IS NULL OR o.instance_id = $1)
                   AND (cardinality($2::text[]) = 0 OR o.state = ANY($2))
-                  AND ($3::text IS NULL OR o.direction = $3)
+                  AND ($3::text IS NULL OR o.direction = $3 OR o.state = 'needs_attention')
                   AND ($4::text IS NULL OR o.kind = $4)),
            page AS (SELECT * FROM matching ORDER BY seq DESC OFFSET $5 LIMIT $6)
            SELECT (SELECT count(*) FROM matching) AS "total!",

@@ -1,0 +1,99 @@
+//! Figures over all of postgres1 for the metrics page: counts and ages, never an id or a name of a customer.
+
+use crate::error::DbResult;
+use crate::platform::PlatformDb;
+
+/// What there is at the moment.
+#[derive(Clone, Debug)]
+pub struct Figures {
+    /// Instances by public status.
+    pub instances: Vec<InstanceFigure>,
+    /// Unfinished operations, and those that ended within the last day.
+    pub operations: Vec<OperationFigure>,
+    /// Registered Odoo servers.
+    pub servers: Vec<ServerFigure>,
+    /// Mails and calls still to be delivered.
+    pub outbox_pending: i64,
+    /// Age of the oldest of them.
+    pub outbox_oldest_seconds: f64,
+    /// Workers heard of within the last half minute.
+    pub workers_alive: i64,
+}
+
+/// Instances in one status.
+#[derive(Clone, Debug)]
+pub struct InstanceFigure {
+    /// The public status.
+    pub status: String,
+    /// How many.
+    pub count: i64,
+}
+
+/// Operations of one kind in one state.
+#[derive(Clone, Debug)]
+pub struct OperationFigure {
+    /// What they do.
+    pub kind: String,
+    /// The stored state.
+    pub state: String,
+    /// How many.
+    pub count: i64,
+    /// Age of the oldest.
+    pub oldest_seconds: f64,
+}
+
+/// One Odoo server.
+#[derive(Clone, Debug)]
+pub struct ServerFigure {
+    /// Its name in the registry.
+    pub name: String,
+    /// Whether it was seen healthy within the last two minutes.
+    pub up: bool,
+}
+
+/// Reads everything, one query after the other.
+///
+/// # Errors
+/// Database errors only.
+pub async fn read(db: &PlatformDb) -> DbResult<Figures> {
+    let instances = sqlx::query_as!(
+        InstanceFigure,
+        r#"SELECT coalesce(status, 'unknown') AS "status!", count(*) AS "count!" FROM public.instances GROUP BY 1"#
+    )
+    .fetch_all(db.pool())
+    .await?;
+    let operations = sqlx::query_as!(
+        OperationFigure,
+        r#"SELECT kind, state, count(*) AS "count!",
+                  extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS "oldest_seconds!"
+             FROM instance_service.operations
+            WHERE finished_at IS NULL OR finished_at > clock_timestamp() - interval '1 day'
+            GROUP BY kind, state"#
+    )
+    .fetch_all(db.pool())
+    .await?;
+    let servers = sqlx::query_as!(
+        ServerFigure,
+        r#"SELECT name, coalesce(healthy AND checked_at > clock_timestamp() - interval '2 minutes', false) AS "up!"
+             FROM instance_service.odoo_servers"#
+    )
+    .fetch_all(db.pool())
+    .await?;
+    let rest = sqlx::query!(
+        r#"SELECT (SELECT count(*) FROM instance_service.outbox WHERE state = 'pending') AS "outbox_pending!",
+                  (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8
+                     FROM instance_service.outbox WHERE state = 'pending') AS "outbox_oldest_seconds!",
+                  (SELECT count(*) FROM instance_service.worker_heartbeats
+                    WHERE beat_at > clock_timestamp() - interval '30 seconds') AS "workers_alive!""#
+    )
+    .fetch_one(db.pool())
+    .await?;
+    Ok(Figures {
+        instances,
+        operations,
+        servers,
+        outbox_pending: rest.outbox_pending,
+        outbox_oldest_seconds: rest.outbox_oldest_seconds,
+        workers_alive: rest.workers_alive,
+    })
+}
