@@ -31,13 +31,18 @@ ALTER TABLE public.instances
 UPDATE public.instances SET odoo_version = split_part(odoo_version, '.', 1) WHERE odoo_version ~ '^[0-9]+\.0$';
 UPDATE public.instances SET billing_status = 'payment_required' WHERE billing_status = 'pending_payment';
 UPDATE public.instances SET provisioning_status = 'completed'
- WHERE provisioning_status IN ('pending', 'provisioning') AND status IN ('running', 'stopped', 'paused', 'maintenance', 'updating');
+ WHERE provisioning_status IN ('pending', 'provisioning')
+   AND status IN ('running', 'stopping', 'stopped', 'restarting', 'paused', 'maintenance', 'updating', 'container_missing');
 
 ALTER TABLE public.instances
-    ADD CONSTRAINT instances_status_known CHECK (phase IS NULL OR status IN ('creating', 'starting', 'running', 'stopping', 'stopped',
-        'restarting', 'updating', 'maintenance', 'error', 'terminated', 'container_missing', 'paused')),
-    ADD CONSTRAINT instances_billing_known CHECK (phase IS NULL OR billing_status IN ('payment_required', 'trial', 'paid')),
-    ADD CONSTRAINT instances_provisioning_known CHECK (phase IS NULL OR provisioning_status IN ('pending', 'provisioning', 'completed', 'failed')),
+    ADD CONSTRAINT instances_status_known CHECK (phase IS NULL OR status IS NOT NULL AND status IN ('creating', 'starting', 'running',
+        'stopping', 'stopped', 'restarting', 'updating', 'maintenance', 'error', 'terminated', 'container_missing', 'paused')),
+    ADD CONSTRAINT instances_billing_known CHECK (phase IS NULL
+        OR billing_status IS NOT NULL AND billing_status IN ('payment_required', 'trial', 'paid')),
+    ADD CONSTRAINT instances_provisioning_known CHECK (phase IS NULL
+        OR provisioning_status IS NOT NULL AND provisioning_status IN ('pending', 'provisioning', 'completed', 'failed')),
+    ADD CONSTRAINT instances_type_known CHECK (phase IS NULL OR instance_type IN ('development', 'staging', 'production')),
+    ADD CONSTRAINT instances_tier_known CHECK (phase IS NULL OR db_type IN ('shared', 'dedicated')),
     ADD CONSTRAINT instances_phase_known CHECK (phase IN ('registered', 'ready', 'purging', 'purged')),
     ADD CONSTRAINT instances_desired_known CHECK (desired_state IN ('none', 'running', 'stopped', 'terminated')),
     ADD CONSTRAINT instances_suspension_known CHECK (suspension IN ('none', 'debt', 'operator')),

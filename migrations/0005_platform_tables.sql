@@ -26,6 +26,7 @@ CREATE TABLE instance_service.outbox (
     state         text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'delivered', 'dead')),
     attempts      integer NOT NULL DEFAULT 0,
     next_try_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    give_up_at    timestamptz NOT NULL DEFAULT clock_timestamp() + interval '24 hours',
     last_error    text,
     created_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     delivered_at  timestamptz,
@@ -37,8 +38,8 @@ CREATE TABLE instance_service.idempotency_keys (
     scope        text NOT NULL,                 -- door, caller, method and path
     key          text NOT NULL,
     body_hash    bytea NOT NULL,
-    status       smallint,
-    body         jsonb,
+    status       smallint NOT NULL,
+    body         jsonb NOT NULL,
     operation_id uuid,
     expires_at   timestamptz NOT NULL DEFAULT clock_timestamp() + interval '24 hours',
     created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),

@@ -1,5 +1,7 @@
 //! What can go wrong with a database, classified where it arises.
 
+use crate::secrets::SecretError;
+
 /// Result of a database call.
 pub type DbResult<T> = Result<T, DbError>;
 
@@ -38,6 +40,9 @@ pub enum DbError {
         /// What is wrong with it.
         why: String,
     },
+    /// A stored secret cannot be sealed or opened.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// Anything else the driver reports.
     #[error("database error: {0}")]
     Driver(#[source] sqlx::Error),

@@ -7,8 +7,10 @@
 //! There is no conversion between the two families: passing a connection of the wrong server does not compile.
 
 pub mod error;
+pub mod migrate;
 pub mod odoo;
 pub mod platform;
 pub mod queue;
+pub mod secrets;
 
 pub use error::{DbError, DbResult};

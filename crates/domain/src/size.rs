@@ -36,6 +36,10 @@ pub enum SizeError {
 }
 
 impl ByteSize {
+    /// Memory of an order that names none.
+    pub const DEFAULT_MEMORY: Self = Self { amount: 1, unit: ByteUnit::G };
+    /// Disk of an order that names none.
+    pub const DEFAULT_STORAGE: Self = Self { amount: 10, unit: ByteUnit::G };
     /// The most digits that `varchar(10)` holds beside the unit.
     const MAX_DIGITS: usize = 9;
 

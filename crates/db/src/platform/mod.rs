@@ -1,16 +1,30 @@
 //! postgres1: the pool and its repositories.
+//!
+//! A repository is a module of functions. Those that belong to a decision take a [`PlatformTx`], which the caller
+//! commits; plain reads and writes that stand alone take [`PlatformDb`]. While a transaction is open, nothing asks the
+//! pool for a second connection: a full pool would then wait for itself.
+//!
+//! A new table: its migration, a module here, and a test against a real server.
 
+pub mod acceptance;
 pub mod audit;
 mod cancellation;
 pub mod claims;
 pub mod events;
 pub mod figures;
+pub mod heartbeats;
+pub mod idempotency;
+pub mod instances;
 pub mod journal;
 pub mod leases;
+pub mod monitor;
 pub mod operation_view;
 pub mod operations;
+pub mod outbox;
 pub mod progress;
 pub mod record;
+pub mod servers;
+pub mod templates;
 
 use crate::error::{DbError, DbResult};
 use domain::endpoint::{Endpoint, SslMode};
@@ -64,10 +78,45 @@ impl PlatformDb {
         Ok(PlatformTx { tx: self.pool.begin().await? })
     }
 
+    /// Whether postgres1 answers.
+    ///
+    /// # Errors
+    /// [`DbError::Unreachable`] when it does not.
+    pub async fn ping(&self) -> DbResult<()> {
+        sqlx::query!("SELECT 1 AS one").fetch_one(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Connections of the pool: how many there are, and how many of them are idle.
+    pub fn usage(&self) -> PoolUsage {
+        PoolUsage { open: self.pool.size(), idle: self.pool.num_idle() }
+    }
+
     /// For this crate's repositories only.
     pub(crate) const fn pool(&self) -> &PgPool {
         &self.pool
     }
+}
+
+/// How the pool is used at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolUsage {
+    /// Open connections.
+    pub open: u32,
+    /// Those that nobody uses.
+    pub idle: usize,
+}
+
+/// What an advisory lock on postgres1 is about. Always taken in the two-integer form (class, hash of the key): apalis takes
+/// single-integer locks in the same database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LockClass {
+    /// Everything that decides who holds a subscription.
+    Subscription = 1,
+    /// One request per idempotency key.
+    IdempotencyKey = 2,
+    /// One `migrate` at a time.
+    Migration = 3,
 }
 
 /// A transaction on postgres1.
@@ -101,6 +150,19 @@ impl PlatformTx {
     pub async fn roll_back_to_mark(&mut self) -> DbResult<()> {
         sqlx::query!("ROLLBACK TO SAVEPOINT mark").execute(self.conn()).await?;
         Ok(())
+    }
+
+    /// Waits for a lock that is held until the end of the transaction.
+    pub(crate) async fn lock(&mut self, class: LockClass, key: &str) -> DbResult<()> {
+        sqlx::query!("SELECT pg_advisory_xact_lock($1, hashtext($2))", class as i32, key).execute(self.conn()).await?;
+        Ok(())
+    }
+
+    /// The same without waiting; `false` when somebody else has it.
+    pub(crate) async fn try_lock(&mut self, class: LockClass, key: &str) -> DbResult<bool> {
+        Ok(sqlx::query_scalar!(r#"SELECT pg_try_advisory_xact_lock($1, hashtext($2)) AS "held!""#, class as i32, key)
+            .fetch_one(self.conn())
+            .await?)
     }
 
     /// For this crate's repositories only.

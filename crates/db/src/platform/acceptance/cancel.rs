@@ -1,0 +1,70 @@
+//! Cancelling an operation on request (contract 5): the operation, and what its acceptance wrote into the row.
+
+use crate::error::DbResult;
+use crate::platform::PlatformTx;
+use crate::platform::audit::{self, AuditContext, Entry};
+use crate::platform::instances::{Change, happen, lock};
+use crate::platform::operations::{CancelOutcome, request_cancel};
+use domain::ids::{InstanceId, OperationId};
+use domain::instance::{Event, ProvisioningStatus};
+use domain::operation::Kind;
+use serde_json::json;
+
+/// One call.
+#[derive(Clone, Debug)]
+pub struct CancelRequest {
+    /// The operation.
+    pub operation_id: OperationId,
+    /// Why.
+    pub reason: String,
+}
+
+/// What became of a call.
+pub type Cancelled = CancelOutcome;
+
+/// Cancels an operation that is still queued, or asks the worker to give it up.
+///
+/// # Errors
+/// Database errors only.
+pub async fn cancel(tx: &mut PlatformTx, request: &CancelRequest, by: &AuditContext) -> DbResult<Cancelled> {
+    let Some((instance_id, kind)) = subject(tx, request.operation_id).await? else { return Ok(CancelOutcome::Unknown) };
+    // The row before the operation, in the order of every use case.
+    let instance = match instance_id {
+        Some(id) => lock(tx, id).await?,
+        None => None,
+    };
+    let outcome = request_cancel(tx, request.operation_id, &request.reason).await?;
+    if !matches!(outcome, CancelOutcome::Cancelled | CancelOutcome::Requested) {
+        return Ok(outcome);
+    }
+    let entry = Entry {
+        action: "cancel",
+        instance_id,
+        operation_id: Some(request.operation_id),
+        from: instance.as_ref().map(|instance| instance.axes.status),
+        to: instance.as_ref().map(|instance| instance.axes.status),
+        details: json!({ "reason": request.reason }),
+    };
+    audit::record(tx, by, &entry).await?;
+    if let (CancelOutcome::Cancelled, Some(Kind::Provision), Some(instance)) = (outcome, kind, &instance)
+        && instance.axes.provisioning == ProvisioningStatus::Provisioning
+    {
+        let change = Change {
+            reason: Some("Provisioning was cancelled".to_owned()),
+            operation_id: Some(request.operation_id),
+            ..Change::default()
+        };
+        // Refused only where a suspend or terminate came first, and that one has taken it back.
+        if happen(tx, instance, Event::ProvisionFailed, change, by).await?.is_err() {
+            tracing::debug!(instance = %instance.id, "nothing to take back");
+        }
+    }
+    Ok(outcome)
+}
+
+async fn subject(tx: &mut PlatformTx, id: OperationId) -> DbResult<Option<(Option<InstanceId>, Option<Kind>)>> {
+    let row = sqlx::query!("SELECT instance_id, kind FROM instance_service.operations WHERE id = $1", id.as_uuid())
+        .fetch_optional(tx.conn())
+        .await?;
+    Ok(row.map(|row| (row.instance_id.map(InstanceId::from_uuid), Kind::parse(&row.kind))))
+}

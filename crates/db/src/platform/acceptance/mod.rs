@@ -1,0 +1,65 @@
+//! The requests that change an instance, each in one transaction of the caller: row, operation, audit trail, wake-up
+//! (contract 11.1). One file per use case; doors and webhooks share them.
+//!
+//! Owns: the order of checks, and which rows one request writes. Every use case locks the instance first, asks the
+//! transition table, and stores by compare-and-set.
+//! Leaves to others: what is legal (`domain`), the words and codes of answers (`api`), the idempotency key and the commit
+//! (the caller, in the same transaction).
+//!
+//! A new use case: its file with a request, an outcome that names every answer, and one function; its tests.
+
+mod cancel;
+mod create;
+mod delete;
+mod provision;
+mod terminate;
+
+pub use cancel::{CancelRequest, Cancelled, cancel};
+pub use create::{Create, Created, create};
+pub use delete::{Delete, Deleted, delete};
+pub use provision::{Provision, Provisioned, Skip, Trigger, provision};
+pub use terminate::{Terminate, Terminated, terminate};
+
+use crate::error::DbResult;
+use crate::platform::PlatformTx;
+use crate::platform::audit::AuditContext;
+use crate::platform::instances::{Change, Instance, happen};
+use crate::platform::operations::{NewOperation, Preempted, Scope};
+use domain::ids::{InstanceId, OperationId};
+use domain::instance::{Event, ProvisioningStatus};
+use domain::operation::Kind;
+use domain::sources::{Entropy, random_uuid};
+use serde_json::json;
+
+fn new_id(entropy: &dyn Entropy) -> OperationId {
+    OperationId::from_uuid(random_uuid(entropy))
+}
+
+/// An operation that takes the instance's place and needs nothing but the row.
+fn operation(id: OperationId, instance: InstanceId, kind: Kind, reason: Option<String>) -> NewOperation {
+    NewOperation {
+        id,
+        scope: Scope::Instance(instance),
+        instance_id: Some(instance),
+        kind,
+        params: json!({}),
+        priority: 0,
+        reason,
+        trace_parent: None,
+    }
+}
+
+/// A provisioning that was still queued has made nothing: the row no longer waits for it. One at work takes itself back.
+async fn take_back_queued(
+    tx: &mut PlatformTx,
+    instance: Instance,
+    preempted: &Preempted,
+    by: &AuditContext,
+) -> DbResult<Instance> {
+    let nobody_undoes = preempted.asked.is_none() && !preempted.cancelled.is_empty();
+    if instance.axes.provisioning != ProvisioningStatus::Provisioning || !nobody_undoes {
+        return Ok(instance);
+    }
+    let taken_back = happen(tx, &instance, Event::ProvisionPreempted, Change::default(), by).await?;
+    Ok(taken_back.unwrap_or(instance))
+}

@@ -1,0 +1,146 @@
+//! Reading instances.
+
+use super::Instance;
+use super::row::{Row, select_instances};
+use crate::error::DbResult;
+use crate::platform::{PlatformDb, PlatformTx};
+use domain::ids::{CustomerId, InstanceId, SubscriptionId};
+use domain::instance::Status;
+use domain::names::HostLabel;
+
+/// Which instances to list.
+#[derive(Clone, Debug)]
+pub struct ListFilter {
+    /// Of this customer.
+    pub customer_id: CustomerId,
+    /// In this public status.
+    pub status: Option<Status>,
+    /// From 1.
+    pub page: u32,
+    /// At most so many.
+    pub page_size: u32,
+}
+
+/// One page, newest first.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The instances.
+    pub instances: Vec<Instance>,
+    /// How many match in all.
+    pub total: i64,
+}
+
+/// One instance.
+///
+/// # Errors
+/// Database errors only.
+pub async fn get(db: &PlatformDb, id: InstanceId) -> DbResult<Option<Instance>> {
+    let row = select_instances!("WHERE i.id = $1", id.as_uuid()).fetch_optional(db.pool()).await?;
+    Ok(row.map(Instance::from))
+}
+
+/// One instance, locked until the end of the transaction: what it says stays true, and operations of one instance get their
+/// sequence numbers in the order of their commits (engine 6).
+///
+/// # Errors
+/// Database errors only.
+pub async fn lock(tx: &mut PlatformTx, id: InstanceId) -> DbResult<Option<Instance>> {
+    let row = select_instances!("WHERE i.id = $1 FOR UPDATE OF i", id.as_uuid()).fetch_optional(tx.conn()).await?;
+    Ok(row.map(Instance::from))
+}
+
+/// A page of a customer's instances, terminated ones included.
+///
+/// # Errors
+/// Database errors only.
+pub async fn list(db: &PlatformDb, filter: &ListFilter) -> DbResult<Page> {
+    // An unknown stored status reads as error, so it has to be found under that word too.
+    let known: Vec<String> = Status::ALL.iter().map(|status| status.as_str().to_owned()).collect();
+    let (customer, status) = (filter.customer_id.as_uuid(), filter.status.map(Status::as_str));
+    let total = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM public.instances AS i
+            WHERE i.customer_id = $1
+              AND ($2::text IS NULL OR i.status = $2
+                   OR $2 = 'error' AND (i.status IS NULL OR i.status <> ALL ($3::text[])))"#,
+        customer,
+        status,
+        &known,
+    )
+    .fetch_one(db.pool())
+    .await?;
+    let rows: Vec<Row> = select_instances!(
+        "WHERE i.customer_id = $1 \
+           AND ($2::text IS NULL OR i.status = $2 OR $2 = 'error' AND (i.status IS NULL OR i.status <> ALL ($3::text[]))) \
+         ORDER BY i.created_at DESC NULLS LAST, i.id LIMIT $4 OFFSET $5",
+        customer,
+        status,
+        &known,
+        i64::from(filter.page_size),
+        i64::from(filter.page.saturating_sub(1)) * i64::from(filter.page_size),
+    )
+    .fetch_all(db.pool())
+    .await?;
+    Ok(Page { instances: rows.into_iter().map(Instance::from).collect(), total })
+}
+
+/// The live instance of a subscription, else one waiting for reactivation, else the newest.
+///
+/// # Errors
+/// Database errors only.
+pub async fn by_subscription(db: &PlatformDb, subscription: SubscriptionId) -> DbResult<Option<Instance>> {
+    let row = select_instances!(
+        "WHERE i.subscription_id = $1 \
+         ORDER BY i.status IS DISTINCT FROM 'terminated' DESC, i.awaiting_reactivation DESC, i.created_at DESC NULLS LAST, i.id \
+         LIMIT 1",
+        subscription.as_uuid(),
+    )
+    .fetch_optional(db.pool())
+    .await?;
+    Ok(row.map(Instance::from))
+}
+
+/// Who holds a subscription: a live instance, or a terminated one that waits for its payment. Rows not adopted count.
+///
+/// # Errors
+/// Database errors only.
+pub async fn live_with_subscription(tx: &mut PlatformTx, subscription: SubscriptionId) -> DbResult<Option<Instance>> {
+    let row = select_instances!(
+        "WHERE i.subscription_id = $1 AND (i.status IS DISTINCT FROM 'terminated' OR i.awaiting_reactivation) \
+         ORDER BY i.awaiting_reactivation, i.created_at DESC NULLS LAST, i.id LIMIT 1",
+        subscription.as_uuid(),
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(row.map(Instance::from))
+}
+
+/// Whether a live instance has this host label. A row not adopted is served under its database name or its subdomain, and
+/// holds both.
+///
+/// # Errors
+/// Database errors only.
+pub async fn host_taken(db: &PlatformDb, label: &HostLabel) -> DbResult<bool> {
+    host_taken_on(&mut *db.pool().acquire().await?, label).await
+}
+
+pub(in crate::platform) async fn host_taken_on(connection: &mut sqlx::PgConnection, label: &HostLabel) -> DbResult<bool> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+                SELECT FROM public.instances
+                 WHERE status IS DISTINCT FROM 'terminated'
+                   AND (hostname = $1
+                        OR phase IS NULL AND $1 IN (lower(subdomain), lower(database_name), replace(lower(database_name), '_', '-')))
+           ) AS "taken!""#,
+        label.as_str(),
+    )
+    .fetch_one(connection)
+    .await?)
+}
+
+/// How many instances there are, records of purged ones included.
+///
+/// # Errors
+/// Database errors only.
+pub async fn count(db: &PlatformDb) -> DbResult<i64> {
+    Ok(sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM public.instances"#).fetch_one(db.pool()).await?)
+}
