@@ -170,7 +170,9 @@ mod tests {
     fn is_bound_to_its_place() {
         let ring = ring(1, None);
         let sealed = ring.seal(&PLACE, b"text", &entropy()).unwrap();
-        for other in [Aad { table: "outbox", ..PLACE }, Aad { column: "other", ..PLACE }, Aad { row: Uuid::from_u128(8), ..PLACE }] {
+        for other in
+            [Aad { table: "outbox", ..PLACE }, Aad { column: "other", ..PLACE }, Aad { row: Uuid::from_u128(8), ..PLACE }]
+        {
             assert_eq!(ring.open(&other, &sealed).unwrap_err(), SecretError::Damaged);
         }
     }

@@ -156,7 +156,8 @@ pub async fn get(db: &PlatformDb, id: TemplateId) -> DbResult<Option<Template>> 
 /// # Errors
 /// Database errors only.
 pub async fn of_server(db: &PlatformDb, server: ServerId) -> DbResult<Vec<Template>> {
-    let rows = select_templates!("WHERE server_id = $1 ORDER BY created_at DESC, id", server.as_uuid()).fetch_all(db.pool()).await?;
+    let rows =
+        select_templates!("WHERE server_id = $1 ORDER BY created_at DESC, id", server.as_uuid()).fetch_all(db.pool()).await?;
     rows.into_iter().map(Row::into_template).collect()
 }
 

@@ -114,7 +114,7 @@ async fn free_host(
         if !host_taken_on(tx.conn(), &candidate).await? {
             return Ok(Some(candidate));
         }
-        candidate = made.varied(reserved, entropy);
+        candidate = made.varied(entropy);
     }
     Err(DbError::Stale)
 }

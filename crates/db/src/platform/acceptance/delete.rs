@@ -63,7 +63,7 @@ pub async fn delete(tx: &mut PlatformTx, request: Delete, entropy: &dyn Entropy,
             return Err(DbError::Stale);
         }
     }
-    Ok(Deleted::Accepted { instance: Instance { operation_id: instance.operation_id.or(Some(id)), ..instance }, operation: id })
+    Ok(Deleted::Accepted { instance: instance.with_operation(Some(id)), operation: id })
 }
 
 /// The delete that was accepted earlier, unless it came to an end without having removed everything.

@@ -157,11 +157,8 @@ async fn start(
     by: &AuditContext,
 ) -> DbResult<Provisioned> {
     // Provisioning over live data would destroy it: what has data is started.
-    let (event, kind) = if instance.axes.has_data() {
-        (Event::StartAccepted, Kind::Start)
-    } else {
-        (Event::ProvisionAccepted, Kind::Provision)
-    };
+    let (event, kind) =
+        if instance.axes.has_data() { (Event::StartAccepted, Kind::Start) } else { (Event::ProvisionAccepted, Kind::Provision) };
     let id = new_id(entropy);
     let change = Change { operation_id: Some(id), reason: request.reason.clone(), ..Change::default() };
     let Ok(instance) = happen(tx, &instance, event, change, by).await? else {
@@ -170,7 +167,7 @@ async fn start(
     };
     match enqueue(tx, operation(id, instance.id, kind, request.reason), by).await? {
         Enqueued::Accepted(id) | Enqueued::Joined(id) => {
-            Ok(Provisioned::Started { instance: Instance { operation_id: instance.operation_id.or(Some(id)), ..instance }, operation: Some(id) })
+            Ok(Provisioned::Started { instance: instance.with_operation(Some(id)), operation: Some(id) })
         }
         Enqueued::QueueFull => Ok(Provisioned::QueueFull),
     }

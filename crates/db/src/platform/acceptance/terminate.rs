@@ -53,11 +53,7 @@ pub async fn terminate(
         Some(same) => Some((same, false)),
         None => has_work(&before).then(|| (new_id(entropy), true)),
     };
-    let change = Change {
-        operation_id: work.map(|(id, _)| id),
-        reason: request.reason.clone(),
-        ..Change::default()
-    };
+    let change = Change { operation_id: work.map(|(id, _)| id), reason: request.reason.clone(), ..Change::default() };
     // A repetition changes nothing; the table has this event for every status.
     let instance = happen(tx, &before, Event::Terminate, change, by).await?.unwrap_or(before);
     let instance = take_back_queued(tx, instance, &preempted, by).await?;
@@ -65,7 +61,7 @@ pub async fn terminate(
         Some((id, true)) => accept(tx, id, &instance, request.reason, by).await?,
         other => other.map(|(id, _)| id),
     };
-    Ok(Terminated::Done { instance: Instance { operation_id: instance.operation_id.or(operation), ..instance }, operation })
+    Ok(Terminated::Done { instance: instance.with_operation(operation), operation })
 }
 
 async fn accept(

@@ -179,9 +179,8 @@ pub async fn observe(tx: &mut PlatformTx, id: InstanceId, seen: ObservedState, a
 /// # Errors
 /// Database errors only.
 pub async fn count_by_status(db: &crate::platform::PlatformDb) -> DbResult<Vec<(Status, i64)>> {
-    let rows = sqlx::query!(r#"SELECT status, count(*) AS "count!" FROM public.instances GROUP BY status"#)
-        .fetch_all(db.pool())
-        .await?;
+    let rows =
+        sqlx::query!(r#"SELECT status, count(*) AS "count!" FROM public.instances GROUP BY status"#).fetch_all(db.pool()).await?;
     let read = |status: Option<String>| status.as_deref().and_then(Status::parse).unwrap_or(Status::Error);
     let mut counted: Vec<(Status, i64)> = Status::ALL.iter().map(|status| (*status, 0)).collect();
     for row in rows {

@@ -10,8 +10,8 @@ mod placement;
 mod row;
 
 pub use advance::{Change, Refused, advance, count_by_status, happen, observe};
-pub use lookup::{ListFilter, Page, by_subscription, count, get, host_taken, list, live_with_subscription, lock};
 pub(in crate::platform) use lookup::host_taken_on;
+pub use lookup::{ListFilter, Page, by_subscription, count, get, host_taken, list, live_with_subscription, lock};
 pub use placement::{Placement, place, scrub, set_database_oid, set_secret, unplace};
 
 use crate::error::{DbError, DbResult};
@@ -122,6 +122,12 @@ impl Instance {
             row: self.id.to_string(),
             why: "not a version".to_owned(),
         })
+    }
+
+    /// As read before `accepted` was queued: an operation that was there already goes first.
+    pub(in crate::platform) fn with_operation(mut self, accepted: Option<OperationId>) -> Self {
+        self.operation_id = self.operation_id.or(accepted);
+        self
     }
 
     /// The server it is placed on.
