@@ -210,3 +210,46 @@ pub struct WakeUp {
     /// The operation to look at.
     pub operation_id: OperationId,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPERATIONS: &str = include_str!("../../../migrations/0004_operations.sql");
+
+    #[test]
+    fn the_words_are_those_of_the_check_constraints() {
+        let list = |words: Vec<&str>| format!("IN ('{}')", words.join("', '"));
+        for words in [
+            list(State::ALL.iter().map(|word| word.as_str()).collect()),
+            list(Direction::ALL.iter().map(|word| word.as_str()).collect()),
+            list(Class::ALL.iter().map(|word| word.as_str()).collect()),
+            list(StepStatus::ALL.iter().map(|word| word.as_str()).collect()),
+        ] {
+            assert!(OPERATIONS.contains(&words), "{words}");
+        }
+    }
+
+    #[test]
+    fn a_client_may_cancel_what_the_contract_names() {
+        let named = "provision start restart unpause backup restore update relocate apply_resources";
+        for kind in Kind::ALL.iter().copied() {
+            let running = cancellable_by_client(kind, State::Running);
+            assert_eq!(running, named.split(' ').any(|word| word == kind.as_str()), "{kind}");
+            assert_eq!(running, cancellable_by_client(kind, State::Waiting), "{kind}");
+            assert_eq!(cancellable_by_client(kind, State::Queued), !kind.is_forward_only(), "{kind}");
+            for state in State::ALL.iter().copied().filter(|state| state.is_final() || *state == State::NeedsAttention) {
+                assert!(!cancellable_by_client(kind, state), "{kind} {state}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_closes_access_goes_to_the_front_and_only_forward() {
+        for kind in Kind::ALL.iter().copied() {
+            let closes = [Kind::Suspend, Kind::Terminate, Kind::Delete].contains(&kind);
+            assert_eq!((kind.is_forward_only(), kind.priority() > 0), (closes, closes), "{kind}");
+            assert!(!kind.is_joinable() || kind.takes_place(), "{kind}");
+        }
+    }
+}

@@ -72,3 +72,73 @@ pub const fn absorbed_by_queued(arriving: Kind, queued: Kind) -> bool {
 pub const fn passes_needs_attention(arriving: Kind) -> bool {
     arriving.is_forward_only()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Preemption::{Absorbed, GiveUp, LetFinish, Queue};
+    use super::*;
+
+    /// Engine 10, copied by hand: active, then what suspend, terminate and delete mean for it.
+    const ENGINE: &[(Kind, [Preemption; 3])] = &[
+        (Provision, [GiveUp, GiveUp, GiveUp]),
+        (Start, [GiveUp, GiveUp, GiveUp]),
+        (Unpause, [GiveUp, GiveUp, GiveUp]),
+        (Restart, [GiveUp, GiveUp, GiveUp]),
+        (ApplyResources, [GiveUp, GiveUp, GiveUp]),
+        (Reactivate, [GiveUp, GiveUp, GiveUp]),
+        (Backup, [GiveUp, GiveUp, GiveUp]),
+        (Restore, [GiveUp, GiveUp, GiveUp]),
+        (Update, [GiveUp, GiveUp, GiveUp]),
+        (Relocate, [GiveUp, GiveUp, GiveUp]),
+        (Rotate, [GiveUp, GiveUp, GiveUp]),
+        (Kind::Adopt, [GiveUp, GiveUp, GiveUp]),
+        (Stop, [LetFinish, LetFinish, LetFinish]),
+        (Suspend, [LetFinish, LetFinish, LetFinish]),
+        (Terminate, [Absorbed, Absorbed, LetFinish]),
+        (Delete, [Absorbed, Absorbed, Absorbed]),
+    ];
+
+    #[test]
+    fn the_table_is_that_of_the_engine() {
+        let mut covered: Vec<Kind> = ENGINE.iter().map(|(active, _)| *active).collect();
+        covered.sort_unstable();
+        let taking: Vec<Kind> = Kind::ALL.iter().copied().filter(|kind| kind.takes_place()).collect();
+        assert_eq!(covered, taking, "every kind that takes an instance's place has its row");
+        for (active, says) in ENGINE {
+            assert_eq!([Suspend, Terminate, Delete].map(|arriving| on_arrival(*active, arriving)), *says, "{active}");
+        }
+    }
+
+    #[test]
+    fn everything_else_queues_but_a_stop_behind_a_start() {
+        for active in Kind::ALL.iter().copied() {
+            for arriving in Kind::ALL.iter().copied().filter(|kind| !kind.is_forward_only()) {
+                let gives_up = arriving == Stop && [Start, Unpause, Restart, Reactivate].contains(&active);
+                assert_eq!(on_arrival(active, arriving), if gives_up { GiveUp } else { Queue }, "{arriving} meets {active}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_pair_has_two_rules() {
+        for active in Kind::ALL {
+            for arriving in Kind::ALL {
+                let rules = PREEMPTION.iter().filter(|rule| rule.active.contains(active) && rule.arriving.contains(arriving));
+                assert!(rules.count() <= 1, "{arriving} meets {active}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_waits_is_cancelled_absorbs_or_stays() {
+        for queued in Kind::ALL.iter().copied() {
+            assert_eq!(cancels_queued(Suspend, queued), ![Backup, Suspend, Terminate, Delete].contains(&queued), "{queued}");
+            assert_eq!(cancels_queued(Terminate, queued), ![Terminate, Delete].contains(&queued), "{queued}");
+            assert_eq!(cancels_queued(Delete, queued), queued != Delete, "{queued}");
+            for arriving in Kind::ALL.iter().copied() {
+                assert!(!(cancels_queued(arriving, queued) && absorbed_by_queued(arriving, queued)), "{arriving}, {queued}");
+                assert!(arriving.is_forward_only() || !cancels_queued(arriving, queued), "{arriving}, {queued}");
+            }
+        }
+    }
+}

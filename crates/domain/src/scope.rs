@@ -42,3 +42,43 @@ impl FromStr for Scope {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ServerId;
+    use crate::version::OdooVersion;
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    proptest! {
+        #[test]
+        fn scopes_are_read_as_they_are_written(id: u128, major in 1_u16..=999, demo: bool) {
+            let id = Uuid::from_u128(id);
+            let key = TemplateKey { server: ServerId::from_uuid(id), version: OdooVersion::new(major), demo };
+            let instance = Scope::Instance(InstanceId::from_uuid(id));
+            for scope in [instance, Scope::Template(key), Scope::Own(OperationId::from_uuid(id))] {
+                prop_assert_eq!(scope.to_string().parse(), Ok(scope));
+            }
+            prop_assert_eq!(instance.to_string(), format!("instance:{id}"));
+        }
+
+        #[test]
+        fn no_text_panics(text in "(instance|template|own|x)?:?.{0,60}") {
+            if let Ok(scope) = text.parse::<Scope>() {
+                prop_assert_eq!(scope.to_string().parse(), Ok(scope));
+            }
+        }
+    }
+
+    #[test]
+    fn other_texts_are_no_scopes() {
+        for text in ["", "instance", "instance:", "instance:x", "template:x:19:true", "own:1", "server:0"] {
+            assert_eq!(text.parse::<Scope>(), Err(NotAScope), "{text}");
+        }
+        let id = Uuid::nil();
+        for text in [format!("template:{id}:19"), format!("template:{id}:19:yes"), format!("template:{id}:19:true:x")] {
+            assert_eq!(text.parse::<Scope>(), Err(NotAScope), "{text}");
+        }
+    }
+}

@@ -164,3 +164,60 @@ impl From<CpuLimit> for Decimal {
         limit.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn sizes_are_digits_and_a_unit() {
+        assert_eq!(ByteSize::parse("2g").map(|size| (size.to_string(), size.bytes())), Ok(("2G".to_owned(), 2 << 30)));
+        assert_eq!(ByteSize::parse("0512m").map(|size| (size.to_string(), size.bytes())), Ok(("512M".to_owned(), 512 << 20)));
+        assert_eq!(ByteSize::parse("999999999G").map(ByteSize::bytes), Ok(999_999_999 << 30));
+        for text in ["", "G", "1", "1T", "1GB", "+1G", "-1G", " 1G", "1G ", "1 G", "1.5G", "1e3G", "١G", "１G", "1G\0"] {
+            assert_eq!(ByteSize::parse(text), Err(SizeError::Form), "{text}");
+        }
+        assert_eq!(ByteSize::parse("00g"), Err(SizeError::Zero(ByteUnit::G)));
+        assert_eq!(ByteSize::parse("0M"), Err(SizeError::Zero(ByteUnit::M)));
+        assert_eq!(ByteSize::parse("1000000000M"), Err(SizeError::TooLarge));
+    }
+
+    #[test]
+    fn cpu_limits_keep_two_decimals_within_their_range() {
+        let text = |cpus: f64| CpuLimit::from_f64(cpus).map(|limit| limit.to_string()).ok();
+        for (cpus, kept) in [(0.1, "0.1"), (1.0, "1"), (1.25, "1.25"), (2.499, "2.5"), (8.0, "8")] {
+            assert_eq!(text(cpus).as_deref(), Some(kept));
+        }
+        for cpus in [0.0, 0.099, -1.0, 8.001, 1e300, -1e300, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MIN_POSITIVE] {
+            assert_eq!(text(cpus), None, "{cpus}");
+        }
+        assert_eq!(CpuLimit::from_f64(-1e300), Err(below_least()));
+        assert_eq!(CpuLimit::from_f64(1e300), Err(above_most()));
+        assert!(serde_json::from_str::<CpuLimit>("\"9\"").is_err(), "a record is checked when it is read");
+    }
+
+    proptest! {
+        #[test]
+        fn sizes_round_trip(amount in 1_u32..=999_999_999, unit in "[mMgG]") {
+            let size = ByteSize::parse(&format!("{amount}{unit}"))?;
+            prop_assert_eq!(size.to_string(), format!("{amount}{}", unit.to_ascii_uppercase()));
+            prop_assert_eq!(ByteSize::parse(&size.to_string()), Ok(size));
+            prop_assert!(size.to_string().len() <= 10, "as wide as its column");
+        }
+
+        #[test]
+        fn no_text_panics(text in ".{0,200}") {
+            if let Ok(size) = ByteSize::parse(&text) {
+                prop_assert!(size.bytes() > 0);
+            }
+        }
+
+        #[test]
+        fn cpu_limits_stay_in_range(cpus in any::<f64>()) {
+            if let Ok(limit) = CpuLimit::from_f64(cpus) {
+                prop_assert!(limit.as_decimal() >= CpuLimit::MIN && limit.as_decimal() <= CpuLimit::MAX && limit.as_decimal().scale() <= 2);
+            }
+        }
+    }
+}

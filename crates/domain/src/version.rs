@@ -35,3 +35,18 @@ impl fmt::Display for OdooVersion {
         self.0.fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_major_counts() {
+        for text in ["17", "17.0", "v17", "V17.0"] {
+            assert_eq!(OdooVersion::parse(text), Some(OdooVersion::new(17)), "{text}");
+        }
+        for text in ["", "0", "v", "17.", "17.1", "17.0.0", "+17", " 17", "1700", "vv17", "-17", "١٧"] {
+            assert_eq!(OdooVersion::parse(text), None, "{text}");
+        }
+    }
+}

@@ -106,7 +106,7 @@ pub static TRANSITIONS: &[Transition] = &[
         .change(&[GivenBilling, Desired(D::Running), Provisioning(V::Completed)])
         .message(Message::Clear),
     on(E::Reactivate, &[Terminated], Is(Starting))
-        .when(&[G::NotPurged, G::NoData, G::Paid])
+        .when(&[G::NoData, G::Paid])
         .change(&[GivenBilling, Desired(D::Running), Provisioning(V::Provisioning)])
         .message(Message::Clear),
     on(E::Delete, LIVE, Is(Terminated))
@@ -124,24 +124,28 @@ pub static TRANSITIONS: &[Transition] = &[
     .when(&[G::HasData])
     .change(&[Observed(O::Absent)])
     .message(Message::Given)
-    .idle(),
+    .when_idle(),
     // Not from stopping: what is stopping shall not run; its stop is queued again.
     on(E::ObservedRunning, &[ContainerMissing, Error, Starting, Restarting, Updating, Maintenance], Is(Running))
         .when(&[G::HasData, G::ShallRun])
         .change(&[Observed(O::Running)])
         .message(Message::Clear)
-        .idle(),
-    on(E::ObservedFailed, SEEN_DOWN, Is(Error)).when(&[G::HasData]).change(&[Observed(O::Failed)]).message(Message::Given).idle(),
+        .when_idle(),
+    on(E::ObservedFailed, SEEN_DOWN, Is(Error))
+        .when(&[G::HasData])
+        .change(&[Observed(O::Failed)])
+        .message(Message::Given)
+        .when_idle(),
     on(E::ObservedUnhealthy, SEEN_DOWN, Is(Error))
         .when(&[G::HasData])
         .change(&[Observed(O::Unhealthy)])
         .message(Message::Given)
-        .idle(),
+        .when_idle(),
     on(E::ObservedStopped, SEEN_DOWN, Is(Stopped))
         .when(&[G::HasData])
         .change(&[Observed(O::Stopped)])
         .message(Message::Given)
-        .idle(),
+        .when_idle(),
     // --- billing
     on(E::BillingUpdated, ANY, Unchanged).change(&[GivenBilling]),
 ];
@@ -168,7 +172,7 @@ impl Transition {
         Self { message, ..self }
     }
 
-    const fn idle(self) -> Self {
+    const fn when_idle(self) -> Self {
         Self { idle: true, ..self }
     }
 }

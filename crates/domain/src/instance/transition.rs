@@ -222,6 +222,7 @@ impl Guard {
     fn obstacle(self, axes: &Axes) -> Why {
         match self {
             Self::SuspensionMayBeLifted if axes.suspension == Suspension::Debt => Why::PaymentOutstanding,
+            Self::HasData | Self::NoData if matches!(axes.phase, Phase::Purging | Phase::Purged) => Why::Guard(Self::NotPurged),
             other => Why::Guard(other),
         }
     }

@@ -33,6 +33,9 @@ mod label;
 mod physical;
 mod title;
 
+#[cfg(test)]
+mod tests;
+
 pub use addon::AddonName;
 pub use email::AdminEmail;
 pub use env::EnvName;

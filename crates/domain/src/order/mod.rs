@@ -7,6 +7,9 @@ mod faults;
 mod field;
 mod read;
 
+#[cfg(test)]
+mod tests;
+
 pub use read::parse;
 
 use crate::ids::{CustomerId, SubscriptionId};
