@@ -121,11 +121,19 @@ const PLATFORM_BOOTSTRAP: &str = "
 /// What a deployment runs, too.
 const ODOO_BOOTSTRAP: &str = include_str!("../../../deploy/postgres2-bootstrap.sql");
 
-fn bootstrap_platform(server: &Server) -> Result<()> {
+/// Roles and the empty database of a postgres1, as a deployment has them.
+///
+/// # Errors
+/// With the server's message.
+pub fn bootstrap_platform(server: &Server) -> Result<()> {
     server.psql("postgres", PLATFORM_BOOTSTRAP).map(drop)
 }
 
-fn bootstrap_odoo(server: &Server) -> Result<()> {
+/// The admin role of a postgres2 and the closed doors, as a deployment has them.
+///
+/// # Errors
+/// With the server's message.
+pub fn bootstrap_odoo(server: &Server) -> Result<()> {
     server.psql("postgres", ODOO_BOOTSTRAP).map(drop)
 }
 

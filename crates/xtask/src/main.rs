@@ -9,6 +9,7 @@ mod layers;
 mod odoo;
 mod packages;
 mod progress;
+mod stack;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -25,8 +26,32 @@ struct Arguments {
 enum Commands {
     /// Checks who depends on whom, banned crates and file lengths
     Layers,
-    /// Installs Odoo 19 under .dev
-    Odoo,
+    /// Starts the whole stack with one provisioned Odoo instance; stays until Ctrl-C
+    Up {
+        #[command(flatten)]
+        options: stack::Options,
+        /// Leave it running and return
+        #[arg(long)]
+        detach: bool,
+    },
+    /// Stops everything that `up` started; keeps the data
+    Down {
+        #[command(flatten)]
+        options: stack::Options,
+    },
+    /// Stops everything and removes all data of the stack; keeps the installed Odoo
+    Reset {
+        #[command(flatten)]
+        options: stack::Options,
+    },
+    /// Shows what runs and how to reach it
+    Status {
+        #[command(flatten)]
+        options: stack::Options,
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -44,13 +69,9 @@ fn main() -> ExitCode {
 fn run(command: Commands) -> Result<()> {
     match command {
         Commands::Layers => layers::run(),
-        Commands::Odoo => {
-            let dev = checkout::dev()?;
-            let mut task = progress::Progress::new().task("Odoo");
-            let odoo = odoo::Odoo::at(&dev.join("odoo").join(odoo::VERSION));
-            odoo.ensure(&dev.join("odoo.log"), &mut task)?;
-            task.done(&odoo.launcher().display().to_string());
-            Ok(())
-        }
+        Commands::Up { options, detach } => stack::up(options, detach),
+        Commands::Down { options } => stack::down(options),
+        Commands::Reset { options } => stack::reset(options),
+        Commands::Status { options, json } => stack::status(options, json),
     }
 }

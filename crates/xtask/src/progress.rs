@@ -58,6 +58,13 @@ impl Task {
         }
     }
 
+    /// Tells a detail that is worth a look only while it lasts.
+    pub(crate) fn hint(&self, what: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(what.to_owned());
+        }
+    }
+
     /// Moves the bar, where there is one.
     pub(crate) fn percent(&self, percent: u64) {
         if let Some(bar) = &self.bar {
