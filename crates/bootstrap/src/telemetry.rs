@@ -76,7 +76,9 @@ where
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut line = String::new();
         self.0.format_event(context, Writer::new(&mut line), event)?;
-        writer.write_str(&masking::mask(&line))
+        // A line break inside a message must not make a second line that looks like one of ours.
+        let line = masking::mask(line.trim_end()).replace(['\n', '\r'], "\\n");
+        writeln!(writer, "{line}")
     }
 }
 
