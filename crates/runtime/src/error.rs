@@ -73,7 +73,9 @@ impl RuntimeError {
         let text = format!("{doing}: {cause}");
         match cause.kind() {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Permanent(text),
-            io::ErrorKind::StaleNetworkFileHandle | io::ErrorKind::TimedOut | io::ErrorKind::NotConnected => Self::Unreachable(text),
+            io::ErrorKind::StaleNetworkFileHandle | io::ErrorKind::TimedOut | io::ErrorKind::NotConnected => {
+                Self::Unreachable(text)
+            }
             _ if cause.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Self::Unreachable(text),
             _ => Self::Transient(text),
         }

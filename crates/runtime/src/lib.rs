@@ -12,8 +12,9 @@
 pub mod account;
 pub mod directory;
 mod error;
-#[cfg(any())]
+#[cfg(feature = "fake")]
 pub mod fake;
+mod fingerprint;
 mod observed;
 mod odoo_conf;
 mod odoo_http;

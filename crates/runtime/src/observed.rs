@@ -49,7 +49,7 @@ pub enum Readiness {
 }
 
 /// One service that carries our mark.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
     /// Physical name.
     pub name: String,

@@ -36,7 +36,6 @@ pub(crate) fn body(workload: &Workload) -> RuntimeResult<String> {
     set("dbfilter", &only(name))?;
     set("list_db", "False")?;
     set("data_dir", &format!("{directory}/data"))?;
-    set("addons_path", &format!("{directory}/addons"))?;
     // Odoo up to 19 listens on all interfaces unless told otherwise.
     set("http_interface", "127.0.0.1")?;
     if let Some(port) = workload.port {

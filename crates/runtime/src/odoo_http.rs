@@ -52,7 +52,13 @@ fn silent(what: &str, error: &reqwest::Error) -> String {
 }
 
 /// Logs in and fetches every asset of login page and web client; returns how many.
-pub(crate) async fn warm(client: &Client, base: &str, database: &str, login: &str, password: &SecretString) -> RuntimeResult<usize> {
+pub(crate) async fn warm(
+    client: &Client,
+    base: &str,
+    database: &str,
+    login: &str,
+    password: &SecretString,
+) -> RuntimeResult<usize> {
     let mut fetched = fetch_page(client, base, "/web/login", None).await?;
     let session = log_in(client, base, database, login, password).await?;
     // /odoo is the web client from 18 on; before, it was /web, which later versions redirect to it.

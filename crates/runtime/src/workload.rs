@@ -31,7 +31,7 @@ impl fmt::Display for Owner {
 }
 
 /// A service by its physical name, and whose it must be. A call for a service of another owner fails as `Foreign`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
     /// Physical name, e.g. `odoo-0123456789abcdef`.
     pub name: String,

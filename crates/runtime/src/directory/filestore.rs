@@ -34,7 +34,12 @@ pub struct Copied {
 impl DataDirectories {
     /// Copies a template's filestore to an instance: real copies, since Odoo of one tenant must never share a file with another.
     /// It becomes visible whole or not at all. If the target has one already, nothing happens and the answer is `None`.
-    pub async fn copy_filestore(&self, from: &Filestore, to: &Filestore, operation: OperationId) -> RuntimeResult<Option<Copied>> {
+    pub async fn copy_filestore(
+        &self,
+        from: &Filestore,
+        to: &Filestore,
+        operation: OperationId,
+    ) -> RuntimeResult<Option<Copied>> {
         let (this, from, to) = (self.clone(), from.clone(), to.clone());
         blocking(move || this.copy_now(&from, &to, operation)).await
     }

@@ -19,7 +19,8 @@ pub(super) fn build(staged: &Path, mark: &Mark, account: Account) -> RuntimeResu
         DirBuilder::new().mode(0o750).create(staged)?;
         let top = open_directory(CWD, staged)?;
         account.share(&top)?;
-        let file = openat(&top, MARK, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC, Mode::from_raw_mode(0o600))?;
+        let file =
+            openat(&top, MARK, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC, Mode::from_raw_mode(0o600))?;
         let mut file = File::from(file);
         file.write_all(&text)?;
         file.sync_all()?;

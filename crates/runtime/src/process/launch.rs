@@ -13,7 +13,13 @@ use tokio::process::{Child, Command};
 
 /// Starts the launcher with the directory's configuration and `arguments` after it. `lock` becomes its standard input and so lives
 /// with it; this process keeps no copy. The log must be open for appending.
-pub(super) fn launch(workload: &Workload, arguments: &[OsString], lock: File, output: &Path, account: Account) -> RuntimeResult<Child> {
+pub(super) fn launch(
+    workload: &Workload,
+    arguments: &[OsString],
+    lock: File,
+    output: &Path,
+    account: Account,
+) -> RuntimeResult<Child> {
     let directory = &workload.directory;
     let output = log::open(output)?;
     let second = output.try_clone().map_err(|e| RuntimeError::io("open the log", &e))?;

@@ -142,7 +142,8 @@ impl InstanceRuntime for ProcessRuntime {
 
     async fn free_port(&self, taken: &BTreeSet<u16>) -> RuntimeResult<Option<u16>> {
         let taken = taken.clone();
-        let found = self.look(move |this| Ok(this.settings.ports.clone().find(|port| !taken.contains(port) && is_free(*port)))).await?;
+        let found =
+            self.look(move |this| Ok(this.settings.ports.clone().find(|port| !taken.contains(port) && is_free(*port)))).await?;
         found.map(Some).ok_or_else(|| RuntimeError::Transient("every port of the range is taken".into()))
     }
 

@@ -4,7 +4,7 @@
 
 use crate::directory::{plain, private};
 use crate::error::{RuntimeError, RuntimeResult};
-use crate::workload::{Image, Owner, Service, Workload};
+use crate::workload::{Image, Owner, Service};
 use domain::ids::OperationId;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -70,12 +70,14 @@ impl Records {
 
     fn read(&self, path: &Path) -> RuntimeResult<Option<Record>> {
         match fs::read(path) {
-            Ok(text) => {
-                serde_json::from_slice(&text).map(Some).map_err(|e| RuntimeError::Permanent(format!("record {}: {e}", path.display())))
-            }
+            Ok(text) => serde_json::from_slice(&text)
+                .map(Some)
+                .map_err(|e| RuntimeError::Permanent(format!("record {}: {e}", path.display()))),
             // Without the area nothing is known: the file system below may be missing. That is not "no such service".
             Err(e) if e.kind() == io::ErrorKind::NotFound && self.area.is_dir() => Ok(None),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(RuntimeError::Unreachable(format!("{} is gone", self.area.display()))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                Err(RuntimeError::Unreachable(format!("{} is gone", self.area.display())))
+            }
             Err(e) => Err(RuntimeError::io(format!("read {}", path.display()), &e)),
         }
     }
@@ -113,21 +115,4 @@ impl Records {
         found.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(found)
     }
-}
-
-/// Digest of what a workload's process is started with. Digest, since configuration and environment hold secrets.
-pub(super) fn fingerprint(workload: &Workload) -> RuntimeResult<String> {
-    use sha2::{Digest, Sha256};
-    let mut digest = Sha256::new();
-    let mut part = |text: &str| {
-        digest.update((text.len() as u64).to_le_bytes());
-        digest.update(text);
-    };
-    part(workload.image.as_str());
-    part(&crate::odoo_conf::body(workload)?);
-    for (name, value) in &workload.environment {
-        part(name.as_str());
-        part(value);
-    }
-    Ok(hex::encode(digest.finalize()))
 }

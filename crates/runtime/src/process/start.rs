@@ -1,10 +1,11 @@
 //! Bringing a service up: adopt what runs as asked, end what runs otherwise, start where nothing runs.
 
-use super::record::{Record, Wanted, fingerprint};
+use super::record::{Record, Wanted};
 use super::table::ProcessTable;
 use super::{GRACE, POLL, ProcessRuntime, accepts, is_free, launch, lock, log, members, port_of, state, stop};
 use crate::directory::Place;
 use crate::error::{RuntimeError, RuntimeResult};
+use crate::fingerprint::fingerprint;
 use crate::observed::Observed;
 use crate::workload::Workload;
 use std::fs::File;

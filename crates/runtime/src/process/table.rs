@@ -181,10 +181,8 @@ mod tests {
 
     #[test]
     fn a_worker_that_is_just_forking_is_never_a_member() {
-        let found = members(vec![
-            process(5, 5, "instance-worker", Stdin::None),
-            process(10, 5, "instance-worker", Stdin::File(LOCK)),
-        ]);
+        let found =
+            members(vec![process(5, 5, "instance-worker", Stdin::None), process(10, 5, "instance-worker", Stdin::File(LOCK))]);
         assert!(found.is_empty());
     }
 

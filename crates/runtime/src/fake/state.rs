@@ -1,0 +1,203 @@
+//! The fake runtime's memory: services, scripted faults, counts.
+
+use super::wire::{Call, Counts, Effect, Fault, Order};
+use crate::error::{RuntimeError, RuntimeResult};
+use crate::observed::{Listed, Observed};
+use crate::workload::Service;
+use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+use tokio::task::AbortHandle;
+
+#[derive(Default)]
+pub(super) struct State {
+    services: BTreeMap<String, Held>,
+    faults: Vec<Fault>,
+    counts: BTreeMap<String, Counts>,
+    /// One-off runs under way, by service.
+    runs: BTreeMap<String, Run>,
+    next_run: u64,
+}
+
+struct Held {
+    order: Order,
+    status: Observed,
+    log: Vec<String>,
+}
+
+struct Run {
+    id: u64,
+    database: String,
+    task: AbortHandle,
+}
+
+/// The database that an order writes to, as a key.
+fn database(order: &Order) -> String {
+    format!("{}:{}/{}", order.host, order.database_port, order.database)
+}
+
+impl State {
+    /// The fault that hits this call, used up by one.
+    pub(super) fn take_fault(&mut self, call: Call, service: Option<&str>) -> Option<Effect> {
+        let hits = |f: &Fault| f.call == call && f.times > 0 && (f.service.is_none() || f.service.as_deref() == service);
+        let fault = self.faults.iter_mut().find(|fault| hits(fault))?;
+        fault.times -= 1;
+        let effect = fault.effect;
+        self.faults.retain(|fault| fault.times > 0);
+        Some(effect)
+    }
+
+    pub(super) fn add_fault(&mut self, fault: Fault) {
+        self.faults.push(fault);
+    }
+
+    pub(super) fn clear_faults(&mut self) {
+        self.faults.clear();
+    }
+
+    pub(super) fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+
+    pub(super) fn counts(&self, name: &str) -> Counts {
+        self.counts.get(name).copied().unwrap_or_default()
+    }
+
+    fn count(&mut self, name: &str) -> &mut Counts {
+        self.counts.entry(name.to_owned()).or_default()
+    }
+
+    fn held(&mut self, service: &Service) -> RuntimeResult<Option<&mut Held>> {
+        match self.services.get_mut(&service.name) {
+            Some(held) if held.order.owner != service.owner => {
+                Err(RuntimeError::Foreign(format!("service {} belongs to {}", service.name, held.order.owner)))
+            }
+            held => Ok(held),
+        }
+    }
+
+    pub(super) fn observe(&mut self, service: &Service) -> RuntimeResult<Observed> {
+        Ok(self.held(service)?.map_or(Observed::Absent, |held| held.status.clone()))
+    }
+
+    pub(super) fn logs(&mut self, service: &Service, lines: usize) -> RuntimeResult<Vec<String>> {
+        let Some(held) = self.held(service)? else { return Ok(Vec::new()) };
+        Ok(held.log[held.log.len().saturating_sub(lines)..].to_vec())
+    }
+
+    /// Adopts a service that runs as asked, else (re)starts it.
+    pub(super) fn ensure(&mut self, order: Order) -> RuntimeResult<Observed> {
+        let service = Service { name: order.name.clone(), owner: order.owner };
+        let mut log = Vec::new();
+        if let Some(held) = self.held(&service)? {
+            if held.status.is_up() && held.order.fingerprint == order.fingerprint {
+                held.order.operation = order.operation;
+                return Ok(held.status.clone());
+            }
+            log = std::mem::take(&mut held.log);
+        }
+        self.end_run(&order.name);
+        self.halt(&order.name);
+        let name = order.name.clone();
+        let status = Observed::Running { since: DateTime::<Utc>::from(SystemTime::now()) };
+        log.push(format!("INFO {} service of {} starts for operation {}", order.database, order.owner, order.operation));
+        let written = database(&order);
+        self.services.insert(name.clone(), Held { order, status: status.clone(), log });
+        self.count(&name).starts += 1;
+        self.note_writers(&name, &written);
+        Ok(status)
+    }
+
+    /// The service ends by itself.
+    pub(super) fn crash(&mut self, name: &str) {
+        if let Some(held) = self.services.get_mut(name).filter(|held| held.status.is_up()) {
+            let line = "CRITICAL the service was told to exit".to_owned();
+            held.status = Observed::Failed { reason: format!("Odoo exited by itself: {line}") };
+            held.log.push(line);
+        }
+    }
+
+    pub(super) fn stop(&mut self, service: &Service) -> RuntimeResult<()> {
+        if self.held(service)?.is_some() {
+            self.end_run(&service.name);
+            self.halt(&service.name);
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove(&mut self, service: &Service) -> RuntimeResult<()> {
+        self.stop(service)?;
+        if self.services.remove(&service.name).is_some() {
+            self.count(&service.name).removes += 1;
+        }
+        Ok(())
+    }
+
+    pub(super) fn list(&self) -> Vec<Listed> {
+        let listed = |(name, held): (&String, &Held)| Listed {
+            name: name.clone(),
+            owner: held.order.owner,
+            operation: held.order.operation,
+            image: held.order.image.clone(),
+            directory: held.order.directory.clone(),
+            observed: held.status.clone(),
+        };
+        self.services.iter().map(listed).collect()
+    }
+
+    /// Ports of all services, running or not.
+    pub(super) fn ports(&self) -> Vec<u16> {
+        self.services.values().filter_map(|held| held.order.port).collect()
+    }
+
+    fn halt(&mut self, name: &str) {
+        let Some(held) = self.services.get_mut(name) else { return };
+        let was_up = held.status.is_up();
+        held.status = Observed::Stopped;
+        if was_up {
+            held.log.push("INFO stopped by request".into());
+            self.count(name).stops += 1;
+        }
+    }
+
+    /// Notes a one-off run, which must be the only writer; an earlier one of the same service is ended.
+    pub(super) fn begin_run(&mut self, order: &Order, task: AbortHandle) -> RuntimeResult<u64> {
+        let service = Service { name: order.name.clone(), owner: order.owner };
+        if self.held(&service)?.is_some_and(|held| held.status.is_up()) {
+            return Err(RuntimeError::Transient(format!("service {} is up", order.name)));
+        }
+        self.end_run(&order.name);
+        self.next_run += 1;
+        let run = Run { id: self.next_run, database: database(order), task };
+        self.runs.insert(order.name.clone(), run);
+        self.count(&order.name).one_offs += 1;
+        self.note_writers(&order.name, &database(order));
+        Ok(self.next_run)
+    }
+
+    /// Forgets a run that is over.
+    pub(super) fn close_run(&mut self, name: &str, id: u64) {
+        if self.runs.get(name).is_some_and(|run| run.id == id) {
+            self.runs.remove(name);
+        }
+    }
+
+    /// Notes that a run came to its own end.
+    pub(super) fn note_end(&mut self, name: &str) {
+        self.count(name).one_offs_ended += 1;
+    }
+
+    fn end_run(&mut self, name: &str) {
+        if let Some(run) = self.runs.remove(name) {
+            run.task.abort();
+        }
+    }
+
+    fn note_writers(&mut self, name: &str, written: &str) {
+        let services = self.services.values().filter(|held| held.status.is_up() && database(&held.order) == *written).count();
+        let runs = self.runs.values().filter(|run| run.database == *written).count();
+        let writers = u32::try_from(services + runs).unwrap_or(u32::MAX);
+        let counts = self.count(name);
+        counts.most_writers = counts.most_writers.max(writers);
+    }
+}
