@@ -19,7 +19,8 @@ const POLL: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct DatabaseFacts {
     /// Its OID; a database of the same name made later has another.
-    pub oid: i64,
+    #[sqlx(try_from = "i64")]
+    pub oid: u32,
     /// Name of the role that owns it.
     pub owner: String,
     /// Sessions may be opened.
@@ -60,7 +61,7 @@ pub enum DatabaseState {
 #[derive(Clone, Copy, Debug)]
 pub struct Recorded<'a> {
     /// Its OID, if the step that made it got as far as recording it.
-    pub oid: Option<i64>,
+    pub oid: Option<u32>,
     /// The role that owns it.
     pub owner: &'a PhysicalName,
 }
@@ -164,7 +165,7 @@ impl Fence {
         name: &PhysicalName,
         template: &PhysicalName,
         owner: &PhysicalName,
-    ) -> OdooResult<i64> {
+    ) -> OdooResult<u32> {
         let create = format!(
             "CREATE DATABASE {} TEMPLATE {} OWNER {} ALLOW_CONNECTIONS false",
             ident(name),
@@ -178,7 +179,7 @@ impl Fence {
     ///
     /// # Errors
     /// [`OdooError::Foreign`] for somebody else's database of that name.
-    pub async fn create_empty_database(&mut self, name: &PhysicalName, owner: &PhysicalName) -> OdooResult<i64> {
+    pub async fn create_empty_database(&mut self, name: &PhysicalName, owner: &PhysicalName) -> OdooResult<u32> {
         let create = format!(
             "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' OWNER {} ALLOW_CONNECTIONS false",
             ident(name),
@@ -187,7 +188,7 @@ impl Fence {
         self.make_database(name, owner, create).await
     }
 
-    async fn make_database(&mut self, name: &PhysicalName, owner: &PhysicalName, create: String) -> OdooResult<i64> {
+    async fn make_database(&mut self, name: &PhysicalName, owner: &PhysicalName, create: String) -> OdooResult<u32> {
         match self.state(name, owner).await? {
             DatabaseState::Ours(facts) => return Ok(facts.oid),
             DatabaseState::Half(facts) if !facts.is_invalid() => return self.label_and_open(name).await,
@@ -204,7 +205,7 @@ impl Fence {
     }
 
     /// One transaction. A clone does not inherit the template's revokes.
-    async fn label_and_open(&mut self, name: &PhysicalName) -> OdooResult<i64> {
+    async fn label_and_open(&mut self, name: &PhysicalName) -> OdooResult<u32> {
         let statements = format!(
             "REVOKE ALL ON DATABASE {name} FROM PUBLIC; COMMENT ON DATABASE {name} IS {mark}; ALTER DATABASE {name} ALLOW_CONNECTIONS true",
             name = ident(name),

@@ -36,6 +36,15 @@ impl InstanceConnection {
         result.map_err(|error| self.error(error))
     }
 
+    /// Gives the first user another password, as [`super::odoo_hash`] makes it.
+    ///
+    /// # Errors
+    /// Any [`super::OdooError`].
+    pub async fn set_admin_password(&mut self, hash: &str) -> OdooResult<()> {
+        let done = sqlx::query("UPDATE public.res_users SET password = $1 WHERE id = 2").bind(hash).execute(self.conn()).await;
+        done.map(drop).map_err(|error| self.error(error))
+    }
+
     /// Whether the clone carries this login and this password hash: [`Self::personalise`] was done.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ impl AdminConnection {
     ///
     /// # Errors
     /// Any [`OdooError`]: a server that cannot be asked says nothing.
-    pub async fn template_fault(&mut self, name: &PhysicalName, mark: &Mark, oid: i64) -> OdooResult<Option<String>> {
+    pub async fn template_fault(&mut self, name: &PhysicalName, mark: &Mark, oid: u32) -> OdooResult<Option<String>> {
         let facts = self.database(name).await?;
         Ok(match facts {
             None => Some("it does not exist".to_owned()),
@@ -64,7 +64,7 @@ impl Fence {
     ///
     /// # Errors
     /// [`OdooError::Mismatch`] when it does not carry our mark or has another OID than recorded.
-    pub async fn drop_template(&mut self, name: &PhysicalName, content_role: &PhysicalName, oid: Option<i64>) -> OdooResult<()> {
+    pub async fn drop_template(&mut self, name: &PhysicalName, content_role: &PhysicalName, oid: Option<u32>) -> OdooResult<()> {
         let admin = PhysicalName::new(self.catalogue().server().address().admin.user.clone())
             .map_err(|_| OdooError::Missing { what: "a usable name of the admin role".to_owned() })?;
         let finished = self.catalogue().database(name).await?.is_some_and(|facts| facts.owner == admin.as_str());

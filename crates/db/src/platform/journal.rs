@@ -1,8 +1,8 @@
 //! The journal: what each step of an operation did, in each direction (engine 9). It is read here and written by `record`.
 
 use crate::error::DbResult;
-use crate::platform::PlatformDb;
 use crate::platform::operations::Fault;
+use crate::platform::{PlatformDb, PlatformTx};
 use chrono::{DateTime, Utc};
 use domain::ids::{InstanceId, OperationId};
 use domain::operation::{Kind, Place, StepStatus};
@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use sqlx::PgExecutor;
 use sqlx::types::Json;
+use std::time::Duration;
 
 domain::words! {
     /// Direction of a journal entry.
@@ -73,4 +74,36 @@ pub async fn of_instance(db: &PlatformDb, instance: InstanceId) -> DbResult<Vec<
     .fetch_all(db.pool())
     .await?;
     Ok(rows.into_iter().map(|row| (row.kind.0, row.entry.0)).collect())
+}
+
+/// How long ago a step was started for the first time, by the database's clock; `None` if it never was.
+///
+/// # Errors
+/// Database errors only.
+pub async fn age(db: &PlatformDb, id: OperationId, step: &str) -> DbResult<Option<Duration>> {
+    let seconds = sqlx::query_scalar!(
+        r#"SELECT extract(epoch FROM clock_timestamp() - started_at)::float8 AS "seconds!"
+             FROM instance_service.operation_steps WHERE operation_id = $1 AND step = $2 AND phase = 'apply'"#,
+        id.as_uuid(),
+        step
+    )
+    .fetch_optional(db.pool())
+    .await?;
+    Ok(seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()))
+}
+
+/// Erases one part of what a step recorded, once nobody needs it any more: a sealed secret.
+///
+/// # Errors
+/// Database errors only.
+pub async fn forget(tx: &mut PlatformTx, id: OperationId, step: &str, key: &str) -> DbResult<()> {
+    sqlx::query!(
+        "UPDATE instance_service.operation_steps SET output = output - $3::text WHERE operation_id = $1 AND step = $2",
+        id.as_uuid(),
+        step,
+        key
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
 }

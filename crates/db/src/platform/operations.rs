@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::PgExecutor;
 use sqlx::types::Json;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// Most operations that may wait in one scope (contract 11.2).
@@ -323,4 +324,20 @@ async fn first_of(executor: impl PgExecutor<'_>, instance: Uuid) -> DbResult<Opt
     .fetch_optional(executor)
     .await?;
     Ok(row.map(|Json(operation)| operation))
+}
+
+/// The operation of a scope that was accepted last, and how long ago, by the database's clock.
+///
+/// # Errors
+/// Database errors only.
+pub async fn last_of(tx: &mut PlatformTx, scope: &Scope) -> DbResult<Option<(Operation, Duration)>> {
+    let row = sqlx::query!(
+        r#"SELECT to_jsonb(o) AS "operation!: Json<Operation>",
+                  extract(epoch FROM clock_timestamp() - o.created_at)::float8 AS "seconds!"
+             FROM instance_service.operations o WHERE o.scope = $1 ORDER BY o.seq DESC LIMIT 1"#,
+        scope.to_string()
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(row.map(|row| (row.operation.0, Duration::try_from_secs_f64(row.seconds).unwrap_or_default())))
 }

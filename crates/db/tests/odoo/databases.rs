@@ -8,7 +8,7 @@ use domain::names::PhysicalName;
 struct Template {
     own: Tenant,
     role: PhysicalName,
-    oid: i64,
+    oid: u32,
 }
 
 async fn template(rig: &Rig) -> Template {

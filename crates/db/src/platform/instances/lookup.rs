@@ -7,6 +7,7 @@ use crate::platform::{PlatformDb, PlatformTx};
 use domain::ids::{CustomerId, InstanceId, SubscriptionId};
 use domain::instance::Status;
 use domain::names::HostLabel;
+use std::collections::BTreeSet;
 
 /// Which instances to list.
 #[derive(Clone, Debug)]
@@ -143,4 +144,15 @@ pub(in crate::platform) async fn host_taken_on(connection: &mut sqlx::PgConnecti
 /// Database errors only.
 pub async fn count(db: &PlatformDb) -> DbResult<i64> {
     Ok(sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM public.instances"#).fetch_one(db.pool()).await?)
+}
+
+/// Host ports that belong to instances.
+///
+/// # Errors
+/// Database errors only.
+pub async fn ports(db: &PlatformDb) -> DbResult<BTreeSet<u16>> {
+    let ports = sqlx::query_scalar!(r#"SELECT external_port AS "port!" FROM public.instances WHERE external_port IS NOT NULL"#)
+        .fetch_all(db.pool())
+        .await?;
+    Ok(ports.into_iter().filter_map(|port| u16::try_from(port).ok()).collect())
 }
