@@ -36,7 +36,8 @@ pub static PREEMPTION: &[Rule] = &[
     Rule { arriving: &[Suspend, Terminate], active: &[Terminate, Delete], then: Preemption::Absorbed },
     Rule { arriving: &[Delete], active: &[Terminate], then: Preemption::LetFinish },
     Rule { arriving: &[Delete], active: &[Delete], then: Preemption::Absorbed },
-    // A stop does not wait until a start has timed out (contract 7, note 1).
+    // A stop does not wait until a start has timed out (contract 7, note 1). Behind a reactivation without data, which is a
+    // provisioning, it queues: there the transition table refuses to accept it at once.
     Rule { arriving: &[Stop], active: &[Start, Unpause, Restart, Reactivate], then: Preemption::GiveUp },
 ];
 

@@ -44,7 +44,7 @@ fn read(
     let memory = faults.take("memory_limit", field::size("Memory", raw.memory_limit.as_deref().unwrap_or("1G")));
     let storage = faults.take("storage_limit", field::size("Storage", raw.storage_limit.as_deref().unwrap_or("10G")));
     let email = faults.required("admin_email", raw.admin_email.as_deref(), AdminEmail::parse);
-    let password = faults.optional("admin_password", raw.admin_password.as_ref(), field::password);
+    faults.optional("admin_password", raw.admin_password.as_ref(), field::password);
     let label = faults.required("database_name", raw.database_name.as_deref(), DatabaseLabel::parse);
     let host = faults.optional("subdomain", raw.subdomain.as_deref(), |text| HostLabel::parse(text, &rules.reserved_hosts));
     let addons = faults.take("custom_addons", field::addons(&raw.custom_addons.unwrap_or_default()));
@@ -53,7 +53,6 @@ fn read(
     let metadata = faults.take("metadata", field::metadata(raw.metadata.unwrap_or_default()));
     let billing = faults.optional("billing_status", raw.billing_status.as_deref(), field::billing);
     let db_type = faults.optional("db_type", raw.db_type.as_deref(), field::word);
-    password?;
     Some(NewInstance {
         customer_id: customer?,
         subscription_id: subscription?,
