@@ -1,1 +1,41 @@
-//! api
+//! The HTTP API of the service: intent in, answers out. It works on postgres1 alone and waits for nothing else.
+//!
+//! Owns: the routes, the conventions every answer keeps ([`conventions`]), the error format ([`problem`]), the two doors
+//! ([`doors`]), the description of the API. Leaves to others: what is legal (`domain`), what is written (`db`), and doing
+//! it (the worker).
+//!
+//! To add an endpoint: one file under `routes/` with its documentation and its handler, one line in `routes::data`, one
+//! file under `tests/`. Whatever changes something is a [`change::Change`], so that `Idempotency-Key`, transaction and
+//! retry come by themselves. Then accept the new snapshot of the description (`cargo insta review`).
+
+pub mod change;
+pub mod conventions;
+pub mod cors;
+pub mod doors;
+pub mod feed;
+mod fields;
+mod input;
+pub mod measure;
+mod order_body;
+pub mod problem;
+mod routes;
+pub mod schema_gate;
+pub mod serve;
+mod shapes;
+pub mod state;
+
+pub use routes::openapi;
+
+use axum::Router;
+use doors::Listener;
+use state::AppState;
+
+/// The router of the internal door.
+pub fn app(state: &AppState) -> Router {
+    conventions::wrap(state, Listener::Internal, routes::router(state))
+}
+
+/// The router of the public door's own listener.
+pub fn public_app(state: &AppState) -> Router {
+    conventions::wrap(state, Listener::Public, routes::router(state))
+}

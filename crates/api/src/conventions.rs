@@ -1,0 +1,136 @@
+//! What every answer has in common (contract 3): request id, CORS, problem format, time limit, body limit, caught
+//! panics, both spellings of a path, the two doors. Wrapped around the router, so that it holds for unknown paths, too.
+
+use crate::cors;
+use crate::doors::{self, Listener};
+use crate::problem::{self, Problem};
+use crate::state::AppState;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
+use axum::http::request::Parts;
+use axum::http::{Method, Response, StatusCode, Uri};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::IntoResponse;
+use domain::sources::{Entropy, random_uuid};
+use futures::FutureExt;
+use std::panic::AssertUnwindSafe;
+use tracing::Instrument;
+
+/// Largest request body.
+pub const BODY_LIMIT: usize = 1024 * 1024;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID_LENGTH: usize = 64;
+
+/// What a handler may want to know of the request beyond its body.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Taken over from the caller, or made.
+    pub request_id: String,
+    /// The path as it was asked for.
+    pub path: String,
+    /// The path that was routed: the same for both spellings.
+    pub plain_path: String,
+    /// The method.
+    pub method: Method,
+}
+
+impl<S: Sync> FromRequestParts<S> for Call {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| Problem::fault("a route outside the conventions"))
+    }
+}
+
+#[derive(Clone)]
+struct Surroundings {
+    state: AppState,
+    listener: Listener,
+}
+
+/// Wraps a router into the conventions, for requests that arrive at `listener`.
+pub fn wrap(state: &AppState, listener: Listener, routes: Router) -> Router {
+    let surroundings = Surroundings { state: state.clone(), listener };
+    // A fallback service sees every request before any path is matched.
+    let inner = tower::ServiceBuilder::new().layer(from_fn_with_state(surroundings, surround)).service(routes);
+    Router::new().fallback_service(inner)
+}
+
+async fn surround(State(around): State<Surroundings>, request: Request, next: Next) -> Response<Body> {
+    let origin_headers = request.headers().clone();
+    let path = request.uri().path().to_owned();
+    let request_id = request_id(&origin_headers, around.state.entropy());
+    let span = tracing::info_span!("http", request_id, method = %request.method(), path);
+    let answer = if *request.method() == Method::OPTIONS {
+        cors::preflight(&origin_headers)
+    } else {
+        guarded(&around, request, next, &path, &request_id).instrument(span).await
+    };
+    let mut answer = problem::finish(answer, &path, &request_id);
+    cors::decorate(answer.headers_mut(), &around.state.policy().cors, &origin_headers);
+    if let Ok(value) = HeaderValue::from_str(&request_id) {
+        answer.headers_mut().insert(REQUEST_ID, value);
+    }
+    answer
+}
+
+/// Admits, limits in time and catches panics.
+async fn guarded(around: &Surroundings, request: Request, next: Next, path: &str, request_id: &str) -> Response<Body> {
+    let request = match admit(around, request, path, request_id) {
+        Ok(request) => request,
+        Err(problem) => return problem.into_response(),
+    };
+    let work = AssertUnwindSafe(next.run(request)).catch_unwind();
+    match tokio::time::timeout(around.state.policy().request_limit, work).await {
+        Ok(Ok(answer)) => answer,
+        // The panic hook has logged what and where; the payload may hold anything and is not repeated.
+        Ok(Err(_)) => Problem::fault("a handler panicked").into_response(),
+        Err(_) => Problem::unavailable("The request took too long").into_response(),
+    }
+}
+
+fn admit(around: &Surroundings, mut request: Request, path: &str, request_id: &str) -> Result<Request, Problem> {
+    let plain = doors::plain_path(path);
+    if doors::is_public(around.listener, request.headers(), plain.prefixed) {
+        return Err(Problem::not_built("The public door"));
+    }
+    around.state.policy().internal_door.admit(plain.path, request.headers())?;
+    if announced_length(request.headers()).is_some_and(|length| length > BODY_LIMIT as u64) {
+        return Err(Problem::of_status(StatusCode::PAYLOAD_TOO_LARGE));
+    }
+    let call = Call {
+        request_id: request_id.to_owned(),
+        path: path.to_owned(),
+        plain_path: plain.path.to_owned(),
+        method: request.method().clone(),
+    };
+    if plain.path != path {
+        *request.uri_mut() = with_path(request.uri(), plain.path)?;
+    }
+    request.extensions_mut().insert(call);
+    Ok(request)
+}
+
+fn with_path(uri: &Uri, path: &str) -> Result<Uri, Problem> {
+    let text = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    text.parse().map_err(|_| Problem::of_status(StatusCode::NOT_FOUND))
+}
+
+fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn request_id(headers: &HeaderMap, entropy: &dyn Entropy) -> String {
+    let given = headers.get(&REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|text| is_safe_id(text));
+    given.map_or_else(|| random_uuid(entropy).to_string(), str::to_owned)
+}
+
+fn is_safe_id(text: &str) -> bool {
+    !text.is_empty() && text.len() <= REQUEST_ID_LENGTH && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+}

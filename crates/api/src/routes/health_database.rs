@@ -1,0 +1,114 @@
+//! `GET /health/database`: fails only when postgres1 fails. A failing Odoo server is shown.
+
+use crate::state::AppState;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use chrono::{DateTime, TimeDelta, Utc};
+use db::DbResult;
+use db::platform::instances;
+use db::platform::servers::{self, ServerRecord, ServerState};
+use domain::times;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// A state older than this says nothing about now.
+const FRESH: TimeDelta = TimeDelta::minutes(2);
+
+/// How the databases are.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DatabaseHealth {
+    /// `healthy`, or `unhealthy` when postgres1 fails.
+    #[schema(example = "healthy")]
+    status: &'static str,
+    /// `connected` or `failed`.
+    #[schema(example = "connected")]
+    database: &'static str,
+    #[serde(flatten)]
+    found: Found,
+}
+
+/// What postgres1 says, or that it says nothing.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+enum Found {
+    Answer {
+        /// Rows, records of removed ones included.
+        instance_count: i64,
+        /// Whether every Odoo server is another server than postgres1.
+        separated: bool,
+        /// The registered Odoo servers.
+        odoo_servers: Vec<OdooServerHealth>,
+    },
+    Fault {
+        /// General words.
+        error: &'static str,
+    },
+}
+
+/// How one Odoo server is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct OdooServerHealth {
+    /// Its name in the registry.
+    name: String,
+    /// What it is used for.
+    state: &'static str,
+    /// Null when the worker has not looked within two minutes.
+    healthy: Option<bool>,
+    /// How long it took to answer.
+    latency_ms: Option<i32>,
+    /// Its PostgreSQL version.
+    version: Option<String>,
+    /// How many instances are placed on it.
+    instances: i32,
+    /// How many it may hold.
+    capacity: i32,
+    /// When the worker last looked.
+    #[serde(serialize_with = "times::serialize_option")]
+    checked_at: Option<DateTime<Utc>>,
+    /// Why it is not healthy.
+    error: Option<String>,
+}
+
+/// How the databases are
+#[utoipa::path(get, path = "/health/database", tag = "service", responses(
+    (status = 200, body = DatabaseHealth),
+    (status = 503, description = "postgres1 fails", body = DatabaseHealth),
+))]
+pub(super) async fn handler(State(state): State<AppState>) -> (StatusCode, Json<DatabaseHealth>) {
+    match look(&state).await {
+        Ok(found) => (StatusCode::OK, Json(DatabaseHealth { status: "healthy", database: "connected", found })),
+        Err(error) => {
+            tracing::warn!(%error, "postgres1 fails");
+            let found = Found::Fault { error: "The platform database does not answer" };
+            (StatusCode::SERVICE_UNAVAILABLE, Json(DatabaseHealth { status: "unhealthy", database: "failed", found }))
+        }
+    }
+}
+
+async fn look(state: &AppState) -> DbResult<Found> {
+    let instance_count = instances::count(state.db()).await?;
+    let servers = servers::list(state.db()).await?;
+    let now = state.clock().now();
+    let in_use = |server: &&ServerRecord| server.state != ServerState::Disabled;
+    Ok(Found::Answer {
+        instance_count,
+        separated: servers.iter().filter(in_use).all(|server| server.separated),
+        odoo_servers: servers.into_iter().map(|server| shape(server, now)).collect(),
+    })
+}
+
+fn shape(server: ServerRecord, now: DateTime<Utc>) -> OdooServerHealth {
+    let is_fresh = server.health.checked_at.is_some_and(|at| now - at <= FRESH);
+    OdooServerHealth {
+        name: server.name,
+        state: server.state.as_str(),
+        healthy: server.health.healthy.filter(|_| is_fresh),
+        latency_ms: server.health.latency_ms,
+        version: server.health.version,
+        instances: server.instances,
+        capacity: server.capacity,
+        checked_at: server.health.checked_at,
+        error: server.health.error,
+    }
+}

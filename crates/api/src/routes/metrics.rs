@@ -1,0 +1,49 @@
+//! `GET /metrics`: Prometheus text. Figures of the database are read at each scrape; while postgres1 is down the others
+//! are still answered.
+
+use crate::measure::Measures;
+use crate::state::AppState;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use db::platform::figures::{self, Figures};
+
+/// Figures for Prometheus
+#[utoipa::path(get, path = "/metrics", tag = "service", responses((status = 200, description = "Prometheus text", content_type = "text/plain")))]
+pub(super) async fn handler(State(state): State<AppState>) -> impl IntoResponse {
+    let figures = figures::read(state.db()).await;
+    // A recorder of its own: what no longer exists must not stay on the page with its last value.
+    let scraped = Measures::new();
+    scraped.record(|| {
+        let usage = state.db().usage();
+        metrics::gauge!("postgres1_pool_connections", "state" => "open").set(usage.open);
+        metrics::gauge!("postgres1_pool_connections", "state" => "idle").set(usage.idle as f64);
+        match &figures {
+            Ok(figures) => record(figures),
+            Err(error) => {
+                tracing::warn!(%error, "figures cannot be read");
+                metrics::gauge!("postgres1_up").set(0.0);
+            }
+        }
+    });
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], state.measures().render() + &scraped.render())
+}
+
+fn record(figures: &Figures) {
+    metrics::gauge!("postgres1_up").set(1.0);
+    for entry in &figures.instances {
+        metrics::gauge!("instances", "status" => entry.status.clone()).set(entry.count as f64);
+    }
+    for entry in &figures.operations {
+        let labels = [("kind", entry.kind.clone()), ("state", entry.state.clone())];
+        metrics::gauge!("operations", &labels).set(entry.count as f64);
+        metrics::gauge!("operations_oldest_age_seconds", &labels).set(entry.oldest_seconds);
+    }
+    for server in &figures.servers {
+        let up = if server.up { 1.0 } else { 0.0 };
+        metrics::gauge!("odoo_server_up", "server" => server.name.clone()).set(up);
+    }
+    metrics::gauge!("outbox_pending").set(figures.outbox_pending as f64);
+    metrics::gauge!("outbox_oldest_age_seconds").set(figures.outbox_oldest_seconds);
+    metrics::gauge!("workers_alive").set(figures.workers_alive as f64);
+}

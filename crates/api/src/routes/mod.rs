@@ -1,0 +1,106 @@
+//! The routes, one file each. Paths are written without a trailing slash: the conventions take it off before routing.
+
+mod docs;
+mod health;
+mod health_database;
+mod instance_action;
+mod instance_by_subscription;
+mod instance_create;
+mod instance_delete;
+mod instance_get;
+mod instance_list;
+mod instance_logs;
+mod instance_provision;
+mod instance_status;
+mod livez;
+mod metrics;
+mod not_built;
+mod openapi_json;
+mod operation_cancel;
+mod operation_events;
+mod operation_get;
+mod operation_list;
+mod readyz;
+mod root;
+mod subdomain_check;
+
+use crate::conventions::BODY_LIMIT;
+use crate::measure::count_request;
+use crate::problem::Problem;
+use crate::schema_gate::require_schema;
+use crate::state::AppState;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// Tags and words at the head of the description; the paths come from the handlers.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "instance-service", description = "Hosted Odoo instances: order, provision, watch, delete."),
+    tags(
+        (name = "service", description = "The service itself"),
+        (name = "instances", description = "One hosted Odoo each"),
+        (name = "operations", description = "Work on an instance; `job_id` in other answers is the id of one"),
+        (name = "not built", description = "Calls that this release answers with 501"),
+    )
+)]
+struct Head;
+
+/// The description of the API.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let mut description = OpenApiRouter::<AppState>::with_openapi(Head::openapi()).merge(service()).merge(data()).into_openapi();
+    not_built::describe(&mut description);
+    description
+}
+
+/// All routes without the conventions around them.
+pub(crate) fn router(state: &AppState) -> Router {
+    let (service, _) = service().split_for_parts();
+    let (data, _) = data().split_for_parts();
+    let data = data.route_layer(from_fn_with_state(state.clone(), require_schema));
+    service
+        .route("/docs/{asset}", get(docs::asset))
+        .merge(not_built::add(data))
+        .fallback(|| async { Problem::of_status(StatusCode::NOT_FOUND) })
+        .method_not_allowed_fallback(|| async { Problem::of_status(StatusCode::METHOD_NOT_ALLOWED) })
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn_with_state(state.clone(), count_request))
+        .with_state(state.clone())
+}
+
+/// The service end points, which answer whatever the state of postgres1.
+fn service() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(root::handler))
+        .routes(routes!(health::handler))
+        .routes(routes!(health_database::handler))
+        .routes(routes!(livez::handler))
+        .routes(routes!(readyz::handler))
+        .routes(routes!(metrics::handler))
+        .routes(routes!(openapi_json::handler))
+        .routes(routes!(docs::page))
+}
+
+/// Everything that reads or writes data.
+fn data() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(instance_create::handler))
+        .routes(routes!(instance_list::handler))
+        .routes(routes!(instance_get::handler))
+        .routes(routes!(instance_delete::handler))
+        .routes(routes!(instance_by_subscription::handler))
+        .routes(routes!(subdomain_check::handler))
+        .routes(routes!(instance_provision::handler))
+        .routes(routes!(instance_status::handler))
+        .routes(routes!(instance_logs::handler))
+        .routes(routes!(instance_action::handler))
+        .routes(routes!(operation_list::handler))
+        .routes(routes!(operation_get::handler))
+        .routes(routes!(operation_events::handler))
+        .routes(routes!(operation_cancel::handler))
+}

@@ -1,0 +1,21 @@
+//! `GET /readyz`: postgres1 answers and its schema is one that this build knows. postgres2 does not matter.
+
+use crate::problem::{Problem, ProblemBody};
+use crate::routes::livez::State as Word;
+use crate::state::AppState;
+use axum::Json;
+use axum::extract::State;
+use db::migrate::SchemaState;
+
+/// The service can take requests for data
+#[utoipa::path(get, path = "/readyz", tag = "service", responses(
+    (status = 200, body = Word),
+    (status = 503, description = "postgres1 does not answer, or its schema does not fit", body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(super) async fn handler(State(state): State<AppState>) -> Result<Json<Word>, Problem> {
+    match state.schema().look(state.db()).await? {
+        SchemaState::Fits => Ok(Json(Word { status: "ready" })),
+        SchemaState::TooOld => Err(Problem::unavailable("The schema of the database is too old for this release")),
+        SchemaState::TooNew => Err(Problem::unavailable("The schema of the database is newer than this release")),
+    }
+}

@@ -1,0 +1,172 @@
+//! The instance object (contract 4.1). What is not named here never leaves the service: passwords, physical names, the
+//! server's address, environment variables, disabled modules.
+
+use chrono::{DateTime, Utc};
+use db::platform::instances::Instance;
+use domain::times;
+use rust_decimal::prelude::ToPrimitive;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// One hosted Odoo.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Instance)]
+pub(crate) struct InstanceShape {
+    /// Its id.
+    id: Uuid,
+    /// Whose it is.
+    customer_id: Uuid,
+    /// What pays for it.
+    subscription_id: Option<Uuid>,
+    /// What the customer calls it.
+    #[schema(example = "Shop of the north")]
+    name: String,
+    /// What the customer says about it.
+    description: Option<String>,
+    /// Major version.
+    #[schema(example = "19")]
+    odoo_version: String,
+    /// `development`, `staging` or `production`; no difference in behaviour.
+    instance_type: &'static str,
+    /// `creating`, `starting`, `running`, `stopping`, `stopped`, `restarting`, `updating`, `maintenance`, `error`,
+    /// `terminated`, `container_missing` or `paused`.
+    #[schema(example = "running")]
+    status: &'static str,
+    /// `payment_required`, `trial` or `paid`.
+    #[schema(example = "paid")]
+    billing_status: &'static str,
+    /// `pending`, `provisioning`, `completed` or `failed`.
+    #[schema(example = "completed")]
+    provisioning_status: &'static str,
+    /// CPUs.
+    #[schema(example = 1.5)]
+    cpu_limit: f64,
+    /// `<int>M` or `<int>G`.
+    #[schema(example = "2G")]
+    memory_limit: String,
+    /// `<int>M` or `<int>G`.
+    #[schema(example = "10G")]
+    storage_limit: String,
+    /// Where customers reach it; null before the first provisioning, stable afterwards.
+    external_url: Option<String>,
+    /// Where the platform reaches it.
+    internal_url: Option<String>,
+    /// Login of the administrator.
+    admin_email: String,
+    /// Host label as ordered.
+    subdomain: Option<String>,
+    /// Host label in use; null once terminated.
+    hostname: Option<String>,
+    /// The customer's label; names nothing physical.
+    database_name: String,
+    /// Why it is as it is.
+    error_message: Option<String>,
+    /// Last time it answered a health check.
+    #[serde(serialize_with = "times::serialize_option")]
+    last_health_check: Option<DateTime<Utc>>,
+    /// Last time it became running.
+    #[serde(serialize_with = "times::serialize_option")]
+    started_at: Option<DateTime<Utc>>,
+    /// When it was recorded.
+    #[serde(serialize_with = "times::serialize")]
+    created_at: DateTime<Utc>,
+    /// Last change.
+    #[serde(serialize_with = "times::serialize")]
+    updated_at: DateTime<Utc>,
+    /// With Odoo's demonstration data.
+    demo_data: bool,
+    /// Technical names of modules to install.
+    custom_addons: Vec<String>,
+    /// What the client keeps with it.
+    #[schema(value_type = Object)]
+    metadata: Map<String, Value>,
+    /// `shared` or `dedicated`.
+    db_type: &'static str,
+    /// The operation at work, else the next one in the queue.
+    operation_id: Option<Uuid>,
+}
+
+impl From<Instance> for InstanceShape {
+    fn from(instance: Instance) -> Self {
+        Self {
+            id: instance.id.as_uuid(),
+            customer_id: instance.customer_id.as_uuid(),
+            subscription_id: instance.subscription_id.map(|id| id.as_uuid()),
+            name: instance.name,
+            description: instance.description,
+            odoo_version: instance.odoo_version,
+            instance_type: instance.instance_type.as_str(),
+            status: instance.axes.status.as_str(),
+            billing_status: instance.axes.billing.as_str(),
+            provisioning_status: instance.axes.provisioning.as_str(),
+            // Five digits at most: every one of them fits a float exactly enough to be printed as it was.
+            cpu_limit: instance.cpu_limit.to_f64().unwrap_or_default(),
+            memory_limit: instance.memory_limit.to_string(),
+            storage_limit: instance.storage_limit.to_string(),
+            external_url: instance.external_url,
+            internal_url: instance.internal_url,
+            admin_email: instance.admin_email,
+            subdomain: instance.subdomain,
+            hostname: instance.hostname,
+            database_name: instance.database_name,
+            error_message: instance.error_message,
+            last_health_check: instance.last_health_check,
+            started_at: instance.started_at,
+            created_at: instance.created_at,
+            updated_at: instance.updated_at,
+            demo_data: instance.demo_data,
+            custom_addons: instance.custom_addons,
+            metadata: instance.metadata,
+            db_type: instance.db_type.as_str(),
+            operation_id: instance.operation_id.map(|id| id.as_uuid()),
+        }
+    }
+}
+
+/// The part of an instance that is asked for again and again.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = InstanceStatus)]
+pub(crate) struct StatusShape {
+    /// The instance.
+    instance_id: Uuid,
+    /// As in the instance object.
+    #[schema(example = "running")]
+    status: &'static str,
+    /// As in the instance object.
+    billing_status: &'static str,
+    /// As in the instance object.
+    provisioning_status: &'static str,
+    /// Last time it answered a health check.
+    #[serde(serialize_with = "times::serialize_option")]
+    last_health_check: Option<DateTime<Utc>>,
+    /// Why it is as it is.
+    error_message: Option<String>,
+    /// Last time it became running.
+    #[serde(serialize_with = "times::serialize_option")]
+    started_at: Option<DateTime<Utc>>,
+    /// Where customers reach it.
+    external_url: Option<String>,
+    /// Where the platform reaches it.
+    internal_url: Option<String>,
+    /// The operation at work, else the next one in the queue.
+    operation_id: Option<Uuid>,
+}
+
+impl From<Instance> for StatusShape {
+    fn from(instance: Instance) -> Self {
+        Self {
+            instance_id: instance.id.as_uuid(),
+            status: instance.axes.status.as_str(),
+            billing_status: instance.axes.billing.as_str(),
+            provisioning_status: instance.axes.provisioning.as_str(),
+            last_health_check: instance.last_health_check,
+            error_message: instance.error_message,
+            started_at: instance.started_at,
+            external_url: instance.external_url,
+            internal_url: instance.internal_url,
+            operation_id: instance.operation_id.map(|id| id.as_uuid()),
+        }
+    }
+}
