@@ -4,11 +4,13 @@
 //! Owns: servers and their data directories. Leaves to others: what is tested.
 //!
 //! The light part (no feature) needs neither tokio nor sqlx, so that `cargo dev` builds quickly. Feature `sql` adds
-//! connections as the test superuser.
+//! connections as the test superuser, `platform` a migrated postgres1.
 
 pub mod catalog;
 pub mod cluster;
 pub mod installation;
+#[cfg(feature = "platform")]
+mod migrated;
 pub mod pair;
 pub mod port;
 pub mod random;

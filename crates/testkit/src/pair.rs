@@ -4,7 +4,7 @@ use crate::cluster::{Cluster, Options};
 use crate::random;
 use crate::seed::Seed;
 use crate::server::Server;
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow};
 use domain::endpoint::Endpoint;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -37,16 +37,15 @@ impl Pair {
     ///
     /// # Errors
     /// When a server cannot be made.
+    #[cfg(feature = "platform")]
     pub fn start(options: &Options) -> Result<Self> {
-        let migrations = migrations()?;
-        let fill = |server: &Server| {
-            bootstrap_platform(server)?;
-            migrate(server, &migrations)
-        };
-        Self::with_platform(&Seed { name: "platform", ingredients: &[PLATFORM_BOOTSTRAP, &migrations], fill: &fill }, options)
+        let migrations = crate::migrated::ingredients()?;
+        let ingredients = [PLATFORM_BOOTSTRAP, &migrations];
+        let seed = Seed { name: "platform", ingredients: &ingredients, fill: &crate::migrated::fill };
+        Self::with_platform(&seed, options)
     }
 
-    /// The same, but postgres1 has roles and an empty database only: for tests of the migrations themselves.
+    /// Both servers bootstrapped; postgres1 has roles and an empty database only: for tests of the migrations themselves.
     ///
     /// # Errors
     /// When a server cannot be made.
@@ -58,10 +57,17 @@ impl Pair {
     fn with_platform(platform: &Seed<'_>, options: &Options) -> Result<Self> {
         let (service, owner, reader) = (secret()?, secret()?, secret()?);
         let odoo_admin = secret()?;
-        let postgres1 = Cluster::from_seed(platform, options)?;
-        set_passwords(postgres1.server(), &[(OWNER, &owner), (SERVICE, &service), (READER, &reader)])?;
-        let postgres2 = odoo_cluster(options)?;
-        set_passwords(postgres2.server(), &[(ODOO_ADMIN, &odoo_admin)])?;
+        let (postgres1, postgres2) = std::thread::scope(|scope| {
+            let odoo = scope.spawn(|| {
+                let postgres2 = odoo_cluster(options)?;
+                set_passwords(postgres2.server(), &[(ODOO_ADMIN, &odoo_admin)])?;
+                anyhow::Ok(postgres2)
+            });
+            let postgres1 = Cluster::from_seed(platform, options)?;
+            set_passwords(postgres1.server(), &[(OWNER, &owner), (SERVICE, &service), (READER, &reader)])?;
+            let postgres2 = odoo.join().map_err(|_panic| anyhow!("starting postgres2 panicked"))??;
+            anyhow::Ok((postgres1, postgres2))
+        })?;
         Ok(Self { postgres1, postgres2, owner, service, reader, odoo_admin })
     }
 
@@ -135,25 +141,4 @@ pub fn bootstrap_platform(server: &Server) -> Result<()> {
 /// With the server's message.
 pub fn bootstrap_odoo(server: &Server) -> Result<()> {
     server.psql("postgres", ODOO_BOOTSTRAP).map(drop)
-}
-
-fn migrations() -> Result<String> {
-    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations");
-    let mut files: Vec<_> = std::fs::read_dir(directory)
-        .context("cannot list migrations")?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
-        .collect();
-    files.sort();
-    let mut all = String::new();
-    for file in files {
-        all.push_str(&std::fs::read_to_string(&file)?);
-        all.push('\n');
-    }
-    Ok(all)
-}
-
-fn migrate(server: &Server, migrations: &str) -> Result<()> {
-    let script = format!("SET ROLE {OWNER}; SET instance_service.runtime_role = '{SERVICE}'; BEGIN;\n{migrations}\nCOMMIT;");
-    server.psql(PLATFORM_DATABASE, &script).map(drop)
 }
