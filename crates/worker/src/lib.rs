@@ -1,3 +1,20 @@
-//! worker
+//! Carries operations out, and keeps watch. The binary is `instance-worker`.
+//!
+//! Owns: the durable engine ([`engine`]), the loops that compare what should be with what is ([`reconcile`]), the delivery of
+//! mails ([`outbox`]), the worker's signs of life ([`vitals`]).
+//! Leaves to others: SQL (`db`), what runs Odoo (`runtime`), what is legal (`domain`), accepting requests (`api`).
+
 pub mod engine;
+pub mod outbox;
+pub mod reconcile;
 pub mod services;
+pub mod vitals;
+
+use bootstrap::settings::{BuiltIn, Driver};
+
+/// What this build can do.
+#[cfg(not(feature = "faults"))]
+pub const BUILT_IN: BuiltIn = BuiltIn { drivers: &[Driver::Process], fault_points: false, backups: false };
+/// What this build can do.
+#[cfg(feature = "faults")]
+pub const BUILT_IN: BuiltIn = BuiltIn { drivers: &[Driver::Process, Driver::Fake], fault_points: true, backups: false };

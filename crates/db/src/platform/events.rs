@@ -61,3 +61,16 @@ pub async fn events_after(db: &PlatformDb, id: OperationId, seq: i64, limit: i64
     .await?;
     Ok(events)
 }
+
+/// Removes events older than 30 days; says how many. What an operation did stays in its row and journal.
+///
+/// # Errors
+/// Database errors only.
+pub async fn remove_old(db: &PlatformDb) -> DbResult<u64> {
+    let done = sqlx::query!(
+        "DELETE FROM instance_service.operation_events WHERE created_at < clock_timestamp() - interval '30 days'"
+    )
+    .execute(db.pool())
+    .await?;
+    Ok(done.rows_affected())
+}

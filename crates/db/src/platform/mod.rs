@@ -25,6 +25,7 @@ pub mod progress;
 pub mod record;
 pub mod servers;
 pub mod templates;
+pub mod turn;
 
 use crate::error::{DbError, DbResult};
 use domain::endpoint::{Endpoint, SslMode};
@@ -117,6 +118,8 @@ pub(crate) enum LockClass {
     IdempotencyKey = 2,
     /// One `migrate` at a time.
     Migration = 3,
+    /// One runner of each background loop.
+    Loop = 4,
 }
 
 /// A transaction on postgres1.

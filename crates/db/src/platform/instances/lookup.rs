@@ -84,6 +84,21 @@ pub async fn list(db: &PlatformDb, filter: &ListFilter) -> DbResult<Page> {
     Ok(Page { instances: rows.into_iter().map(Instance::from).collect(), total })
 }
 
+/// Instances that have data, and so may have a service, in the order of their ids: up to `limit` after the one called `after`.
+///
+/// # Errors
+/// Database errors only.
+pub async fn watched(db: &PlatformDb, after: Option<InstanceId>, limit: i64) -> DbResult<Vec<Instance>> {
+    let rows = select_instances!(
+        "WHERE i.phase = 'ready' AND i.service_name IS NOT NULL AND ($1::uuid IS NULL OR i.id > $1) ORDER BY i.id LIMIT $2",
+        after.map(|id| id.as_uuid()),
+        limit,
+    )
+    .fetch_all(db.pool())
+    .await?;
+    Ok(rows.into_iter().map(Instance::from).collect())
+}
+
 /// The live instance of a subscription, else one waiting for reactivation, else the newest.
 ///
 /// # Errors

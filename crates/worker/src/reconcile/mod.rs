@@ -1,0 +1,87 @@
+//! The loops that compare what should be with what is (engine 13, contract 12.14 and 17): one file each.
+//!
+//! Owns: how a loop is run — woken by its period, one runner at a time over all workers, last report kept where every API
+//! replica can read it — and what each loop looks at.
+//! Leaves to others: repairs. A loop writes what it observed through the transition table, and never touches the runtime.
+//!
+//! To add a loop: implement [`Round`] in a file of its own and add it to the list in `startup`. A round takes no input, does
+//! not retry within, works in bounded batches, and holds no pooled connection while it waits for anything but postgres1.
+
+mod findings;
+pub mod health;
+pub mod instances;
+mod judge;
+pub mod retention;
+pub mod servers;
+mod settle;
+
+use findings::Findings;
+
+use db::platform::turn::Turn;
+use db::platform::{PlatformDb, monitor};
+use metrics::{counter, histogram};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// The pause after a round that failed; its period, if that is shorter.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(10);
+
+/// How many rows a round reads at a time.
+const BATCH: i64 = 200;
+
+/// What one loop does each time.
+#[async_trait::async_trait]
+pub trait Round: Send + Sync {
+    /// Name of the loop: of its lock, its report and its metrics.
+    fn name(&self) -> &'static str;
+
+    /// How often.
+    fn period(&self) -> Duration;
+
+    /// One round. The returned report is kept.
+    ///
+    /// # Errors
+    /// When the round could not look at all; trouble with single items belongs into the report.
+    async fn round(&self) -> anyhow::Result<Value>;
+}
+
+/// Runs a loop, beginning at once, until `stop`.
+pub async fn keep(db: PlatformDb, round: Arc<dyn Round>, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let pause = match turn(&db, round.as_ref()).await {
+            Ok(_) => round.period(),
+            Err(error) => {
+                tracing::warn!(round = round.name(), error = format!("{error:#}"), "round failed");
+                round.period().min(PAUSE_AFTER_FAILURE)
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// One round, if no other worker is at it. Says whether it was done.
+///
+/// # Errors
+/// Those of the round, or postgres1 does not answer. The failure is kept as the loop's report where that is possible.
+pub async fn turn(db: &PlatformDb, round: &dyn Round) -> anyhow::Result<bool> {
+    let Some(turn) = Turn::try_take(db, round.name()).await? else { return Ok(false) };
+    let begin = Instant::now();
+    let outcome = round.round().await;
+    let took = begin.elapsed();
+    histogram!("round_seconds", "round" => round.name()).record(took.as_secs_f64());
+    let report = match &outcome {
+        Ok(report) => json!({"ok": true, "took_ms": took.as_millis() as u64, "report": report}),
+        Err(error) => {
+            counter!("round_failures_total", "round" => round.name()).increment(1);
+            json!({"ok": false, "took_ms": took.as_millis() as u64, "error": format!("{error:#}")})
+        }
+    };
+    monitor::write(db, round.name(), &report).await?;
+    turn.end().await;
+    outcome.map(|_| true)
+}

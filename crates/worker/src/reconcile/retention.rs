@@ -1,0 +1,42 @@
+//! Removes what has served its time on postgres1. Instances, operations and the audit trail stay.
+
+use super::Round;
+use db::platform::{PlatformDb, events, heartbeats, idempotency, outbox};
+use db::queue;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// A secret lives up to this much longer than its seven days, so the loop runs hourly, not daily.
+const PERIOD: Duration = Duration::from_secs(3600);
+/// Workers not heard of for longer were killed and will not come back under that name.
+const WORKER_GONE: Duration = Duration::from_secs(24 * 3600);
+
+/// The retention loop.
+pub struct Retention {
+    /// postgres1.
+    pub db: PlatformDb,
+}
+
+#[async_trait::async_trait]
+impl Round for Retention {
+    fn name(&self) -> &'static str {
+        "retention"
+    }
+
+    fn period(&self) -> Duration {
+        PERIOD
+    }
+
+    async fn round(&self) -> anyhow::Result<Value> {
+        // Secrets first: if something below fails, they are gone all the same.
+        let secrets = outbox::erase_old_secrets(&self.db).await?;
+        let keys = idempotency::remove_expired(&self.db).await?;
+        let events = events::remove_old(&self.db).await?;
+        let workers = heartbeats::remove_stale(&self.db, WORKER_GONE).await?;
+        let queue = queue::retain(&self.db).await?;
+        Ok(json!({
+            "secrets_erased": secrets, "idempotency_keys": keys, "events": events, "heartbeats": workers,
+            "queue_jobs": queue.jobs, "queue_workers": queue.workers,
+        }))
+    }
+}
