@@ -67,10 +67,9 @@ pub async fn events_after(db: &PlatformDb, id: OperationId, seq: i64, limit: i64
 /// # Errors
 /// Database errors only.
 pub async fn remove_old(db: &PlatformDb) -> DbResult<u64> {
-    let done = sqlx::query!(
-        "DELETE FROM instance_service.operation_events WHERE created_at < clock_timestamp() - interval '30 days'"
-    )
-    .execute(db.pool())
-    .await?;
+    let done =
+        sqlx::query!("DELETE FROM instance_service.operation_events WHERE created_at < clock_timestamp() - interval '30 days'")
+            .execute(db.pool())
+            .await?;
     Ok(done.rows_affected())
 }
