@@ -1,0 +1,404 @@
+//! One deployment for one story: two servers, a runtime, the API, workers, and the neighbours that they call.
+
+use crate::billing::{Answer, Order, call};
+use crate::{Binary, until};
+use anyhow::{Context, Result, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tempfile::TempDir;
+use testkit::port::Port;
+use testkit::services::Services;
+use testkit::{Options, Pair, random};
+
+/// What runs Odoo.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Runtime {
+    /// The scripted stand-in, a process of its own.
+    Fake,
+    /// Real Odoo, with this launcher pattern.
+    Process {
+        /// `PROCESS_ODOO_COMMAND`.
+        command: String,
+        /// `PROCESS_ODOO_USER`.
+        user: String,
+    },
+}
+
+/// How a stack is built.
+#[derive(Clone, Debug)]
+pub struct StackOptions {
+    /// What runs Odoo.
+    pub runtime: Runtime,
+    /// How many workers are started at once.
+    pub workers: usize,
+    /// Real durability on both servers.
+    pub durable: bool,
+    /// More variables for workers and API.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Default for StackOptions {
+    fn default() -> Self {
+        Self { runtime: Runtime::Fake, workers: 1, durable: false, environment: Vec::new() }
+    }
+}
+
+/// A worker process.
+#[derive(Debug)]
+pub struct Worker {
+    /// The process.
+    pub process: Binary,
+    _health: Port,
+}
+
+/// A whole deployment. Everything ends when it is dropped.
+pub struct Stack {
+    /// The workers, in the order of their start; dead ones stay until removed.
+    pub workers: Vec<Worker>,
+    /// The API.
+    pub api: Binary,
+    /// The fake runtime, if that is what runs Odoo.
+    pub fake: Option<Binary>,
+    /// User service and mail catcher.
+    pub services: Services,
+    /// Both servers.
+    pub pair: Pair,
+    runtime: Runtime,
+    common: Vec<(String, String)>,
+    own: Vec<(String, String)>,
+    started_workers: usize,
+    api_port: Port,
+    // Last: removed when all processes are gone.
+    directory: TempDir,
+}
+
+impl Stack {
+    /// Starts everything and waits until API and workers are ready.
+    ///
+    /// # Errors
+    /// When a part cannot be started; its log is named.
+    pub fn start(options: &StackOptions) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("story-").tempdir()?;
+        open_to_others(directory.path())?;
+        let pair = Pair::start(&Options { fsync: options.durable, ..Options::default() })?;
+        let services = Services::start(&directory.path().join("services"))?;
+        let api_port = Port::reserve()?;
+        let common = common_environment(&pair, &services, &options.environment);
+        let fake = match options.runtime {
+            Runtime::Fake => Some(start_fake(directory.path())?),
+            Runtime::Process { .. } => None,
+        };
+        let api = start_api(directory.path(), &common, &api_port)?;
+        let own = worker_environment(&pair, directory.path(), &options.runtime)?;
+        let runtime = options.runtime.clone();
+        let mut stack =
+            Self { workers: Vec::new(), api, fake, services, pair, runtime, common, own, started_workers: 0, api_port, directory };
+        for _ in 0..options.workers {
+            stack.start_worker()?;
+        }
+        stack.await_api()?;
+        Ok(stack)
+    }
+
+    /// Starts one more worker and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn start_worker(&mut self) -> Result<()> {
+        self.start_worker_unwaited()?;
+        let index = self.workers.len() - 1;
+        let url = format!("http://127.0.0.1:{}/readyz", self.workers[index]._health.number());
+        until(Duration::from_secs(30), &format!("a ready worker, see {}", self.log_directory().display()), || {
+            if let Some(status) = self.workers[index].process.ended()? {
+                bail!("the worker ended with {status}:\n{}", self.workers[index].process.output()?);
+            }
+            Ok(call("GET", &url, None).ok().filter(|answer| answer.status == 200).map(drop))
+        })
+    }
+
+    /// Starts one more worker without waiting for anything.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_worker_unwaited(&mut self) -> Result<()> {
+        self.started_workers += 1;
+        let health = Port::reserve()?;
+        let mut environment = self.common.clone();
+        environment.extend(self.own.clone());
+        environment.push(("WORKER_HEALTH_ADDR".into(), format!("127.0.0.1:{}", health.number())));
+        let log = self.directory.path().join(format!("worker-{}.log", self.started_workers));
+        let process = Binary::start("instance-worker", &[], &environment, &log)?;
+        self.workers.push(Worker { process, _health: health });
+        Ok(())
+    }
+
+    /// Takes workers that have ended off the list; answers how many of them were killed.
+    ///
+    /// # Errors
+    /// When a process cannot be asked.
+    pub fn bury_workers(&mut self) -> Result<usize> {
+        let (mut killed, mut index) = (0, 0);
+        while index < self.workers.len() {
+            if self.workers[index].process.ended()?.is_none() {
+                index += 1;
+                continue;
+            }
+            killed += usize::from(self.workers[index].process.was_killed()?);
+            self.workers.remove(index);
+        }
+        Ok(killed)
+    }
+
+    /// Starts the API again, for example after it was killed.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn restart_api(&mut self) -> Result<()> {
+        self.api = start_api(self.directory.path(), &self.common, &self.api_port)?;
+        self.await_api()
+    }
+
+    fn await_api(&self) -> Result<()> {
+        until(Duration::from_secs(30), "a ready API", || {
+            Ok(self.get("/readyz").ok().filter(|answer| answer.status == 200).map(drop))
+        })
+    }
+
+    /// Where all logs of this stack are.
+    pub fn log_directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// What every process of ours has logged so far.
+    ///
+    /// # Errors
+    /// When a log cannot be read.
+    pub fn logs(&self) -> Result<String> {
+        let mut all = String::new();
+        for entry in std::fs::read_dir(self.directory.path())? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "log") {
+                all.push_str(&String::from_utf8_lossy(&std::fs::read(path)?));
+            }
+        }
+        Ok(all)
+    }
+
+    /// The root of the instances' data directories.
+    pub fn instances_path(&self) -> PathBuf {
+        self.directory.path().join("instances")
+    }
+
+    /// The file that arms fault points.
+    pub fn faults_file(&self) -> PathBuf {
+        self.directory.path().join("faults")
+    }
+
+    /// The socket of the fake runtime.
+    pub fn fake_socket(&self) -> PathBuf {
+        fake_socket(self.directory.path())
+    }
+
+    /// What runs Odoo here.
+    pub const fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// The base address of the internal door.
+    pub fn api_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.api_port.number())
+    }
+
+    /// `GET` on the internal door.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub fn get(&self, path: &str) -> Result<Answer> {
+        call("GET", &format!("{}{path}", self.api_url()), None)
+    }
+
+    /// `POST` on the internal door.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub fn post(&self, path: &str, body: &Value) -> Result<Answer> {
+        call("POST", &format!("{}{path}", self.api_url()), Some(body))
+    }
+
+    /// `DELETE` on the internal door.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub fn delete(&self, path: &str) -> Result<Answer> {
+        call("DELETE", &format!("{}{path}", self.api_url()), None)
+    }
+
+    /// An order of a new customer, known to the user service, with a new subscription.
+    ///
+    /// # Errors
+    /// When the user cannot be made.
+    pub fn order(&self, label: &str) -> Result<Order> {
+        let customer = self.services.create_user(&format!("{}@customer.example", label.replace('_', "-")), "Ada")?;
+        Ok(Order::new(&customer, &uuid()?, label))
+    }
+
+    /// Creates and provisions in one call; answers the ids of instance and operation.
+    ///
+    /// # Errors
+    /// When the order is refused.
+    pub fn provision(&self, order: &Order) -> Result<(String, String)> {
+        let answer = self.post("/api/v1/instances/?provision=true", order.body())?.expect(201)?;
+        Ok((answer.text("id")?, answer.text("operation_id")?))
+    }
+
+    /// Deletes an instance; answers the operation.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn remove(&self, instance: &str) -> Result<String> {
+        self.delete(&format!("/api/v1/instances/{instance}"))?.expect(200)?.text("job_id")
+    }
+
+    /// Terminates an instance; answers the operation.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn terminate(&self, instance: &str) -> Result<String> {
+        self.post(&format!("/api/v1/instances/{instance}/actions"), &json!({ "action": "terminate" }))?.expect(200)?.text("job_id")
+    }
+
+    /// Waits until an operation has ended, whatever way; answers it.
+    ///
+    /// # Errors
+    /// When it has not ended within `limit`.
+    pub fn await_operation(&self, operation: &str, limit: Duration) -> Result<Value> {
+        let path = format!("/api/v1/operations/{operation}");
+        let mut last = Value::Null;
+        until(limit, &format!("the end of operation {operation}"), || {
+            last = self.get(&path)?.expect(200)?.body;
+            let state = last["state"].as_str().unwrap_or_default();
+            Ok(matches!(state, "succeeded" | "failed" | "cancelled").then(|| last.clone()))
+        })
+        .with_context(|| format!("last seen: {last:#}\nlogs in {}", self.log_directory().display()))
+    }
+
+    /// The same, and it succeeded.
+    ///
+    /// # Errors
+    /// When it has not.
+    pub fn await_success(&self, operation: &str, limit: Duration) -> Result<Value> {
+        let ended = self.await_operation(operation, limit)?;
+        if ended["state"] != "succeeded" {
+            bail!("operation {operation} ended so: {ended:#}\n{}", self.logs()?);
+        }
+        Ok(ended)
+    }
+
+    /// An instance as clients see it.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn instance(&self, id: &str) -> Result<Value> {
+        Ok(self.get(&format!("/api/v1/instances/{id}"))?.expect(200)?.body)
+    }
+
+    /// Rows of postgres1 as the test superuser sees them; columns are separated by `|`.
+    ///
+    /// # Errors
+    /// With the server's message.
+    pub fn platform_sql(&self, sql: &str) -> Result<String> {
+        self.pair.postgres1.psql("instance", sql)
+    }
+}
+
+/// A random UUID.
+///
+/// # Errors
+/// When the system has no random bytes.
+pub fn uuid() -> Result<String> {
+    let (high, low) = (random::number()?, random::number()?);
+    Ok(format!(
+        "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
+        high >> 32,
+        high >> 16 & 0xffff,
+        high & 0xfff,
+        low >> 52,
+        low & 0xffff_ffff_ffff
+    ))
+}
+
+/// Odoo's own user has to reach its data directory below ours.
+fn open_to_others(directory: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    Ok(std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o711))?)
+}
+
+fn variable(name: &str, value: impl Into<String>) -> (String, String) {
+    (name.to_owned(), value.into())
+}
+
+fn common_environment(pair: &Pair, services: &Services, more: &[(String, String)]) -> Vec<(String, String)> {
+    let platform = pair.platform();
+    let mut all = vec![
+        variable("PLATFORM_POSTGRES_HOST", &platform.host),
+        variable("PLATFORM_POSTGRES_PORT", platform.port.to_string()),
+        variable("PLATFORM_POSTGRES_DB", &platform.database),
+        variable("PLATFORM_POSTGRES_USER", &platform.user),
+        variable("PLATFORM_POSTGRES_PASSWORD", platform.password.expose_secret()),
+        variable("USER_SERVICE_URL", services.url()),
+        variable("NOTIFICATION_SERVICE_URL", services.url()),
+        variable("DEFAULT_ODOO_VERSION", "19"),
+        variable("LOG_LEVEL", "info"),
+    ];
+    all.extend(more.iter().cloned());
+    all
+}
+
+fn worker_environment(pair: &Pair, directory: &Path, runtime: &Runtime) -> Result<Vec<(String, String)>> {
+    let admin = pair.odoo_admin();
+    let mut all = vec![
+        variable("ODOO_POSTGRES_HOST", &admin.host),
+        variable("ODOO_POSTGRES_PORT", admin.port.to_string()),
+        variable("ODOO_POSTGRES_ADMIN_USER", &admin.user),
+        variable("ODOO_POSTGRES_ADMIN_PASSWORD", admin.password.expose_secret()),
+        variable("INSTANCE_SECRETS_KEY", STANDARD.encode(random::key()?)),
+        variable("PURGE_FINAL_BACKUP", "false"),
+        variable("STORAGE_QUOTA", "none"),
+        variable("CEPHFS_INSTANCES_PATH", directory.join("instances").display().to_string()),
+        variable("FAULTS_FILE", directory.join("faults").display().to_string()),
+    ];
+    match runtime {
+        Runtime::Fake => {
+            all.push(variable("RUNTIME", "fake"));
+            all.push(variable("FAKE_RUNTIME_SOCKET", fake_socket(directory).display().to_string()));
+        }
+        Runtime::Process { command, user } => {
+            all.push(variable("RUNTIME", "process"));
+            all.push(variable("PROCESS_ODOO_COMMAND", command));
+            all.push(variable("PROCESS_ODOO_USER", user));
+        }
+    }
+    Ok(all)
+}
+
+fn start_api(directory: &Path, common: &[(String, String)], port: &Port) -> Result<Binary> {
+    let mut environment = common.to_vec();
+    environment.push(variable("LISTEN_ADDR", format!("127.0.0.1:{}", port.number())));
+    Binary::start("instance-api", &[], &environment, &directory.join("api.log"))
+}
+
+fn fake_socket(directory: &Path) -> PathBuf {
+    directory.join("fake-runtime.sock")
+}
+
+fn start_fake(directory: &Path) -> Result<Binary> {
+    let socket = fake_socket(directory);
+    let text = socket.display().to_string();
+    let process = Binary::start("instance-fake-runtime", &[&text], &[], &directory.join("fake-runtime.log"))?;
+    until(Duration::from_secs(10), "the socket of the fake runtime", || Ok(socket.exists().then_some(())))?;
+    Ok(process)
+}
