@@ -5,12 +5,10 @@
 
 mod billing;
 mod binary;
-mod invariants;
 mod stack;
 mod wait;
 
-pub use billing::{Answer, Order};
+pub use billing::{Answer, Order, call};
 pub use binary::Binary;
-pub use invariants::{Violations, check};
-pub use stack::{Runtime, Stack, StackOptions, Worker};
+pub use stack::{Runtime, Stack, StackOptions, Worker, uuid};
 pub use wait::until;

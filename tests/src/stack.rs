@@ -95,8 +95,19 @@ impl Stack {
         let api = start_api(directory.path(), &common, &api_port)?;
         let own = worker_environment(&pair, directory.path(), &options.runtime)?;
         let runtime = options.runtime.clone();
-        let mut stack =
-            Self { workers: Vec::new(), api, fake, services, pair, runtime, common, own, started_workers: 0, api_port, directory };
+        let mut stack = Self {
+            workers: Vec::new(),
+            api,
+            fake,
+            services,
+            pair,
+            runtime,
+            common,
+            own,
+            started_workers: 0,
+            api_port,
+            directory,
+        };
         for _ in 0..options.workers {
             stack.start_worker()?;
         }
@@ -268,7 +279,9 @@ impl Stack {
     /// # Errors
     /// When it is refused.
     pub fn terminate(&self, instance: &str) -> Result<String> {
-        self.post(&format!("/api/v1/instances/{instance}/actions"), &json!({ "action": "terminate" }))?.expect(200)?.text("job_id")
+        self.post(&format!("/api/v1/instances/{instance}/actions"), &json!({ "action": "terminate" }))?
+            .expect(200)?
+            .text("job_id")
     }
 
     /// Waits until an operation has ended, whatever way; answers it.
@@ -397,8 +410,10 @@ fn fake_socket(directory: &Path) -> PathBuf {
 
 fn start_fake(directory: &Path) -> Result<Binary> {
     let socket = fake_socket(directory);
-    let text = socket.display().to_string();
-    let process = Binary::start("instance-fake-runtime", &[&text], &[], &directory.join("fake-runtime.log"))?;
+    let (text, root) = (socket.display().to_string(), directory.join("instances").display().to_string());
+    std::fs::create_dir_all(directory.join("instances"))?;
+    let arguments = ["--socket", &text, "--root", &root];
+    let process = Binary::start("instance-fake-runtime", &arguments, &[], &directory.join("fake-runtime.log"))?;
     until(Duration::from_secs(10), "the socket of the fake runtime", || Ok(socket.exists().then_some(())))?;
     Ok(process)
 }
