@@ -1,0 +1,114 @@
+//! The real program: what it prints, and its exit codes.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use domain::endpoint::Endpoint;
+use secrecy::ExposeSecret;
+use std::process::{Command, Output};
+use testkit::cluster::Options;
+use testkit::pair::{Pair, SERVICE};
+
+fn admin(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_instance-admin"));
+    command.args(arguments).env_clear().envs(environment.iter().copied()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn address(endpoint: &Endpoint) -> [(String, String); 3] {
+    [
+        ("PLATFORM_POSTGRES_HOST".to_owned(), endpoint.host.clone()),
+        ("PLATFORM_POSTGRES_PORT".to_owned(), endpoint.port.to_string()),
+        ("PLATFORM_POSTGRES_DB".to_owned(), endpoint.database.clone()),
+    ]
+}
+
+fn run(arguments: &[&str], environment: Vec<(String, String)>) -> Output {
+    let environment: Vec<_> = environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    admin(arguments, &environment)
+}
+
+fn migrate(pair: &Pair) -> Output {
+    let owner = pair.platform_owner();
+    let mut environment = address(&owner).to_vec();
+    environment.push(("PLATFORM_MIGRATION_USER".to_owned(), owner.user.clone()));
+    environment.push(("PLATFORM_MIGRATION_PASSWORD".to_owned(), owner.password.expose_secret().to_owned()));
+    environment.push(("PLATFORM_POSTGRES_USER".to_owned(), SERVICE.to_owned()));
+    run(&["migrate"], environment)
+}
+
+fn as_service(pair: &Pair, arguments: &[&str]) -> Output {
+    let service = pair.platform();
+    let mut environment = address(&service).to_vec();
+    environment.push(("PLATFORM_POSTGRES_USER".to_owned(), service.user.clone()));
+    environment.push(("PLATFORM_POSTGRES_PASSWORD".to_owned(), service.password.expose_secret().to_owned()));
+    run(arguments, environment)
+}
+
+#[test]
+fn a_database_is_migrated_again_and_again_and_the_runtime_role_can_use_it() {
+    let pair = Pair::unmigrated(&Options::default()).unwrap();
+    let before = as_service(&pair, &["servers", "list"]);
+    assert_eq!(code(&before), 1, "{}", text(&before.stderr));
+    for _ in 0..2 {
+        let migrated = migrate(&pair);
+        assert_eq!(code(&migrated), 0, "{}", text(&migrated.stderr));
+        assert_eq!(text(&migrated.stdout), "The schema is up to date; instance_service may use it.\n");
+    }
+    for arguments in [["servers", "list"], ["operations", "list"]] {
+        let listed = as_service(&pair, &arguments);
+        assert_eq!((code(&listed), text(&listed.stdout).as_str()), (0, ""), "{}", text(&listed.stderr));
+    }
+}
+
+#[test]
+fn an_unreachable_server_is_a_failure_that_names_no_password() {
+    let output = admin(
+        &["migrate"],
+        &[
+            ("PLATFORM_POSTGRES_HOST", "127.0.0.1"),
+            ("PLATFORM_POSTGRES_PORT", "1"),
+            ("PLATFORM_MIGRATION_USER", "owner"),
+            ("PLATFORM_MIGRATION_PASSWORD", "hunter2"),
+        ],
+    );
+    assert_eq!(code(&output), 1);
+    assert!(text(&output.stderr).contains("cannot be reached"), "{}", text(&output.stderr));
+    assert!(!text(&output.stderr).contains("hunter2") && !text(&output.stdout).contains("hunter2"));
+}
+
+#[test]
+fn wrong_settings_are_told_together_with_their_own_exit_code() {
+    let output = admin(&["check", "worker"], &[("LOG_FORMAT", "xml")]);
+    assert_eq!(code(&output), 3);
+    for name in ["PLATFORM_POSTGRES_PASSWORD", "ODOO_POSTGRES_ADMIN_PASSWORD", "INSTANCE_SECRETS_KEY", "LOG_FORMAT"] {
+        assert!(text(&output.stderr).contains(name), "{name}: {}", text(&output.stderr));
+    }
+    assert_eq!(code(&admin(&["migrate"], &[])), 3);
+    assert_eq!(code(&admin(&["conquer"], &[])), 2);
+}
+
+#[test]
+fn effective_settings_show_no_secret() {
+    let output = admin(&["check", "api"], &[("PLATFORM_POSTGRES_PASSWORD", "hunter2"), ("RABBITMQ_USER", "x")]);
+    assert_eq!(code(&output), 0);
+    let shown = text(&output.stdout);
+    assert!(
+        shown.contains("PLATFORM_POSTGRES_PASSWORD=(set)\n") && shown.contains("PLATFORM_POSTGRES_HOST=postgres1\n"),
+        "{shown}"
+    );
+    assert!(shown.contains("# warning: RABBITMQ_USER is ignored"), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn the_reference_needs_no_settings() {
+    let output = admin(&["configuration"], &[]);
+    assert_eq!(code(&output), 0);
+    assert_eq!(text(&output.stdout), bootstrap::settings::reference::markdown());
+}
