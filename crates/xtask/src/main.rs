@@ -5,14 +5,17 @@
 
 mod checkout;
 mod command;
+mod generate;
 mod layers;
 mod odoo;
 mod packages;
 mod progress;
+mod run_tests;
 mod stack;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use run_tests::Length;
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -24,6 +27,36 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Commands {
+    /// Runs all tests at bounded length, on servers and an Odoo of their own
+    Test {
+        #[command(flatten)]
+        options: stack::Options,
+        /// Only tests whose name contains one of these
+        filters: Vec<String>,
+    },
+    /// Runs all tests in full
+    Soak {
+        #[command(flatten)]
+        options: stack::Options,
+        /// Only tests whose name contains one of these
+        filters: Vec<String>,
+    },
+    /// Measures against the goals
+    Bench {
+        #[command(flatten)]
+        options: stack::Options,
+        /// What to measure
+        #[arg(value_parser = ["provision", "jobs"])]
+        which: String,
+    },
+    /// Writes docs/openapi.json
+    Openapi,
+    /// Writes docs/state-machine.md
+    Diagram,
+    /// Writes crates/db/.sqlx, what the query macros know of the schema
+    Prepare,
+    /// Writes all generated files and fails if one was out of date
+    Fresh,
     /// Checks who depends on whom, banned crates and file lengths
     Layers,
     /// Starts the whole stack with one provisioned Odoo instance; stays until Ctrl-C
@@ -68,6 +101,13 @@ fn main() -> ExitCode {
 
 fn run(command: Commands) -> Result<()> {
     match command {
+        Commands::Test { options, filters } => run_tests::test(&options, &filters, Length::Bounded),
+        Commands::Soak { options, filters } => run_tests::test(&options, &filters, Length::Full),
+        Commands::Bench { options, which } => run_tests::bench(&options, &which),
+        Commands::Openapi => generate::openapi(),
+        Commands::Diagram => generate::diagram(),
+        Commands::Prepare => generate::prepare(),
+        Commands::Fresh => generate::fresh(),
         Commands::Layers => layers::run(),
         Commands::Up { options, detach } => stack::up(options, detach),
         Commands::Down { options } => stack::down(options),

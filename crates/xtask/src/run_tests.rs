@@ -1,0 +1,85 @@
+//! `cargo dev test`, `soak` and `bench`: brings what the tests need, runs them, and answers with their outcome.
+//!
+//! Each test starts its own servers and stops them; nothing is left running.
+
+use crate::progress::Progress;
+use crate::stack::{self, Options};
+use crate::{checkout, command};
+use anyhow::{Context, Result, bail};
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Every step uses the same features: another set would build most of the tree again.
+const WORKSPACE: [&str; 2] = ["--workspace", "--all-features"];
+const RUNNER: &str = "cargo-nextest is missing: cargo install --locked cargo-nextest@0.9.143";
+
+/// How much is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// What every change passes.
+    Bounded,
+    /// Everything in full.
+    Full,
+}
+
+/// Runs the tests whose names contain one of `filters`, or all.
+pub(crate) fn test(options: &Options, filters: &[String], length: Length) -> Result<()> {
+    command::output(Command::new("cargo").args(["nextest", "--version"])).context(RUNNER)?;
+    let logs = logs()?;
+    let progress = Progress::new();
+    let build = ["build", WORKSPACE[0], WORKSPACE[1], "--bins", "--tests"];
+    let build_log = logs.join("test-build.log");
+    let ((), launcher) = stack::at_once(|| stack::build(&build, &build_log, &progress), || odoo(options, &progress))?;
+    let mut run = cargo(&["nextest", "run"], options, &launcher);
+    run.args(WORKSPACE).args(filters);
+    if length == Length::Full {
+        run.args(["--profile", "soak"]).env("INSTANCE_SOAK", "1");
+    }
+    let tests = succeeded(&mut run)?;
+    // Examples in the documentation, among them those that must not compile. The runner above cannot run them.
+    let examples = !filters.is_empty() || succeeded(&mut cargo(&["test", "--quiet", "--doc", "-p", "db"], options, &launcher))?;
+    match (tests, examples) {
+        (true, true) => Ok(()),
+        (false, _) => bail!("tests failed"),
+        (true, false) => bail!("examples in the documentation failed"),
+    }
+}
+
+/// Runs a benchmark, optimised.
+pub(crate) fn bench(options: &Options, which: &str) -> Result<()> {
+    let log = logs()?.join("bench-build.log");
+    let progress = Progress::new();
+    let build = ["build", "--release", WORKSPACE[0], WORKSPACE[1], "--bins"];
+    let ((), launcher) = stack::at_once(|| stack::build(&build, &log, &progress), || odoo(options, &progress))?;
+    let mut run = cargo(
+        &["run", "--release", "--quiet", "--all-features", "-p", "stories", "--bin", "bench", "--", which],
+        options,
+        &launcher,
+    );
+    if succeeded(&mut run)? { Ok(()) } else { bail!("the benchmark missed its goals or failed") }
+}
+
+fn logs() -> Result<PathBuf> {
+    let logs = checkout::dev()?.join("logs");
+    std::fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
+    Ok(logs)
+}
+
+fn odoo(options: &Options, progress: &Progress) -> Result<PathBuf> {
+    let logs = logs()?;
+    stack::ensure_packages(options, &logs.join("packages.log"), progress)?;
+    stack::ensure_odoo(options, &logs.join("odoo-install.log"), progress)
+}
+
+fn cargo(arguments: &[&str], options: &Options, launcher: &std::path::Path) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.args(arguments).current_dir(checkout::root()).env("INSTANCE_TEST_ODOO", launcher);
+    if let Some(bin) = &options.postgres_bin {
+        cargo.env(testkit::installation::BIN_VARIABLE, bin);
+    }
+    cargo
+}
+
+fn succeeded(command: &mut Command) -> Result<bool> {
+    Ok(command.status().context("cannot run cargo")?.success())
+}
