@@ -2,7 +2,6 @@
 
 use crate::error::DbResult;
 use crate::platform::PlatformDb;
-use domain::ids::OperationId;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 use std::time::Duration;
 
@@ -84,19 +83,4 @@ impl LeaseConnection {
     pub async fn close(self) -> DbResult<()> {
         Ok(self.connection.close().await?)
     }
-}
-
-/// Lets a lease run out at once, token kept: what a lost lease looks like to its holder. For fault points only.
-///
-/// # Errors
-/// Database errors only.
-pub async fn expire(db: &PlatformDb, operation: OperationId) -> DbResult<()> {
-    sqlx::query!(
-        "UPDATE instance_service.leases l SET expires_at = '-infinity'
-           FROM instance_service.operations o WHERE o.scope = l.resource AND o.id = $1",
-        operation.as_uuid()
-    )
-    .execute(db.pool())
-    .await?;
-    Ok(())
 }

@@ -10,6 +10,8 @@ pub mod acceptance;
 pub mod audit;
 mod cancellation;
 pub mod claims;
+#[cfg(feature = "faults")]
+pub mod disturb;
 pub mod events;
 pub mod figures;
 pub mod heartbeats;

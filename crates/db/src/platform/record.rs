@@ -171,7 +171,9 @@ async fn write_operation(tx: &mut PlatformTx, fence: &Fence, write: &Write) -> D
               SET write_no = o.write_no + 1, state = $4, direction = $5, attempts = $6, percent = $7,
                   past_return = o.past_return OR $8, error = $9, result = $10,
                   claims = CASE WHEN $11 THEN 0 ELSE o.claims END,
-                  current_step = CASE WHEN $4 IN ('succeeded', 'failed', 'cancelled') THEN NULL ELSE coalesce($12, o.current_step) END,
+                  current_step = CASE WHEN $4 IN ('succeeded', 'failed', 'cancelled') THEN NULL
+                                      WHEN o.plan @> jsonb_build_array(jsonb_build_object('name', $12::text)) THEN $12
+                                      ELSE o.current_step END,
                   next_run_at = coalesce(clock_timestamp() + make_interval(secs => $13), o.next_run_at),
                   deadline_at = CASE WHEN $14 THEN o.deadline_at + make_interval(secs => $13) ELSE o.deadline_at END,
                   finished_at = CASE WHEN $4 IN ('succeeded', 'failed', 'cancelled') THEN clock_timestamp() END

@@ -1,13 +1,15 @@
 //! Every saga this worker has code for.
 
 use crate::engine::Saga;
+use crate::engine::walk::END;
 use domain::operation::Kind;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The sagas by kind and definition version.
 #[derive(Default)]
 pub struct Registry {
-    sagas: BTreeMap<(Kind, i32), Saga>,
+    sagas: BTreeMap<(Kind, i32), Arc<Saga>>,
 }
 
 /// Why a saga cannot be registered.
@@ -16,7 +18,7 @@ pub enum RegistryError {
     /// The same kind and version twice.
     #[error("{0} version {1} is registered twice")]
     Twice(Kind, i32),
-    /// Two steps of one saga have the same name.
+    /// Two steps of one saga have the same name, or one has the name of the saga's end.
     #[error("{0} version {1} has two steps called {2}")]
     StepTwice(Kind, i32, &'static str),
     /// A saga without steps would yield no fault point.
@@ -44,23 +46,26 @@ impl Registry {
         }
         for (index, entry) in saga.steps().iter().enumerate() {
             let name = entry.step().name();
+            if name == END.name {
+                return Err(RegistryError::StepTwice(kind, version, name));
+            }
             if saga.steps()[..index].iter().any(|other| other.step().name() == name) {
                 return Err(RegistryError::StepTwice(kind, version, name));
             }
         }
-        match self.sagas.insert((kind, version), saga) {
+        match self.sagas.insert((kind, version), Arc::new(saga)) {
             None => Ok(()),
             Some(_) => Err(RegistryError::Twice(kind, version)),
         }
     }
 
     /// The saga of this kind and version.
-    pub fn get(&self, kind: Kind, def_version: i32) -> Option<&Saga> {
+    pub fn get(&self, kind: Kind, def_version: i32) -> Option<&Arc<Saga>> {
         self.sagas.get(&(kind, def_version))
     }
 
     /// Every saga.
     pub fn iter(&self) -> impl Iterator<Item = &Saga> {
-        self.sagas.values()
+        self.sagas.values().map(Arc::as_ref)
     }
 }

@@ -3,9 +3,15 @@
 use crate::engine::{Cx, Step, StepError, Undo};
 use async_trait::async_trait;
 use db::platform::PlatformTx;
-use db::platform::operations::{Fault, Operation};
-use domain::operation::Kind;
+use db::platform::operations::{Fault, Operation, PlannedStep};
+use domain::operation::{Class, Kind};
 use serde_json::Value;
+use std::time::Duration;
+
+/// Longest time of an operation (contract 11.4).
+const LIMIT: Duration = Duration::from_secs(30 * 60);
+/// Longest time of one that copies data.
+const LONG_LIMIT: Duration = Duration::from_secs(4 * 3600);
 
 /// Whether an operation may still begin; the queue may have aged since it was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +113,7 @@ pub struct Saga {
     kind: Kind,
     def_version: i32,
     forward_only: bool,
+    limit: Option<Duration>,
     steps: Vec<StepEntry>,
     ends: Box<dyn Ends>,
 }
@@ -114,11 +121,12 @@ pub struct Saga {
 impl Saga {
     /// A saga that is undone when it fails.
     pub fn new(kind: Kind, def_version: i32, ends: impl Ends) -> Self {
-        Self { kind, def_version, forward_only: false, steps: Vec::new(), ends: Box::new(ends) }
+        let limit = if kind.class() == Class::Backup { LONG_LIMIT } else { LIMIT };
+        Self { kind, def_version, forward_only: false, limit: Some(limit), steps: Vec::new(), ends: Box::new(ends) }
     }
     /// A saga whose steps are retried until done, without deadline but with an alert (engine 9, rule 6).
     pub fn forward_only(kind: Kind, def_version: i32, ends: impl Ends) -> Self {
-        Self { forward_only: true, ..Self::new(kind, def_version, ends) }
+        Self { forward_only: true, limit: None, ..Self::new(kind, def_version, ends) }
     }
     /// Adds a step; say next how it is taken back.
     pub const fn step<S: Step>(self, step: S) -> UnfinishedStep<S> {
@@ -127,6 +135,20 @@ impl Saga {
     fn with(mut self, way: Way) -> Self {
         self.steps.push(StepEntry { way });
         self
+    }
+    /// Another limit than that of its class (contract 11.4).
+    pub const fn within(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+    /// Longest time from the first claim on; time lost to an unreachable server does not count.
+    pub const fn limit(&self) -> Option<Duration> {
+        self.limit
+    }
+    /// The steps as clients see them before they have begun.
+    pub fn plan(&self) -> Vec<PlannedStep> {
+        let planned = |step: &dyn Step| PlannedStep { name: step.name().to_owned(), place: step.place(), weight: step.weight() };
+        self.steps.iter().map(|entry| planned(entry.step())).collect()
     }
     /// What it does.
     pub const fn kind(&self) -> Kind {

@@ -1,0 +1,252 @@
+//! Fault points that do something: armed by a script in the process, or by a control file from outside.
+//!
+//! The control file holds one [`Armed`] as JSON. Whoever reaches its point takes the file away (renames it to `….fired`) and
+//! then acts, so that it acts once, whatever is killed. A pause lasts until `….resume` exists.
+
+use crate::engine::faults::{Point, RENEW};
+use crate::engine::keeper::Lease;
+use crate::engine::{Cx, StepError, Verdict};
+use domain::operation::Place;
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+const LOOK: Duration = Duration::from_millis(10);
+
+/// What happens at an armed point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// SIGKILL to this process.
+    Kill,
+    /// A panic.
+    Panic,
+    /// An error of this kind.
+    Error(ErrorKind),
+    /// Nothing goes on until it is resumed.
+    Pause,
+    /// The lease runs out without the holder being told.
+    LeaseLoss,
+    /// Every connection of our role to postgres1 is cut.
+    Disconnect,
+}
+
+/// Kind of an error that a point ends in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// Passing trouble.
+    Retry,
+    /// Not now.
+    Snooze,
+    /// A server is away.
+    Unreachable,
+    /// Will never work.
+    Permanent,
+    /// A safety check failed.
+    NeedsAttention,
+}
+
+/// An armed point.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Armed {
+    /// Name of the point, as listed.
+    pub point: String,
+    /// What happens there.
+    pub action: Action,
+    /// How many times, in a script; a control file acts once.
+    #[serde(default = "once")]
+    pub times: u32,
+}
+
+const fn once() -> u32 {
+    1
+}
+
+/// Tells whether the effect of a step on postgres2 is seen active there: a `during` point waits for it.
+pub type EffectSeen = Arc<dyn Fn(Cx) -> BoxFuture<'static, bool> + Send + Sync>;
+
+/// The armed points of this process.
+#[derive(Clone, Default)]
+pub struct Faults {
+    control: Option<PathBuf>,
+    script: Arc<Mutex<Vec<Armed>>>,
+    reached: Arc<Mutex<Vec<String>>>,
+    effect_seen: Option<EffectSeen>,
+    resumed: Arc<tokio::sync::Notify>,
+}
+
+impl Faults {
+    /// Armed from outside, by this file.
+    pub fn controlled_by(control: Option<PathBuf>) -> Self {
+        Self { control, ..Self::default() }
+    }
+
+    /// Armed from within, by this script.
+    pub fn scripted(script: Vec<Armed>) -> Self {
+        Self { script: Arc::new(Mutex::new(script)), ..Self::default() }
+    }
+
+    /// With a way to see effects on postgres2.
+    #[must_use]
+    pub fn seeing(mut self, effect_seen: EffectSeen) -> Self {
+        self.effect_seen = Some(effect_seen);
+        self
+    }
+
+    /// Lets a scripted pause go on.
+    pub fn resume(&self) {
+        self.resumed.notify_one();
+    }
+
+    /// Every point reached so far, in order.
+    pub fn reached(&self) -> Vec<String> {
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Arms one more point of the script.
+    pub fn arm(&self, armed: Armed) {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner).push(armed);
+    }
+
+    fn is_armed(&self, name: &str) -> bool {
+        let script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
+        script.iter().any(|armed| armed.point == name) || self.in_control(name).is_some()
+    }
+
+    fn in_control(&self, name: &str) -> Option<(PathBuf, Action)> {
+        let control = self.control.as_ref()?;
+        let text = std::fs::read_to_string(control).ok()?;
+        let armed: Armed = serde_json::from_str(&text).ok()?;
+        (armed.point == name).then(|| (control.clone(), armed.action))
+    }
+
+    fn take(&self, name: &str) -> Option<(Action, Option<PathBuf>)> {
+        if let Some((control, action)) = self.in_control(name) {
+            std::fs::rename(&control, beside(&control, "fired")).ok()?;
+            return Some((action, Some(control)));
+        }
+        let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = script.iter().position(|armed| armed.point == name)?;
+        script[index].times = script[index].times.saturating_sub(1);
+        let action = script[index].action;
+        if script[index].times == 0 {
+            script.remove(index);
+        }
+        Some((action, None))
+    }
+
+    pub(crate) async fn reach(&self, point: Point, cx: &Cx, lease: &Lease) -> Result<(), StepError> {
+        let name = point.to_string();
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner).push(name.clone());
+        let Some((action, control)) = self.take(&name) else { return Ok(()) };
+        tracing::warn!(point = name, ?action, "fault point acts");
+        match action {
+            Action::LeaseLoss => {
+                lease.forget();
+                Ok(db::platform::disturb::expire_lease(&cx.services().db, cx.operation().id).await?)
+            }
+            Action::Disconnect => Ok(db::platform::disturb::disconnect(&cx.services().db).await?),
+            other => self.act(other, &name, control.as_deref()).await,
+        }
+    }
+
+    async fn act(&self, action: Action, name: &str, control: Option<&Path>) -> Result<(), StepError> {
+        match action {
+            Action::Kill => kill().await,
+            Action::Panic => panic_at(name),
+            Action::Error(kind) => Err(error(kind, name)),
+            Action::Pause => {
+                self.wait(control).await;
+                Ok(())
+            }
+            Action::LeaseLoss | Action::Disconnect => Ok(()),
+        }
+    }
+
+    async fn wait(&self, control: Option<&Path>) {
+        let Some(control) = control else { return self.resumed.notified().await };
+        while !beside(control, "resume").exists() {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Runs an effect, and disturbs it once it is under way.
+    pub(crate) async fn during<T>(
+        &self,
+        point: Point,
+        cx: &Cx,
+        lease: &Lease,
+        effect: impl Future<Output = Result<T, StepError>>,
+    ) -> Result<T, StepError> {
+        if !self.is_armed(&point.to_string()) {
+            self.reached.lock().unwrap_or_else(PoisonError::into_inner).push(point.to_string());
+            return effect.await;
+        }
+        let mut effect = std::pin::pin!(effect);
+        let done = tokio::select! {
+            biased;
+            done = &mut effect => Some(done),
+            () = self.under_way(point, cx) => None,
+        };
+        self.reach(point, cx, lease).await?;
+        match done {
+            Some(done) => done,
+            None => effect.await,
+        }
+    }
+
+    /// Ready once the effect was left pending, and, on postgres2, seen active there.
+    async fn under_way(&self, point: Point, cx: &Cx) {
+        let Some(seen) = self.effect_seen.as_ref().filter(|_| acts_on_postgres2(point, cx)) else { return };
+        while !seen(cx.clone()).await {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// The point where leases are renewed. Error and lease loss mean nothing there.
+    pub(crate) async fn renewing(&self) {
+        if let Some((action, control)) = self.take(RENEW) {
+            tracing::warn!(point = RENEW, ?action, "fault point acts");
+            if let Err(error) = self.act(action, RENEW, control.as_deref()).await {
+                tracing::warn!(%error, "an error means nothing at this point");
+            }
+        }
+    }
+}
+
+fn acts_on_postgres2(point: Point, cx: &Cx) -> bool {
+    let Point::Step { step, .. } = point else { return false };
+    cx.operation().plan.iter().any(|planned| planned.name == step && planned.place == Place::Postgres2)
+}
+
+fn beside(control: &Path, suffix: &str) -> PathBuf {
+    let mut name = control.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+async fn kill() -> Result<(), StepError> {
+    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)
+        .map_err(|error| StepError::permanent("fault", "Internal error.", error))?;
+    std::future::pending().await
+}
+
+#[allow(clippy::panic, reason = "this is what the point is for")]
+fn panic_at(name: &str) -> Result<(), StepError> {
+    panic!("fault point {name}")
+}
+
+fn error(kind: ErrorKind, name: &str) -> StepError {
+    let verdict = match kind {
+        ErrorKind::Retry => Verdict::Retry,
+        ErrorKind::Snooze => Verdict::Snooze { after: Duration::from_millis(100), unreachable: false },
+        ErrorKind::Unreachable => Verdict::Snooze { after: Duration::from_millis(100), unreachable: true },
+        ErrorKind::Permanent => Verdict::Permanent,
+        ErrorKind::NeedsAttention => Verdict::NeedsAttention,
+    };
+    StepError::new(verdict, "fault", "A fault was injected.", format!("fault point {name}"))
+}
