@@ -1,0 +1,159 @@
+//! Reconcile and health check.
+
+use crate::rig::{Rig, Told};
+use bootstrap::OsEntropy;
+use db::platform::monitor;
+use db::platform::turn::Turn;
+use domain::ids::InstanceId;
+use domain::sources::random_uuid;
+use runtime::{Observed, Owner};
+use std::sync::Arc;
+use std::time::Duration;
+use wiremock::matchers::{method, path};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+use worker::reconcile::health::HealthCheck;
+use worker::reconcile::instances::Instances;
+use worker::reconcile::{Round, turn};
+
+const PERIOD: Duration = Duration::from_secs(60);
+
+fn up() -> Observed {
+    Observed::Running { since: std::time::SystemTime::UNIX_EPOCH.into() }
+}
+
+fn crashed() -> Observed {
+    Observed::Failed { reason: "last words with a password=hunter2".into() }
+}
+
+fn reconcile(rig: &Rig, runtime: &Arc<Told>) -> Instances {
+    Instances { db: rig.db.clone(), runtime: runtime.clone(), period: PERIOD }
+}
+
+fn health(rig: &Rig, runtime: &Arc<Told>) -> HealthCheck {
+    let http = bootstrap::http::client(Duration::from_secs(2)).unwrap();
+    HealthCheck { db: rig.db.clone(), runtime: runtime.clone(), http, period: PERIOD }
+}
+
+/// An Odoo that answers its health check with this status from now on.
+async fn answer(odoo: &MockServer, status: u16) {
+    odoo.reset().await;
+    let health = Mock::given(method("GET")).and(path("/web/health"));
+    health.respond_with(ResponseTemplate::new(status)).mount(odoo).await;
+}
+
+#[tokio::test]
+async fn a_crash_is_seen_recorded_and_audited() {
+    let rig = Rig::start();
+    let runtime = Arc::new(Told::default());
+    let id = rig.instance("running", "running").await;
+    runtime.services(&[(&rig.row(id).await, crashed())]);
+    let report = reconcile(&rig, &runtime).round().await.unwrap();
+    assert_eq!((&report["checked"], &report["changed"]), (&1.into(), &1.into()), "{report}");
+    let row = rig.row(id).await;
+    assert_eq!((row.axes.status.as_str(), row.axes.observed.as_str()), ("error", "failed"));
+    assert_eq!(row.error_message.as_deref(), Some("Odoo ended unexpectedly"));
+    let audit = rig.sql("SELECT door, actor, action, from_status, to_status FROM instance_service.audit_log");
+    assert_eq!(audit, "worker|reconcile|observed_failed|running|error");
+    assert_eq!(reconcile(&rig, &runtime).round().await.unwrap()["changed"], 0, "a second look changes nothing");
+}
+
+#[tokio::test]
+async fn a_runtime_that_cannot_be_asked_changes_nothing() {
+    let rig = Rig::start();
+    let runtime = Arc::new(Told::default());
+    let id = rig.instance("running", "running").await;
+    let before = rig.row(id).await.revision;
+    runtime.unreachable();
+    assert!(turn(&rig.db, &reconcile(&rig, &runtime)).await.is_err());
+    let report = monitor::read(&rig.db, "reconcile").await.unwrap().unwrap().value;
+    assert_eq!(report["ok"], false, "{report}");
+    let report = health(&rig, &runtime).round().await.unwrap();
+    assert_eq!(report["errors"], 1, "{report}");
+    assert_eq!((rig.status(id).await.as_str(), rig.row(id).await.revision), ("running", before));
+}
+
+#[tokio::test]
+async fn an_instance_with_an_operation_is_left_alone() {
+    let rig = Rig::start();
+    let runtime = Arc::new(Told::default());
+    for state in ["queued", "running", "waiting"] {
+        let id = rig.instance("running", "running").await;
+        rig.operation(id, state);
+    }
+    runtime.services(&[]);
+    let report = reconcile(&rig, &runtime).round().await.unwrap();
+    assert_eq!((&report["skipped"], &report["changed"]), (&3.into(), &0.into()), "{report}");
+    assert_eq!(rig.sql("SELECT DISTINCT status || observed_state FROM public.instances"), "runningunknown");
+}
+
+#[tokio::test]
+async fn missing_stopped_and_forgotten_services_are_told_apart() {
+    let rig = Rig::start();
+    let runtime = Arc::new(Told::default());
+    let missing = rig.instance("running", "running").await;
+    let stopped = rig.instance("running", "running").await;
+    let paused = rig.instance("paused", "running").await;
+    let terminated = rig.instance("terminated", "terminated").await;
+    let orphan = InstanceId::from_uuid(random_uuid(&OsEntropy));
+    let rows = [rig.row(stopped).await, rig.row(paused).await, rig.row(terminated).await];
+    runtime.services(&[(&rows[0], Observed::Stopped), (&rows[1], up()), (&rows[2], up())]);
+    runtime.stranger("odoo-left-over", Owner::Instance(orphan));
+    let report = reconcile(&rig, &runtime).round().await.unwrap();
+    assert_eq!(rig.status(missing).await, "container_missing");
+    assert_eq!(rig.status(stopped).await, "stopped");
+    assert_eq!(rig.row(stopped).await.axes.desired.as_str(), "running");
+    assert_eq!((rig.status(paused).await.as_str(), rig.status(terminated).await.as_str()), ("paused", "terminated"));
+    assert_eq!(report["drifted"], 4, "{report}");
+    assert_eq!(report["orphans"], serde_json::json!(["odoo-left-over"]), "{report}");
+}
+
+#[tokio::test]
+async fn five_silent_rounds_make_unhealthy_and_one_good_answer_heals() {
+    let rig = Rig::start();
+    let runtime = Arc::new(Told::default());
+    let id = rig.instance("running", "running").await;
+    let odoo = MockServer::start().await;
+    rig.sql(&format!("UPDATE public.instances SET internal_url = '{}'", odoo.uri()));
+    runtime.services(&[(&rig.row(id).await, up())]);
+    answer(&odoo, 503).await;
+    for round in 1..=5 {
+        assert_eq!(rig.status(id).await, "running", "before round {round}");
+        // A new value each time: the count outlives the worker that counted.
+        assert!(turn(&rig.db, &health(&rig, &runtime)).await.unwrap());
+    }
+    let row = rig.row(id).await;
+    assert_eq!((row.axes.status.as_str(), row.axes.observed.as_str()), ("error", "unhealthy"));
+    assert_eq!(row.error_message.as_deref(), Some("Odoo has stopped answering"));
+    answer(&odoo, 200).await;
+    assert!(turn(&rig.db, &health(&rig, &runtime)).await.unwrap());
+    let row = rig.row(id).await;
+    assert_eq!((row.axes.status.as_str(), row.axes.observed.as_str(), row.error_message), ("running", "running", None));
+}
+
+#[tokio::test]
+async fn a_good_answer_in_between_starts_the_count_anew() {
+    let rig = Rig::start();
+    let runtime = Arc::new(Told::default());
+    let id = rig.instance("running", "running").await;
+    let odoo = MockServer::start().await;
+    rig.sql(&format!("UPDATE public.instances SET internal_url = '{}'", odoo.uri()));
+    runtime.services(&[(&rig.row(id).await, up())]);
+    for status in [503, 503, 503, 503, 200, 503, 503, 503, 503] {
+        answer(&odoo, status).await;
+        assert!(turn(&rig.db, &health(&rig, &runtime)).await.unwrap());
+        assert_eq!(rig.status(id).await, "running");
+    }
+    assert!(rig.row(id).await.last_health_check.is_some());
+}
+
+#[tokio::test]
+async fn only_one_worker_runs_a_loop() {
+    let rig = Rig::start();
+    let runtime = Arc::new(Told::default());
+    runtime.services(&[]);
+    let elsewhere = Turn::try_take(&rig.db, "reconcile").await.unwrap().unwrap();
+    assert!(!turn(&rig.db, &reconcile(&rig, &runtime)).await.unwrap());
+    assert!(turn(&rig.db, &health(&rig, &runtime)).await.unwrap(), "another loop is not concerned");
+    elsewhere.end().await;
+    assert!(turn(&rig.db, &reconcile(&rig, &runtime)).await.unwrap());
+}

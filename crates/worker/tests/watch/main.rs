@@ -1,0 +1,8 @@
+//! The background work against real servers: loops over instances and Odoo servers, delivery of mails, signs of life.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod instances;
+mod mails;
+mod rig;
+mod servers;
+mod vitals;

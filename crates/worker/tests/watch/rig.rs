@@ -1,0 +1,164 @@
+//! postgres1 with a few rows, and a runtime that answers what a test told it.
+
+use async_trait::async_trait;
+use bootstrap::OsEntropy;
+use db::platform::instances::{self, Instance};
+use db::platform::servers::{self, ServerAddress};
+use db::platform::{PlatformDb, PoolLimits};
+use domain::ids::{InstanceId, OperationId};
+use domain::sources::random_uuid;
+use domain::version::OdooVersion;
+use runtime::{
+    Image, InstanceRuntime, Listed, Observed, OneOff, OneOffEnd, Owner, Readiness, RuntimeError, RuntimeResult, Service, Workload,
+};
+use secrecy::SecretString;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::time::Duration;
+use testkit::cluster::Options;
+use testkit::pair::{PLATFORM_DATABASE, Pair};
+
+pub(crate) struct Rig {
+    pub(crate) pair: Pair,
+    pub(crate) db: PlatformDb,
+}
+
+impl Rig {
+    pub(crate) fn start() -> Self {
+        let pair = Pair::start(&Options::default()).unwrap();
+        let db = PlatformDb::connect_lazy(&pair.platform(), &PoolLimits::default(), "test");
+        Self { pair, db }
+    }
+
+    pub(crate) fn sql(&self, sql: &str) -> String {
+        self.pair.postgres1.server().psql(PLATFORM_DATABASE, sql).unwrap().trim().to_owned()
+    }
+
+    /// A provisioned instance in this status, desired state and suspension.
+    pub(crate) async fn instance(&self, status: &str, desired: &str) -> InstanceId {
+        let address = ServerAddress {
+            admin_host: "127.0.0.1".into(),
+            admin_port: 1,
+            default_database: "postgres".into(),
+            admin_user: "odoo_admin".into(),
+            secret_name: "NONE".into(),
+            tenant_host: "127.0.0.1".into(),
+            tenant_port: 1,
+        };
+        let server = servers::register_default(&self.db, &address, true, &OsEntropy).await.unwrap();
+        let id = random_uuid(&OsEntropy);
+        let hex = &id.simple().to_string()[..16];
+        let (suspension, resume_to) = if status == "paused" { ("debt", "'running'") } else { ("none", "NULL") };
+        let hostname = if status == "terminated" { "NULL".to_owned() } else { format!("'h{hex}'") };
+        self.sql(&format!(
+            "INSERT INTO public.instances (id, customer_id, name, admin_email, database_name, status, billing_status,
+                    provisioning_status, phase, desired_state, suspension, resume_to, hostname, odoo_server_id, db_host, db_port,
+                    db_name, db_user, service_name, data_dir, mark)
+             VALUES ('{id}', '{id}', 'n', 'a@example.org', 'l{hex}', '{status}', 'paid', 'completed', 'ready', '{desired}',
+                    '{suspension}', {resume_to}, {hostname}, '{}', '127.0.0.1', 1, 'odoo_{hex}', 'odoo_{hex}', 'odoo-{hex}',
+                    'odoo_{hex}', '{hex}')",
+            server.as_uuid()
+        ));
+        InstanceId::from_uuid(id)
+    }
+
+    /// An operation that is at work on the instance.
+    pub(crate) fn operation(&self, instance: InstanceId, state: &str) -> OperationId {
+        let id = random_uuid(&OsEntropy);
+        self.sql(&format!(
+            "INSERT INTO instance_service.operations (id, scope, instance_id, kind, class, def_version, state)
+             VALUES ('{id}', 'instance:{instance}', '{instance}', 'backup', 'backup', 1, '{state}')"
+        ));
+        OperationId::from_uuid(id)
+    }
+
+    pub(crate) async fn row(&self, id: InstanceId) -> Instance {
+        instances::get(&self.db, id).await.unwrap().unwrap()
+    }
+
+    pub(crate) async fn status(&self, id: InstanceId) -> String {
+        self.row(id).await.axes.status.to_string()
+    }
+}
+
+/// A runtime that answers what it was told; told nothing, it cannot be reached.
+#[derive(Default)]
+pub(crate) struct Told {
+    services: Mutex<Option<BTreeMap<String, (Owner, Observed)>>>,
+}
+
+impl Told {
+    pub(crate) fn services(&self, services: &[(&Instance, Observed)]) {
+        let told = services.iter().map(|(row, observed)| {
+            let name = row.placement.as_ref().unwrap().service_name.clone();
+            (name, (Owner::Instance(row.id), observed.clone()))
+        });
+        *self.services.lock().unwrap() = Some(told.collect());
+    }
+
+    pub(crate) fn stranger(&self, name: &str, owner: Owner) {
+        let mut services = self.services.lock().unwrap();
+        services.get_or_insert_default().insert(name.to_owned(), (owner, Observed::Stopped));
+    }
+
+    pub(crate) fn unreachable(&self) {
+        *self.services.lock().unwrap() = None;
+    }
+
+    fn told(&self) -> RuntimeResult<BTreeMap<String, (Owner, Observed)>> {
+        self.services.lock().unwrap().clone().ok_or_else(|| RuntimeError::Unreachable("told nothing".into()))
+    }
+}
+
+#[async_trait]
+impl InstanceRuntime for Told {
+    fn name(&self) -> &'static str {
+        "told"
+    }
+    async fn observe(&self, service: &Service) -> RuntimeResult<Observed> {
+        Ok(self.told()?.get(&service.name).map_or(Observed::Absent, |(_, observed)| observed.clone()))
+    }
+    async fn list(&self) -> RuntimeResult<Vec<Listed>> {
+        let listed = self.told()?.into_iter().map(|(name, (owner, observed))| Listed {
+            directory: format!("/{name}").into(),
+            name,
+            owner,
+            operation: OperationId::from_uuid(random_uuid(&OsEntropy)),
+            image: Image::new("odoo"),
+            observed,
+        });
+        Ok(listed.collect())
+    }
+    async fn resolve_image(&self, _: OdooVersion) -> RuntimeResult<Image> {
+        unused()
+    }
+    async fn free_port(&self, _: &BTreeSet<u16>) -> RuntimeResult<Option<u16>> {
+        unused()
+    }
+    async fn ensure(&self, _: &Workload) -> RuntimeResult<Observed> {
+        unused()
+    }
+    async fn ready(&self, _: &Workload) -> RuntimeResult<Readiness> {
+        unused()
+    }
+    async fn stop(&self, _: &Service, _: Duration) -> RuntimeResult<()> {
+        unused()
+    }
+    async fn remove(&self, _: &Service) -> RuntimeResult<()> {
+        unused()
+    }
+    async fn logs(&self, _: &Service, _: usize) -> RuntimeResult<Vec<String>> {
+        unused()
+    }
+    async fn run_once(&self, _: &OneOff) -> RuntimeResult<OneOffEnd> {
+        unused()
+    }
+    async fn warm_assets(&self, _: &Workload, _: &str, _: &SecretString) -> RuntimeResult<usize> {
+        unused()
+    }
+}
+
+/// The loops only look; anything else they do fails the test.
+fn unused<T>() -> RuntimeResult<T> {
+    panic!("a loop must not act on the runtime")
+}

@@ -1,0 +1,114 @@
+//! The probe of Odoo servers and the separation check.
+
+use crate::rig::Rig;
+use bootstrap::OsEntropy;
+use bootstrap::settings::OdooServerSettings;
+use db::odoo::{OdooServer, OdooServers};
+use db::platform::servers::{self, ServerRecord, ServerState};
+use domain::endpoint::Endpoint;
+use std::sync::Arc;
+use testkit::Stop;
+use worker::reconcile::Round;
+use worker::reconcile::servers::{DEFAULT_SECRET, Permitted, Separation, Servers, separation};
+
+fn settings(admin: &Endpoint) -> OdooServerSettings {
+    OdooServerSettings {
+        admin: admin.clone(),
+        tenant_host: admin.host.clone(),
+        tenant_port: admin.port,
+        allow_shared: false,
+        allow_superuser: false,
+    }
+}
+
+fn probe(rig: &Rig, admin: &Endpoint) -> Servers {
+    let password = admin.password.clone();
+    let secrets = move |name: &str| if name == DEFAULT_SECRET { Ok(password.clone()) } else { Err(format!("{name} is not set")) };
+    Servers {
+        db: rig.db.clone(),
+        registry: Arc::new(OdooServers::default()),
+        secrets: Arc::new(secrets),
+        permitted: Permitted { shared: false, superuser: false },
+        settings: settings(admin),
+    }
+}
+
+async fn record(rig: &Rig) -> ServerRecord {
+    servers::list(&rig.db).await.unwrap().into_iter().find(|server| server.name == "default").unwrap()
+}
+
+#[tokio::test]
+async fn a_server_is_probed_becomes_active_and_is_known_to_the_steps() {
+    let rig = Rig::start();
+    let probe = probe(&rig, &rig.pair.odoo_admin());
+    let id = probe.register_default(true, &OsEntropy).await.unwrap();
+    assert_eq!(record(&rig).await.state, ServerState::Probing);
+    let report = probe.round().await.unwrap();
+    assert_eq!((&report["servers"], &report["healthy"]), (&1.into(), &1.into()));
+    let record = record(&rig).await;
+    assert_eq!((record.state, record.health.healthy, record.health.error), (ServerState::Active, Some(true), None));
+    assert!(record.system_identifier.is_some() && record.health.version.is_some() && record.health.checked_at.is_some());
+    assert_eq!(record.health.deviations, serde_json::json!([]));
+    assert!(probe.registry.get(id).is_some());
+}
+
+#[tokio::test]
+async fn a_dead_server_is_shown_and_comes_back() {
+    let mut rig = Rig::start();
+    let probe = probe(&rig, &rig.pair.odoo_admin());
+    probe.register_default(true, &OsEntropy).await.unwrap();
+    probe.round().await.unwrap();
+    rig.pair.postgres2.stop(Stop::Immediate).unwrap();
+    assert_eq!(probe.round().await.unwrap()["healthy"], 0);
+    let down = record(&rig).await;
+    assert_eq!((down.health.healthy, down.health.error.as_deref()), (Some(false), Some("it cannot be reached")));
+    assert!(down.health.version.is_some(), "what is known of it stays");
+    rig.pair.postgres2.start_again().unwrap();
+    assert_eq!(probe.round().await.unwrap()["healthy"], 1);
+}
+
+#[tokio::test]
+async fn another_server_behind_the_address_is_refused() {
+    let rig = Rig::start();
+    let probe = probe(&rig, &rig.pair.odoo_admin());
+    probe.register_default(true, &OsEntropy).await.unwrap();
+    rig.sql("UPDATE instance_service.odoo_servers SET system_identifier = 42");
+    assert_eq!(probe.round().await.unwrap()["healthy"], 0);
+    assert_eq!(record(&rig).await.health.error.as_deref(), Some("another server answers behind its address"));
+    assert_eq!(record(&rig).await.system_identifier, Some(42), "the stranger's identity is not learnt");
+}
+
+#[tokio::test]
+async fn the_platforms_own_server_is_recognised_under_any_address() {
+    let rig = Rig::start();
+    let platform = servers::platform_identity(&rig.db).await.unwrap();
+    let probe = probe(&rig, &rig.pair.platform());
+    let id = probe.register_default(true, &OsEntropy).await.unwrap();
+    let same: OdooServer = probe.registry.get(id).unwrap();
+    assert_eq!(separation(&platform, &same).await, Separation::Same);
+    assert_eq!(probe.round().await.unwrap()["healthy"], 0);
+    assert_eq!(record(&rig).await.health.error.as_deref(), Some("it is the platform's own server"));
+    assert_eq!(record(&rig).await.state, ServerState::Probing, "nothing is ever placed on it");
+}
+
+#[tokio::test]
+async fn two_servers_are_separate_and_a_silent_one_is_unknown() {
+    let mut rig = Rig::start();
+    let platform = servers::platform_identity(&rig.db).await.unwrap();
+    let probe = probe(&rig, &rig.pair.odoo_admin());
+    let id = probe.register_default(true, &OsEntropy).await.unwrap();
+    let server = probe.registry.get(id).unwrap();
+    assert_eq!(separation(&platform, &server).await, Separation::Separate);
+    rig.pair.postgres2.stop(Stop::Immediate).unwrap();
+    assert_eq!(separation(&platform, &server).await, Separation::Unknown);
+}
+
+#[tokio::test]
+async fn a_server_whose_secret_is_missing_says_so() {
+    let rig = Rig::start();
+    let probe = probe(&rig, &rig.pair.odoo_admin());
+    probe.register_default(true, &OsEntropy).await.unwrap();
+    rig.sql("UPDATE instance_service.odoo_servers SET secret_name = 'SECOND_PASSWORD'");
+    probe.round().await.unwrap();
+    assert_eq!(record(&rig).await.health.error.as_deref(), Some("SECOND_PASSWORD is not set"));
+}
