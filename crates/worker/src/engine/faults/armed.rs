@@ -1,7 +1,8 @@
 //! Fault points that do something: armed by a script in the process, or by a control file from outside.
 //!
-//! The control file holds one [`Armed`] as JSON. Whoever reaches its point takes the file away (renames it to `….fired`) and
-//! then acts, so that it acts once, whatever is killed. A pause lasts until `….resume` exists.
+//! The control file holds one [`Armed`] as JSON on each line. Whoever reaches a point takes one of its turns, by making the file
+//! `….<line>.<turn>.fired` (both from 0), and then acts: so it acts `times` times over all workers, whatever is killed. A pause
+//! lasts until `….resume` exists.
 
 use crate::engine::faults::{Point, RENEW};
 use crate::engine::keeper::Lease;
@@ -56,7 +57,7 @@ pub struct Armed {
     pub point: String,
     /// What happens there.
     pub action: Action,
-    /// How many times, in a script; a control file acts once.
+    /// How many times.
     #[serde(default = "once")]
     pub times: u32,
 }
@@ -113,20 +114,24 @@ impl Faults {
 
     fn is_armed(&self, name: &str) -> bool {
         let script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
-        script.iter().any(|armed| armed.point == name) || self.in_control(name).is_some()
+        script.iter().any(|armed| armed.point == name) || self.turns(name).iter().any(|(_, turn)| !turn.exists())
     }
 
-    fn in_control(&self, name: &str) -> Option<(PathBuf, Action)> {
-        let control = self.control.as_ref()?;
-        let text = std::fs::read_to_string(control).ok()?;
-        let armed: Armed = serde_json::from_str(&text).ok()?;
-        (armed.point == name).then(|| (control.clone(), armed.action))
+    /// The turns that the control file gives to a point: what happens, and the file whose maker has it.
+    fn turns(&self, name: &str) -> Vec<(Action, PathBuf)> {
+        let Some(control) = &self.control else { return Vec::new() };
+        let text = std::fs::read_to_string(control).unwrap_or_default();
+        let lines = text.lines().enumerate().filter_map(|(line, text)| Some((line, serde_json::from_str::<Armed>(text).ok()?)));
+        let turns = lines.filter(|(_, armed)| armed.point == name).flat_map(|(line, armed)| {
+            (0..armed.times).map(move |turn| (armed.action, beside(control, &format!("{line}.{turn}.fired"))))
+        });
+        turns.collect()
     }
 
     fn take(&self, name: &str) -> Option<(Action, Option<PathBuf>)> {
-        if let Some((control, action)) = self.in_control(name) {
-            std::fs::rename(&control, beside(&control, "fired")).ok()?;
-            return Some((action, Some(control)));
+        let mut turns = self.turns(name).into_iter();
+        if let Some((action, _)) = turns.find(|(_, turn)| std::fs::File::create_new(turn).is_ok()) {
+            return Some((action, self.control.clone()));
         }
         let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
         let index = script.iter().position(|armed| armed.point == name)?;
