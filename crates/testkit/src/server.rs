@@ -5,7 +5,7 @@
 
 use crate::installation::Installation;
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -265,11 +265,17 @@ fn reap(child: Option<&mut Child>) -> Result<()> {
 
 fn until_gone(pid: Pid) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
-    while test_kill_process(pid).is_ok() {
+    while is_there(pid) {
         if Instant::now() > deadline {
             bail!("PostgreSQL {} does not end", pid.as_raw_nonzero());
         }
         std::thread::sleep(GLANCE);
     }
     Ok(())
+}
+
+/// A process that has ended and was not collected yet, since we started it ourselves, is not there any more.
+fn is_there(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }

@@ -30,7 +30,9 @@ pub(crate) fn up(options: Options, detach: bool) -> Result<()> {
     let ready = match started {
         Ok(ready) => ready,
         Err(error) => {
-            stack.stop().context("and what had been started could not be stopped")?;
+            if let Err(left) = stack.stop() {
+                eprintln!("not everything that had been started could be stopped: {left:#}");
+            }
             return Err(error);
         }
     };
