@@ -1,11 +1,11 @@
 //! One throw-away PostgreSQL server for a test: quick to start, gone when dropped, also when the test is killed.
 
+use crate::guard::Guard;
 use crate::installation::Installation;
 use crate::port::Port;
 use crate::seed::{self, Seed};
 use crate::server::{Server, Stop};
 use crate::statements::{self, Entry};
-use crate::watcher::Watcher;
 use anyhow::{Context, Result};
 use domain::endpoint::{Endpoint, SslMode};
 use rustix::process::{Pid, Signal, kill_process};
@@ -33,7 +33,7 @@ impl Options {
 pub struct Cluster {
     server: Server,
     child: Option<Child>,
-    watcher: Watcher,
+    guard: Guard,
     _directory: tempfile::TempDir,
     _port: Port,
 }
@@ -65,9 +65,9 @@ impl Cluster {
         }
         server.make_directory()?;
         seed.plant(server.installation(), directory.path())?;
-        let watcher = Watcher::over(directory.path())?;
+        let guard = Guard::over(directory.path())?;
         let child = Some(server.start()?);
-        Ok(Self { server, child, watcher, _directory: directory, _port: port })
+        Ok(Self { server, child, guard, _directory: directory, _port: port })
     }
 
     /// The server: port, log, SQL as superuser.
@@ -170,7 +170,7 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         let stopped = self.stop(Stop::Immediate);
-        if let Err(error) = stopped.and_then(|()| Ok(self.watcher.release()?)) {
+        if let Err(error) = stopped.and_then(|()| Ok(self.guard.release()?)) {
             eprintln!("a throw-away server may be left over in {}: {error:#}", self.server.directory().display());
         }
     }

@@ -8,6 +8,7 @@
 
 pub mod catalog;
 pub mod cluster;
+pub mod guard;
 pub mod installation;
 #[cfg(feature = "platform")]
 mod migrated;
@@ -20,7 +21,6 @@ pub mod services;
 #[cfg(feature = "sql")]
 pub mod sql;
 pub mod statements;
-mod watcher;
 
 pub use catalog::{Difference, Snapshot};
 pub use cluster::{Cluster, Options};
