@@ -10,5 +10,5 @@ mod wait;
 
 pub use billing::{Answer, Order, call};
 pub use binary::Binary;
-pub use stack::{Runtime, Stack, StackOptions, Worker, uuid};
+pub use stack::{Runtime, Stack, StackOptions, Worker, real_odoo, uuid};
 pub use wait::until;

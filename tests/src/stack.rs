@@ -21,11 +21,23 @@ pub enum Runtime {
     Fake,
     /// Real Odoo, with this launcher pattern.
     Process {
-        /// `PROCESS_ODOO_COMMAND`.
-        command: String,
+        /// The launcher of Odoo 19.
+        launcher: String,
         /// `PROCESS_ODOO_USER`.
         user: String,
     },
+}
+
+/// Real Odoo as `cargo dev test` and `cargo dev bench` provide it, if they do.
+///
+/// # Errors
+/// When it is named but not there.
+#[expect(clippy::disallowed_methods, reason = "the test run is told where Odoo is by its environment")]
+pub fn real_odoo() -> Result<Option<Runtime>> {
+    let Some(launcher) = std::env::var_os("INSTANCE_TEST_ODOO") else { return Ok(None) };
+    let launcher = launcher.into_string().ok().context("INSTANCE_TEST_ODOO is no text")?;
+    anyhow::ensure!(Path::new(&launcher).exists(), "INSTANCE_TEST_ODOO names {launcher}, which does not exist");
+    Ok(Some(Runtime::Process { launcher, user: "odoo".into() }))
 }
 
 /// How a stack is built.
@@ -389,9 +401,12 @@ fn worker_environment(pair: &Pair, directory: &Path, runtime: &Runtime) -> Resul
             all.push(variable("RUNTIME", "fake"));
             all.push(variable("FAKE_RUNTIME_SOCKET", fake_socket(directory).display().to_string()));
         }
-        Runtime::Process { command, user } => {
+        Runtime::Process { launcher, user } => {
+            let versions = directory.join("odoo-19/bin");
+            std::fs::create_dir_all(&versions)?;
+            std::os::unix::fs::symlink(launcher, versions.join("odoo"))?;
             all.push(variable("RUNTIME", "process"));
-            all.push(variable("PROCESS_ODOO_COMMAND", command));
+            all.push(variable("PROCESS_ODOO_COMMAND", directory.join("odoo-{version}/bin/odoo").display().to_string()));
             all.push(variable("PROCESS_ODOO_USER", user));
         }
     }
