@@ -11,6 +11,9 @@ use std::time::Duration;
 /// The group that may connect to the maintenance database, where Odoo's bus and cron listen (bootstrap script).
 const TENANTS: &str = "odoo_tenants";
 
+/// `dependent_objects_still_exist` (PostgreSQL docs, appendix A).
+const DEPENDENTS: &str = "2BP01";
+
 /// Limits that sit on a tenant's role, since it owns its database and could change them there (contract 14.2).
 #[derive(Clone, Debug)]
 pub struct TenantLimits {
@@ -113,10 +116,28 @@ impl Fence {
             RoleState::Ours(_) => {}
         }
         match self.catalogue().run(drop_statement(role)).await {
-            // dependent_objects_still_exist
-            Err(error) if error.sqlstate().as_deref() == Some("2BP01") => {
+            Err(error) if error.sqlstate().as_deref() == Some(DEPENDENTS) => {
                 self.free_dependents(role).await?;
                 self.catalogue().run(drop_statement(role)).await
+            }
+            other => other,
+        }
+    }
+
+    /// Drops the content role of a template. What belongs to it in a clone that has not been handed over yet keeps it.
+    /// Absent is done.
+    ///
+    /// # Errors
+    /// [`OdooError::Busy`] while anything depends on it; [`OdooError::Mismatch`] for a role that is not ours.
+    pub async fn drop_unused_role(&mut self, role: &PhysicalName) -> OdooResult<()> {
+        match self.role(role).await? {
+            RoleState::Absent => return Ok(()),
+            RoleState::Foreign => return Err(not_ours(role, self.mark())),
+            RoleState::Ours(_) => {}
+        }
+        match self.catalogue().run(drop_statement(role)).await {
+            Err(error) if error.sqlstate().as_deref() == Some(DEPENDENTS) => {
+                Err(OdooError::Busy { holder: format!("objects of role {role}") })
             }
             other => other,
         }

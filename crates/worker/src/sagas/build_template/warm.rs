@@ -1,0 +1,67 @@
+//! Runs Odoo on the template once and fetches what login page and web client name, so that every clone has its assets
+//! already: building them takes seconds.
+
+use super::ground::Ground;
+use super::plan;
+use crate::engine::{Cx, Seen, Step, StepError, Undo};
+use crate::sagas::Tools;
+use crate::sagas::hashing;
+use crate::sagas::waiting::until_ready;
+use async_trait::async_trait;
+use domain::operation::Place;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The first look at the login page builds its assets.
+const PATIENCE: Duration = Duration::from_secs(180);
+const LOGIN: &str = "admin";
+
+pub(super) struct WarmAssets(pub(super) Arc<Tools>);
+
+#[async_trait]
+impl Step for WarmAssets {
+    fn name(&self) -> &'static str {
+        "warm_assets"
+    }
+
+    fn place(&self) -> Place {
+        Place::Runtime
+    }
+
+    fn weight(&self) -> u32 {
+        10
+    }
+
+    fn limit(&self) -> Duration {
+        Duration::from_secs(10 * 60)
+    }
+
+    /// Assets that exist already are served, not built again.
+    async fn check(&self, _cx: &Cx) -> Result<Seen, StepError> {
+        Ok(Seen::Absent)
+    }
+
+    async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
+        let (ground, runtime) = (Ground::of(cx, &self.0)?, &self.0.runtime);
+        let password = ground.plan.admin_password.open(cx, &self.0, plan::ADMIN_PASSWORD)?;
+        let hash = hashing::compute(password.clone(), ground.plan.admin_salt).await;
+        ground.inside().await?.set_admin_password(&hash).await?;
+        let workload = ground.workload(cx, &self.0)?;
+        runtime.ensure(&workload).await?;
+        if let Some(reason) = until_ready(cx, &self.0, &workload, PATIENCE).await? {
+            return Err(StepError::retry("odoo_not_ready", "Odoo did not start in time.", reason));
+        }
+        let assets = runtime.warm_assets(&workload, LOGIN, &password).await?;
+        runtime.remove(&ground.service()).await?;
+        Ok(json!({ "assets": assets }))
+    }
+}
+
+#[async_trait]
+impl Undo for WarmAssets {
+    async fn undo(&self, cx: &Cx) -> Result<(), StepError> {
+        let Some(ground) = Ground::find(cx, &self.0)? else { return Ok(()) };
+        Ok(self.0.runtime.remove(&ground.service()).await?)
+    }
+}

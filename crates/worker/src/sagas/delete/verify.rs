@@ -1,0 +1,34 @@
+//! Compares the database's OID and owner with what the row recorded, before anything is dropped.
+
+use crate::engine::{Cx, Seen, Step, StepError};
+use crate::sagas::Tools;
+use crate::sagas::site::Site;
+use async_trait::async_trait;
+use domain::operation::Place;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+pub(super) struct Verify(pub(super) Arc<Tools>);
+
+#[async_trait]
+impl Step for Verify {
+    fn name(&self) -> &'static str {
+        "verify_database"
+    }
+
+    fn place(&self) -> Place {
+        Place::Postgres2
+    }
+
+    async fn check(&self, _cx: &Cx) -> Result<Seen, StepError> {
+        Ok(Seen::Partial)
+    }
+
+    async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
+        let Some(site) = Site::find(cx, &self.0).await? else { return Ok(json!({ "there": false })) };
+        let mut fence = site.fence(cx).await?;
+        fence.verify_database(&site.placement.db_name, site.recorded()).await?;
+        fence.release().await?;
+        Ok(json!({ "there": true }))
+    }
+}

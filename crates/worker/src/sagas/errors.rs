@@ -1,0 +1,58 @@
+//! Errors of the servers and of the runtime as verdicts of the engine, one to one, with words that a customer may read.
+
+use crate::engine::{StepError, Verdict};
+use db::odoo::OdooError;
+use runtime::{Class, RuntimeError};
+use std::time::Duration;
+
+const BUSY: &str = "The database server is busy; the operation goes on by itself.";
+const STOPPED: &str = "The operation was stopped for safety; our staff looks at it.";
+const INTERNAL: &str = "Internal error.";
+
+/// Pause before a busy holder or a full disk is looked at again.
+const LATER: Duration = Duration::from_secs(2);
+const MUCH_LATER: Duration = Duration::from_secs(30);
+
+impl From<OdooError> for StepError {
+    fn from(error: OdooError) -> Self {
+        match &error {
+            OdooError::Unreachable { .. } => return Self::unreachable("odoo_server_unreachable", BUSY, &error),
+            OdooError::DiskFull { .. } => {
+                tracing::error!(error = %error, "an Odoo server has no disk space left");
+                return Self::snooze(MUCH_LATER, "odoo_server_full", BUSY, &error);
+            }
+            _ => {}
+        }
+        match error.verdict() {
+            db::odoo::Verdict::Retry => Self::retry("odoo_server_error", BUSY, &error),
+            db::odoo::Verdict::Snooze => Self::snooze(LATER, "odoo_server_busy", BUSY, &error),
+            db::odoo::Verdict::Permanent => Self::permanent("name_taken", INTERNAL, &error),
+            db::odoo::Verdict::LeaseLost => Self::new(Verdict::LeaseLost, "lease_lost", BUSY, &error),
+            db::odoo::Verdict::NeedsAttention => Self::needs_attention("odoo_server_mismatch", STOPPED, &error),
+        }
+    }
+}
+
+impl From<RuntimeError> for StepError {
+    fn from(error: RuntimeError) -> Self {
+        match (error.class(), &error) {
+            (Class::Unreachable, _) => Self::unreachable("runtime_unreachable", error.public(), &error),
+            (Class::Transient, _) => Self::retry("runtime_error", error.public(), &error),
+            (Class::Permanent, RuntimeError::NoInstallation { .. }) => {
+                Self::permanent("odoo_version_unavailable", error.public(), &error)
+            }
+            (Class::Permanent, _) => Self::permanent("runtime_error", error.public(), &error),
+            (Class::Foreign, _) => Self::permanent("name_taken", error.public(), &error),
+        }
+    }
+}
+
+/// A row that cannot be what we wrote.
+pub(super) fn inconsistent(cause: impl std::fmt::Display) -> StepError {
+    StepError::needs_attention("inconsistent_data", STOPPED, cause)
+}
+
+/// The row forbids what the operation was about to write: somebody was quicker, and the operation gives way.
+pub(super) fn overtaken(cause: impl std::fmt::Display) -> StepError {
+    StepError::new(Verdict::Cancelled, "overtaken", "Another request came first.", cause)
+}

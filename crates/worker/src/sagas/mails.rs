@@ -1,0 +1,65 @@
+//! Mails that report the outcome of a saga (contract 18): rows in the transaction of the fact.
+
+use super::Tools;
+use crate::engine::{Cx, StepError};
+use db::platform::PlatformTx;
+use db::platform::instances::Instance;
+use db::platform::outbox::{self, NewMail};
+use secrecy::SecretString;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// Longest reason that a mail gives.
+const REASON_CHARS: usize = 200;
+
+/// `instance_provisioning_started`.
+pub(super) async fn provisioning_started(tx: &mut PlatformTx, cx: &Cx, tools: &Tools, instance: &Instance) -> Result<(), StepError> {
+    let variables = json!({ "instance_name": instance.name, "estimated_time": "10-15 minutes" });
+    let mail = mail(cx, instance, "instance_provisioning_started", &["instance", "provisioning", "started"], variables);
+    send(tx, cx, tools, mail).await
+}
+
+/// `instance_ready`: the only thing that ever carries the administrator's password, sealed until it is delivered.
+pub(super) async fn ready(
+    tx: &mut PlatformTx,
+    cx: &Cx,
+    tools: &Tools,
+    instance: &Instance,
+    url: &str,
+    password: SecretString,
+) -> Result<(), StepError> {
+    let variables = json!({ "instance_name": instance.name, "instance_url": url, "admin_email": instance.admin_email });
+    let mut mail = mail(cx, instance, "instance_ready", &["instance", "provisioning", "ready"], variables);
+    mail.secrets.insert("admin_password".to_owned(), password);
+    send(tx, cx, tools, mail).await
+}
+
+/// `instance_provisioning_failed`.
+pub(super) async fn provisioning_failed(
+    tx: &mut PlatformTx,
+    cx: &Cx,
+    tools: &Tools,
+    instance: &Instance,
+    reason: &str,
+) -> Result<(), StepError> {
+    let reason: String = reason.chars().take(REASON_CHARS).collect();
+    let variables = json!({ "instance_name": instance.name, "error_reason": reason });
+    let tags = &["instance", "provisioning", "failed", "support"];
+    send(tx, cx, tools, mail(cx, instance, "instance_provisioning_failed", tags, variables)).await
+}
+
+fn mail(cx: &Cx, instance: &Instance, template: &'static str, tags: &'static [&'static str], variables: Value) -> NewMail {
+    NewMail {
+        operation_id: cx.operation().id,
+        instance_id: Some(instance.id),
+        customer_id: instance.customer_id,
+        template,
+        variables: variables.as_object().cloned().unwrap_or_else(Map::new),
+        secrets: BTreeMap::new(),
+        tags,
+    }
+}
+
+async fn send(tx: &mut PlatformTx, cx: &Cx, tools: &Tools, mail: NewMail) -> Result<(), StepError> {
+    Ok(outbox::enqueue(tx, &mail, &tools.keyring, &*cx.services().entropy).await?)
+}

@@ -1,0 +1,40 @@
+//! What each kind of operation does: one folder a kind, read in this order: parameters, list of steps with their undo, the two
+//! ends; one file a step.
+//!
+//! Owns: the steps, what each records, and the words that customers read when one fails. Leaves to others: when a step runs,
+//! is repeated or taken back (`engine`); SQL (`db`); files and processes (`runtime`).
+//!
+//! To add a saga: a folder here, a line in [`all`], and the generic tests and the crash sweep find it by themselves. A step
+//! that changes roles or databases does so through [`site::Site::fence`]. What is random is drawn and recorded by a step of
+//! its own before anything uses it.
+
+pub mod build_template;
+mod delete;
+mod errors;
+mod fetch_logs;
+mod hashing;
+mod mails;
+mod passwords;
+mod provision;
+mod site;
+mod takedown;
+mod template;
+mod terminate;
+mod tools;
+mod waiting;
+
+pub use tools::{Addresses, Tools};
+
+use crate::engine::Saga;
+use std::sync::Arc;
+
+/// Every saga of this release.
+pub fn all(tools: &Arc<Tools>) -> Vec<Saga> {
+    vec![
+        provision::saga(tools),
+        build_template::saga(tools),
+        terminate::saga(tools),
+        delete::saga(tools),
+        fetch_logs::saga(tools),
+    ]
+}

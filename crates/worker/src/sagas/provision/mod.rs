@@ -1,0 +1,130 @@
+//! provision (contract 12.1): from a recorded order to an Odoo that answers.
+//!
+//! Parameters: none; everything comes from the row. Nothing of it has served the customer before `finish`, so an
+//! interrupted step starts over from nothing, and a failure leaves nothing.
+
+mod addons;
+mod begin;
+mod content;
+mod data_directory;
+mod database;
+mod image;
+mod personalise;
+mod place;
+mod ready;
+mod role;
+mod secrets;
+mod service;
+mod template;
+
+use super::Tools;
+use super::errors::{inconsistent, overtaken};
+use super::mails;
+use super::site::{instance_id, worker};
+use crate::engine::{Admission, Cx, Ends, Outcome, Saga, StepError};
+use async_trait::async_trait;
+use db::platform::PlatformTx;
+use db::platform::instances::{self, Change, Instance};
+use db::platform::journal;
+use db::platform::operations::{Fault, Operation};
+use domain::instance::{Event, Phase, ProvisioningStatus};
+use domain::operation::Kind;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+pub(super) fn saga(tools: &Arc<Tools>) -> Saga {
+    let t = || Arc::clone(tools);
+    Saga::new(Kind::Provision, 1, Provisioned(t()))
+        .step(begin::Begin(t()))
+        .no_undo("the end writes the status")
+        .step(image::Image(t()))
+        .no_undo("it only asks")
+        .step(place::ChoosePlace(t()))
+        .undo()
+        .step(secrets::Secrets(t()))
+        .undo()
+        .step(role::Role(t()))
+        .undo()
+        .step(template::Template(t()))
+        .no_undo("a template serves others too")
+        .step(database::Database(t()))
+        .undo()
+        .step(content::Content(t()))
+        .no_undo("goes with the database")
+        .step(personalise::Personalise(t()))
+        .no_undo("goes with the database")
+        .step(data_directory::DataDirectory(t()))
+        .undo()
+        .step(addons::Addons(t()))
+        .no_undo("goes with the database")
+        .step(service::StartService(t()))
+        .undo()
+        .step(ready::Ready(t()))
+        .no_undo("it only looks")
+}
+
+struct Provisioned(Arc<Tools>);
+
+#[async_trait]
+impl Ends for Provisioned {
+    async fn admit(&self, operation: &Operation, tx: &mut PlatformTx) -> Result<Admission, StepError> {
+        let Some(id) = operation.instance_id else { return Err(inconsistent("the operation names no instance")) };
+        let wanted = instances::lock(tx, id).await?.is_some_and(|instance| {
+            instance.axes.phase == Phase::Registered && instance.axes.provisioning == ProvisioningStatus::Provisioning
+        });
+        Ok(if wanted { Admission::Go } else { Admission::Refused("The instance no longer waits to be provisioned.".to_owned()) })
+    }
+
+    async fn finish(&self, cx: &Cx, tx: &mut PlatformTx) -> Result<Value, StepError> {
+        let instance = locked(cx, tx).await?;
+        let placement = instance.placement.as_ref().ok_or_else(|| inconsistent("the instance is not placed"))?;
+        let url = self.0.addresses.external(&instance, placement);
+        let url = url.ok_or_else(|| overtaken("the instance has given its host name back"))?;
+        let change = Change {
+            external_url: Some(url.clone()),
+            internal_url: Some(self.0.addresses.internal(placement)),
+            operation_id: Some(cx.operation().id),
+            ..Change::default()
+        };
+        instances::happen(tx, &instance, Event::ProvisionDone, change, &worker(cx)).await?.map_err(overtaken)?;
+        let password = secrets::admin_password(cx, &self.0)?;
+        mails::ready(tx, cx, &self.0, &instance, &url, password).await?;
+        forget_password(cx, tx).await?;
+        let addons: addons::Outcome = cx.output(addons::NAME)?;
+        Ok(json!({ "url": url, "installed_addons": addons.installed, "unknown_addons": addons.unknown }))
+    }
+
+    async fn unwound(&self, cx: &Cx, tx: &mut PlatformTx, outcome: &Outcome) -> Result<(), StepError> {
+        let instance = locked(cx, tx).await?;
+        forget_password(cx, tx).await?;
+        // A suspend, terminate or delete has written the status already; the row then takes this event and no other.
+        let preempted = Change { operation_id: Some(cx.operation().id), ..Change::default() };
+        if instances::happen(tx, &instance, Event::ProvisionPreempted, preempted, &worker(cx)).await?.is_ok() {
+            return Ok(());
+        }
+        let message = match outcome {
+            Outcome::Failed(Fault { message, .. }) => message.clone(),
+            Outcome::Cancelled { .. } => "Provisioning was cancelled.".to_owned(),
+        };
+        let change = Change {
+            error_message: Some(Some(message.clone())),
+            operation_id: Some(cx.operation().id),
+            ..Change::default()
+        };
+        let written = instances::happen(tx, &instance, Event::ProvisionFailed, change, &worker(cx)).await?;
+        if written.is_ok() && matches!(outcome, Outcome::Failed(_)) {
+            mails::provisioning_failed(tx, cx, &self.0, &instance, &message).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn locked(cx: &Cx, tx: &mut PlatformTx) -> Result<Instance, StepError> {
+    let id = instance_id(cx)?;
+    instances::lock(tx, id).await?.ok_or_else(|| inconsistent(format!("there is no instance {id}")))
+}
+
+/// The mail has its own sealed copy, which is erased once it is delivered; the journal would keep this one for ever.
+async fn forget_password(cx: &Cx, tx: &mut PlatformTx) -> Result<(), StepError> {
+    Ok(journal::forget(tx, cx.operation().id, secrets::NAME, secrets::ADMIN_PASSWORD).await?)
+}

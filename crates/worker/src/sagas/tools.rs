@@ -1,0 +1,56 @@
+//! What the steps reach the world with, beside what the engine hands them.
+
+use super::hashing::Hashes;
+use db::odoo::{OdooServers, TenantLimits};
+use db::platform::instances::{Instance, Placement};
+use db::secrets::Keyring;
+use runtime::InstanceRuntime;
+use runtime::directory::DataDirectories;
+use std::sync::Arc;
+
+/// Built once at start-up and shared by all sagas.
+pub struct Tools {
+    /// Seals and opens secrets.
+    pub keyring: Arc<Keyring>,
+    /// The Odoo servers.
+    pub servers: Arc<OdooServers>,
+    /// What runs Odoo.
+    pub runtime: Arc<dyn InstanceRuntime>,
+    /// The data directories.
+    pub directories: DataDirectories,
+    /// Where instances are served.
+    pub addresses: Addresses,
+    /// Limits of tenant roles.
+    pub limits: TenantLimits,
+    /// Layout of the image for new instances, as stored in rows.
+    pub image_profile: String,
+    /// Password hashes that are being computed.
+    pub hashes: Hashes,
+}
+
+/// How the address of an instance is made.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// Instances live at `<hostname>.<base domain>`.
+    pub base_domain: String,
+    /// `http` or `https`.
+    pub scheme: String,
+}
+
+impl Addresses {
+    /// Where customers reach an instance (contract 4.1); none without a host name, which a terminated instance has given back.
+    pub fn external(&self, instance: &Instance, placement: &Placement) -> Option<String> {
+        match placement.external_port {
+            Some(port) => Some(format!("http://127.0.0.1:{port}")),
+            None => instance.hostname.as_ref().map(|host| format!("{}://{host}.{}", self.scheme, self.base_domain)),
+        }
+    }
+
+    /// Where the platform reaches it.
+    pub fn internal(&self, placement: &Placement) -> String {
+        match placement.external_port {
+            Some(port) => format!("http://127.0.0.1:{port}"),
+            None => format!("http://{}:8069", placement.service_name),
+        }
+    }
+}
