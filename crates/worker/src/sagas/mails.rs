@@ -13,7 +13,12 @@ use std::collections::BTreeMap;
 const REASON_CHARS: usize = 200;
 
 /// `instance_provisioning_started`.
-pub(super) async fn provisioning_started(tx: &mut PlatformTx, cx: &Cx, tools: &Tools, instance: &Instance) -> Result<(), StepError> {
+pub(super) async fn provisioning_started(
+    tx: &mut PlatformTx,
+    cx: &Cx,
+    tools: &Tools,
+    instance: &Instance,
+) -> Result<(), StepError> {
     let variables = json!({ "instance_name": instance.name, "estimated_time": "10-15 minutes" });
     let mail = mail(cx, instance, "instance_provisioning_started", &["instance", "provisioning", "started"], variables);
     send(tx, cx, tools, mail).await

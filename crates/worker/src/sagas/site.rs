@@ -39,7 +39,10 @@ pub(super) fn worker(cx: &Cx) -> AuditContext {
 /// A registered server; one that this worker does not know yet is as good as unreachable.
 pub(super) fn server(tools: &Tools, id: ServerId) -> Result<OdooServer, StepError> {
     const PUBLIC: &str = "The database server is not available at the moment; the operation goes on by itself.";
-    tools.servers.get(id).ok_or_else(|| StepError::unreachable("odoo_server_unknown", PUBLIC, format!("server {id} is not known here")))
+    tools
+        .servers
+        .get(id)
+        .ok_or_else(|| StepError::unreachable("odoo_server_unknown", PUBLIC, format!("server {id} is not known here")))
 }
 
 impl Site {

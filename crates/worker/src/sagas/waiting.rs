@@ -9,7 +9,12 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Looks until Odoo answers or `patience` is over; at least once. `Some` is what was missing at the last look.
-pub(super) async fn until_ready(cx: &Cx, tools: &Tools, workload: &Workload, patience: Duration) -> Result<Option<String>, StepError> {
+pub(super) async fn until_ready(
+    cx: &Cx,
+    tools: &Tools,
+    workload: &Workload,
+    patience: Duration,
+) -> Result<Option<String>, StepError> {
     let (start, mut pause) = (Instant::now(), FIRST_PAUSE);
     loop {
         let Readiness::NotYet { reason } = tools.runtime.ready(workload).await? else { return Ok(None) };

@@ -6,14 +6,14 @@ use crate::sagas::Tools;
 use crate::sagas::errors::inconsistent;
 use crate::sagas::site;
 use db::odoo::{Fence, InstanceConnection, OdooServer};
-use domain::size::{ByteSize, ByteUnit, CpuLimit};
+use domain::size::{ByteSize, CpuLimit};
 use domain::template::TemplateKey;
 use runtime::{Limits, Owner, Service, TenantDatabase, Workload};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Enough for a full initialisation; the plan of no customer applies to it.
-const MEMORY: ByteSize = ByteSize { amount: 2, unit: ByteUnit::G };
+const MEMORY: &str = "2G";
 
 /// The plan and its server.
 pub(super) struct Ground {
@@ -73,11 +73,18 @@ impl Ground {
                 connection_limit: tools.limits.connections,
             },
             port,
-            limits: Limits { cpu: CpuLimit::new(2.into()).map_err(|fault| inconsistent(format!("{fault:?}")))?, memory: MEMORY },
-            base_url: port.map_or_else(|| format!("http://{}:8069", self.plan.service), |port| format!("http://127.0.0.1:{port}")),
+            limits: limits()?,
+            base_url: port
+                .map_or_else(|| format!("http://{}:8069", self.plan.service), |port| format!("http://127.0.0.1:{port}")),
             behind_proxy: false,
             demo: self.key.demo,
             environment: BTreeMap::new(),
         })
     }
+}
+
+fn limits() -> Result<Limits, StepError> {
+    let cpu = CpuLimit::new(2.into()).map_err(|fault| inconsistent(format!("{fault:?}")))?;
+    let memory = ByteSize::parse(MEMORY).map_err(|fault| inconsistent(format!("{fault:?}")))?;
+    Ok(Limits { cpu, memory })
 }

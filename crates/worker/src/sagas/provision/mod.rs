@@ -106,11 +106,8 @@ impl Ends for Provisioned {
             Outcome::Failed(Fault { message, .. }) => message.clone(),
             Outcome::Cancelled { .. } => "Provisioning was cancelled.".to_owned(),
         };
-        let change = Change {
-            error_message: Some(Some(message.clone())),
-            operation_id: Some(cx.operation().id),
-            ..Change::default()
-        };
+        let change =
+            Change { error_message: Some(Some(message.clone())), operation_id: Some(cx.operation().id), ..Change::default() };
         let written = instances::happen(tx, &instance, Event::ProvisionFailed, change, &worker(cx)).await?;
         if written.is_ok() && matches!(outcome, Outcome::Failed(_)) {
             mails::provisioning_failed(tx, cx, &self.0, &instance, &message).await?;
