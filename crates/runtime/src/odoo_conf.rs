@@ -83,3 +83,117 @@ pub(crate) fn new_master_line(entropy: &dyn Entropy) -> String {
     let encode = |bytes: &[u8]| STANDARD_NO_PAD.encode(bytes).replace('+', ".");
     format!("{MASTER_KEY}$pbkdf2-sha512$600000${}${}", encode(&salt), encode(&key))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::{Image, Limits, Owner, Service, TenantDatabase};
+    use domain::ids::{InstanceId, OperationId};
+    use domain::names::PhysicalName;
+    use domain::size::CpuLimit;
+    use domain::version::OdooVersion;
+    use secrecy::SecretString;
+
+    struct Fixed;
+    impl Entropy for Fixed {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(0xfb);
+        }
+    }
+
+    fn workload() -> Workload {
+        let id = uuid::Uuid::nil();
+        let name = |text: &str| PhysicalName::new(text).unwrap();
+        let database = TenantDatabase {
+            host: "10.0.0.2".into(),
+            port: 5433,
+            name: name("odoo_1f2e"),
+            user: name("odoo_1f2e"),
+            password: SecretString::from("s3cret"),
+            connection_limit: 32,
+        };
+        Workload {
+            service: Service { name: "odoo-1f2e".into(), owner: Owner::Instance(InstanceId::from_uuid(id)) },
+            operation: OperationId::from_uuid(id),
+            version: OdooVersion::new(19),
+            image: Image::new("/opt/odoo-19/bin/odoo"),
+            directory: "/srv/odoo_1f2e".into(),
+            database,
+            port: Some(8100),
+            limits: Limits { cpu: CpuLimit::new(1.into()).unwrap(), memory: "1G".parse().unwrap() },
+            base_url: "http://shop.example.org".into(),
+            behind_proxy: true,
+            demo: false,
+            environment: Default::default(),
+        }
+    }
+
+    fn value(workload: &Workload, key: &str) -> Option<String> {
+        let text = body(workload).unwrap();
+        let found: Vec<_> = text.lines().filter_map(|line| line.strip_prefix(&format!("{key} = "))).collect();
+        assert!(found.len() < 2, "{key} stands there twice");
+        found.first().map(|&value| value.to_owned())
+    }
+
+    #[test]
+    fn says_everything_that_must_not_be_left_to_defaults() {
+        let workload = workload();
+        let expected = [
+            ("db_host", "10.0.0.2"),
+            ("db_port", "5433"),
+            ("db_user", "odoo_1f2e"),
+            ("db_password", "s3cret"),
+            ("db_name", "odoo_1f2e"),
+            ("db_maxconn", "24"),
+            ("dbfilter", "^odoo_1f2e$"),
+            ("list_db", "False"),
+            ("data_dir", "/srv/odoo_1f2e/data"),
+            ("http_interface", "127.0.0.1"),
+            ("http_port", "8100"),
+            ("proxy_mode", "True"),
+            ("workers", "0"),
+            ("max_cron_threads", "1"),
+            ("limit_memory_hard", "4294967296"),
+            ("with_demo", "False"),
+        ];
+        for (key, wanted) in expected {
+            assert_eq!(value(&workload, key).as_deref(), Some(wanted), "{key}");
+        }
+    }
+
+    #[test]
+    fn demonstration_data_follow_the_order_in_each_versions_words() {
+        let with = |version, demo| Workload { version: OdooVersion::new(version), demo, ..workload() };
+        assert_eq!(value(&with(19, true), "with_demo").as_deref(), Some("True"));
+        assert_eq!(value(&with(17, false), "without_demo").as_deref(), Some("all"));
+        assert_eq!(value(&with(17, true), "without_demo"), None);
+        assert_eq!(value(&with(17, true), "with_demo"), None);
+    }
+
+    #[test]
+    fn a_filter_lets_one_database_through_whatever_its_name() {
+        assert_eq!(only("a.b"), r"^a\.b$");
+        assert_eq!(only("100%d"), "^100[%]d$", "Odoo would replace %d by the host's name");
+    }
+
+    #[test]
+    fn a_value_cannot_begin_another_option() {
+        let mut workload = workload();
+        for password in ["a\nlist_db = True", " a", "a ", "a\r"] {
+            workload.database.password = SecretString::from(password);
+            let error = body(&workload).unwrap_err();
+            assert!(!error.to_string().contains(password), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_master_password_is_a_verifier_that_odoo_can_read_and_is_kept() {
+        let line = new_master_line(&Fixed);
+        let (_, hash) = line.split_once(" = ").unwrap();
+        let parts: Vec<_> = hash.split('$').collect();
+        assert_eq!((parts[1], parts[2], parts[3].len(), parts[4].len()), ("pbkdf2-sha512", "600000", 22, 86));
+        assert!(!line.contains('+') && !line.contains("=="), "{line}");
+        assert_eq!(master_line(&format!("[options]\n{line}\n")), Some(line.as_str()));
+        assert_eq!(master_line("[options]\ndb_password = admin_passwd = x\n"), None);
+    }
+}

@@ -2,6 +2,7 @@
 
 use crate::error::{RuntimeError, RuntimeResult};
 use crate::observed::Readiness;
+use crate::workload::Workload;
 use regex::Regex;
 use reqwest::header::{COOKIE, SET_COOKIE};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
@@ -55,15 +56,14 @@ fn silent(what: &str, error: &reqwest::Error) -> String {
 pub(crate) async fn warm(
     client: &Client,
     base: &str,
-    database: &str,
+    workload: &Workload,
     login: &str,
     password: &SecretString,
 ) -> RuntimeResult<usize> {
-    let mut fetched = fetch_page(client, base, "/web/login", None).await?;
-    let session = log_in(client, base, database, login, password).await?;
-    // /odoo is the web client from 18 on; before, it was /web, which later versions redirect to it.
-    fetched += fetch_page(client, base, "/web", Some(&session)).await?;
-    Ok(fetched)
+    let login_page = fetch_page(client, base, "/web/login", None).await?;
+    let session = log_in(client, base, workload.database.name.as_str(), login, password).await?;
+    let web_client = if workload.version.major() >= 18 { "/odoo" } else { "/web" };
+    Ok(login_page + fetch_page(client, base, web_client, Some(&session)).await?)
 }
 
 async fn fetch_page(client: &Client, base: &str, path: &str, session: Option<&str>) -> RuntimeResult<usize> {

@@ -206,6 +206,6 @@ impl InstanceRuntime for ProcessRuntime {
 
     async fn warm_assets(&self, workload: &Workload, login: &str, password: &SecretString) -> RuntimeResult<usize> {
         let base = base(port_of(workload)?);
-        odoo_http::warm(&self.client, &base, workload.database.name.as_str(), login, password).await
+        odoo_http::warm(&self.client, &base, workload, login, password).await
     }
 }

@@ -60,7 +60,7 @@ fn next(runtime: &ProcessRuntime, workload: &Workload, wanted: &Record) -> Runti
     require_directory(runtime, workload)?;
     let table = ProcessTable::read()?;
     let members = members(&table, &workload.directory)?;
-    if members.one_off {
+    if members.leftover {
         return Ok(Next::End);
     }
     let same = known.as_ref().is_some_and(|r| r.fingerprint == wanted.fingerprint && r.directory == wanted.directory);

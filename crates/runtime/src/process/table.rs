@@ -53,8 +53,8 @@ pub(super) struct Members {
     pub(super) groups: BTreeSet<i32>,
     /// When the service's process began, if there is one.
     pub(super) service: Option<DateTime<Utc>>,
-    /// Whether a one-off run is among them.
-    pub(super) one_off: bool,
+    /// Whether something is among them that nobody waits for: a one-off run, or children of a process that is gone.
+    pub(super) leftover: bool,
 }
 
 impl Members {
@@ -91,8 +91,9 @@ impl ProcessTable {
             members.groups.insert(process.group);
             match process.role(conf) {
                 Role::Service => members.service = Some(self.time(process.started)),
-                Role::OneOff => members.one_off = true,
-                Role::Other => {}
+                Role::OneOff => members.leftover = true,
+                // Its leader is ours, or is gone; one that is just being started leads its own group already.
+                Role::Other => members.leftover |= !self.processes.iter().any(|p| p.pid == process.group),
             }
         }
         members
@@ -170,13 +171,13 @@ mod tests {
             process(30, 30, "grep -c /i/a/conf/odoo.conf", Stdin::None),
         ]);
         assert_eq!(found.groups, BTreeSet::from([10]));
-        assert!(found.service.is_some() && !found.one_off);
+        assert!(found.service.is_some() && !found.leftover);
     }
 
     #[test]
     fn a_one_off_run_is_not_the_service() {
         let found = members(vec![process(10, 10, "odoo -c /i/a/conf/odoo.conf -i base --stop-after-init", Stdin::File(LOCK))]);
-        assert!(found.one_off && found.service.is_none());
+        assert!(found.leftover && found.service.is_none());
     }
 
     #[test]
@@ -189,7 +190,7 @@ mod tests {
     #[test]
     fn children_whose_leader_is_gone_are_members() {
         let found = members(vec![process(11, 10, "wkhtmltopdf", Stdin::File(LOCK))]);
-        assert_eq!(found, Members { groups: BTreeSet::from([10]), service: None, one_off: false });
+        assert_eq!(found, Members { groups: BTreeSet::from([10]), service: None, leftover: true });
     }
 
     #[test]

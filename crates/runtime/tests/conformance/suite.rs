@@ -1,0 +1,231 @@
+//! What every driver must do. Each function is one rule; the macro at the end turns them into tests of a stage.
+
+use crate::stage::{Stage, new_operation, until};
+use domain::ids::InstanceId;
+use domain::sources::random_uuid;
+use domain::version::OdooVersion;
+use runtime::{Class, Observed, Owner, Readiness, Service, Workload};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+const GRACE: Duration = Duration::from_secs(30);
+
+async fn up(stage: &impl Stage, workload: &Workload) {
+    stage.runtime().ensure(workload).await.unwrap();
+    answering(stage, workload).await;
+}
+
+async fn answering(stage: &impl Stage, workload: &Workload) {
+    let runtime = stage.runtime();
+    until("Odoo is ready", async || runtime.ready(workload).await.unwrap() == Readiness::Ready).await;
+}
+
+fn of_somebody_else(service: &Service) -> Service {
+    let owner = Owner::Instance(InstanceId::from_uuid(random_uuid(&crate::stage::SystemEntropy)));
+    Service { name: service.name.clone(), owner }
+}
+
+pub async fn an_unknown_service_is_absent(stage: impl Stage) {
+    let (runtime, workload) = (stage.runtime(), stage.workload().await);
+    assert_eq!(runtime.observe(&workload.service).await.unwrap(), Observed::Absent);
+    assert_eq!(runtime.logs(&workload.service, 10).await.unwrap(), Vec::<String>::new());
+    runtime.stop(&workload.service, GRACE).await.unwrap();
+    runtime.remove(&workload.service).await.unwrap();
+    assert_eq!(runtime.observe(&workload.service).await.unwrap(), Observed::Absent);
+    assert_eq!(runtime.list().await.unwrap(), []);
+}
+
+pub async fn ensure_twice_is_one_process(stage: impl Stage) {
+    let workload = stage.workload().await;
+    up(&stage, &workload).await;
+    let before = stage.runtime().observe(&workload.service).await.unwrap();
+    assert!(matches!(before, Observed::Running { .. }), "{before:?}");
+    // Another operation of another worker asks for the same.
+    let again = Workload { operation: new_operation(), ..workload.clone() };
+    assert_eq!(stage.runtime().ensure(&again).await.unwrap(), before);
+    assert_eq!(stage.starts(&workload).await, 1);
+    assert_eq!(stage.runtime().list().await.unwrap()[0].operation, again.operation);
+}
+
+pub async fn a_service_outlives_its_worker_and_is_adopted(stage: impl Stage) {
+    let workload = stage.workload().await;
+    stage.ensure_and_die(&workload).await;
+    answering(&stage, &workload).await;
+    assert!(stage.runtime().ensure(&workload).await.unwrap().is_up());
+    assert_eq!(stage.starts(&workload).await, 1);
+    stage.runtime().stop(&workload.service, GRACE).await.unwrap();
+    assert_eq!(stage.runtime().observe(&workload.service).await.unwrap(), Observed::Stopped);
+}
+
+pub async fn a_changed_workload_replaces_the_process(stage: impl Stage) {
+    let mut workload = stage.workload().await;
+    up(&stage, &workload).await;
+    workload.limits.memory = "2G".parse().unwrap();
+    up(&stage, &workload).await;
+    assert_eq!(stage.starts(&workload).await, 2);
+    assert_eq!(stage.runtime().list().await.unwrap().len(), 1);
+}
+
+pub async fn a_crash_is_seen_and_repaired_by_ensure(stage: impl Stage) {
+    let workload = stage.workload().await;
+    up(&stage, &workload).await;
+    stage.crash(&workload).await;
+    let runtime = stage.runtime();
+    until("the crash is seen", async || !runtime.observe(&workload.service).await.unwrap().is_up()).await;
+    let Observed::Failed { reason } = runtime.observe(&workload.service).await.unwrap() else {
+        panic!("a crash must read as failed");
+    };
+    assert!(reason.starts_with("Odoo exited by itself"), "{reason}");
+    assert_ne!(runtime.ready(&workload).await.unwrap(), Readiness::Ready);
+    up(&stage, &workload).await;
+    assert_eq!(stage.starts(&workload).await, 2);
+}
+
+pub async fn stop_is_final_and_repeatable(stage: impl Stage) {
+    let (runtime, workload) = (stage.runtime(), stage.workload().await);
+    up(&stage, &workload).await;
+    for _ in 0..2 {
+        runtime.stop(&workload.service, GRACE).await.unwrap();
+        assert_eq!(runtime.observe(&workload.service).await.unwrap(), Observed::Stopped);
+        assert!(matches!(runtime.ready(&workload).await.unwrap(), Readiness::NotYet { .. }));
+    }
+    up(&stage, &workload).await;
+    assert_eq!(stage.starts(&workload).await, 2);
+}
+
+pub async fn stop_of_a_failed_service_leaves_it_stopped(stage: impl Stage) {
+    let (runtime, workload) = (stage.runtime(), stage.workload().await);
+    up(&stage, &workload).await;
+    stage.crash(&workload).await;
+    runtime.stop(&workload.service, GRACE).await.unwrap();
+    assert_eq!(runtime.observe(&workload.service).await.unwrap(), Observed::Stopped);
+}
+
+pub async fn remove_is_repeatable_and_keeps_the_data(stage: impl Stage) {
+    let (runtime, workload) = (stage.runtime(), stage.workload().await);
+    up(&stage, &workload).await;
+    for _ in 0..2 {
+        runtime.remove(&workload.service).await.unwrap();
+        assert_eq!(runtime.observe(&workload.service).await.unwrap(), Observed::Absent);
+        assert_eq!(runtime.logs(&workload.service, 10).await.unwrap(), Vec::<String>::new());
+    }
+    assert!(workload.directory.join("data/filestore").is_dir());
+    up(&stage, &workload).await;
+}
+
+pub async fn two_starters_make_one_process(stage: impl Stage) {
+    let workload = stage.workload().await;
+    let (one, two) = (stage.runtime(), stage.runtime());
+    let (first, second) = tokio::join!(one.ensure(&workload), two.ensure(&workload));
+    assert!(first.unwrap().is_up() && second.unwrap().is_up());
+    answering(&stage, &workload).await;
+    assert_eq!(stage.starts(&workload).await, 1);
+}
+
+pub async fn a_missing_version_is_permanent_and_clear(stage: impl Stage) {
+    let error = stage.runtime().resolve_image(OdooVersion::new(3)).await.unwrap_err();
+    assert_eq!(error.class(), Class::Permanent);
+    assert_eq!(error.public(), "Odoo 3 is not available on this platform");
+    let image = stage.runtime().resolve_image(stage.version()).await.unwrap();
+    assert_eq!(image, stage.workload().await.image);
+}
+
+pub async fn no_service_without_its_directory(stage: impl Stage) {
+    let (runtime, workload) = (stage.runtime(), stage.workload().await);
+    stage.ground().directories.remove(&workload.directory, workload.service.owner).await.unwrap();
+    assert_eq!(runtime.ensure(&workload).await.unwrap_err().class(), Class::Permanent);
+    std::fs::create_dir(&workload.directory).unwrap();
+    assert_eq!(runtime.ensure(&workload).await.unwrap_err().class(), Class::Foreign);
+    assert_eq!(runtime.observe(&workload.service).await.unwrap(), Observed::Absent);
+}
+
+pub async fn what_belongs_to_another_is_not_touched(stage: impl Stage) {
+    let (runtime, workload) = (stage.runtime(), stage.workload().await);
+    up(&stage, &workload).await;
+    let wrong = of_somebody_else(&workload.service);
+    assert_eq!(runtime.observe(&wrong).await.unwrap_err().class(), Class::Foreign);
+    assert_eq!(runtime.stop(&wrong, GRACE).await.unwrap_err().class(), Class::Foreign);
+    assert_eq!(runtime.remove(&wrong).await.unwrap_err().class(), Class::Foreign);
+    assert_eq!(runtime.logs(&wrong, 1).await.unwrap_err().class(), Class::Foreign);
+    let stolen = Workload { service: wrong, ..workload.clone() };
+    assert_eq!(runtime.ensure(&stolen).await.unwrap_err().class(), Class::Foreign);
+    assert!(runtime.observe(&workload.service).await.unwrap().is_up());
+}
+
+pub async fn the_list_shows_every_mark(stage: impl Stage) {
+    let runtime = stage.runtime();
+    let (running, stopped) = (stage.workload().await, stage.workload().await);
+    up(&stage, &running).await;
+    up(&stage, &stopped).await;
+    runtime.stop(&stopped.service, GRACE).await.unwrap();
+    let listed = runtime.list().await.unwrap();
+    assert_eq!(listed.len(), 2);
+    for (workload, is_up) in [(&running, true), (&stopped, false)] {
+        let entry = listed.iter().find(|entry| entry.name == workload.service.name).unwrap();
+        assert_eq!((entry.owner, entry.operation), (workload.service.owner, workload.operation));
+        assert_eq!((&entry.image, &entry.directory), (&workload.image, &workload.directory));
+        assert_eq!(entry.observed.is_up(), is_up);
+    }
+}
+
+pub async fn logs_are_the_last_lines_oldest_first(stage: impl Stage) {
+    let (runtime, workload) = (stage.runtime(), stage.workload().await);
+    up(&stage, &workload).await;
+    runtime.stop(&workload.service, GRACE).await.unwrap();
+    let all = runtime.logs(&workload.service, 1000).await.unwrap();
+    assert!(all.len() >= 2, "{all:?}");
+    assert!(all.iter().all(|line| !line.contains(crate::stage::PASSWORD)));
+    assert_eq!(runtime.logs(&workload.service, 1).await.unwrap(), all[all.len() - 1..]);
+}
+
+pub async fn free_ports_leave_out_those_taken(stage: impl Stage) {
+    let runtime = stage.runtime();
+    let Some(first) = runtime.free_port(&BTreeSet::new()).await.unwrap() else { return };
+    let second = runtime.free_port(&BTreeSet::from([first])).await.unwrap().unwrap();
+    assert_ne!(first, second);
+}
+
+pub async fn unreachable_is_not_absent(stage: impl Stage) {
+    let (runtime, workload) = (stage.runtime(), stage.workload().await);
+    up(&stage, &workload).await;
+    runtime.stop(&workload.service, GRACE).await.unwrap();
+    stage.lose_sight().await;
+    assert_eq!(runtime.observe(&workload.service).await.unwrap_err().class(), Class::Unreachable);
+    assert_eq!(runtime.list().await.unwrap_err().class(), Class::Unreachable);
+    assert_eq!(runtime.stop(&workload.service, GRACE).await.unwrap_err().class(), Class::Unreachable);
+}
+
+/// Calls a macro with the name of every rule.
+macro_rules! rules {
+    ($each:ident $($with:tt)*) => {
+        $each! { $($with)*
+            an_unknown_service_is_absent ensure_twice_is_one_process a_service_outlives_its_worker_and_is_adopted
+            a_changed_workload_replaces_the_process a_crash_is_seen_and_repaired_by_ensure stop_is_final_and_repeatable
+            stop_of_a_failed_service_leaves_it_stopped remove_is_repeatable_and_keeps_the_data two_starters_make_one_process
+            a_missing_version_is_permanent_and_clear no_service_without_its_directory what_belongs_to_another_is_not_touched
+            the_list_shows_every_mark logs_are_the_last_lines_oldest_first free_ports_leave_out_those_taken
+            unreachable_is_not_absent
+        }
+    };
+}
+pub(crate) use rules;
+
+/// Every rule in turn, each on a stage of its own; for stages whose foundation is too dear to make for each.
+macro_rules! each_rule_in_turn {
+    ($stage:expr; $($rule:ident)+) => {$(
+        eprintln!("rule {}", stringify!($rule));
+        crate::suite::$rule($stage).await;
+    )+};
+}
+pub(crate) use each_rule_in_turn;
+
+/// One test for each rule, on a stage of its own.
+macro_rules! each_rule_is_a_test {
+    ($stage:expr; $($rule:ident)+) => {$(
+        #[tokio::test]
+        async fn $rule() {
+            crate::suite::$rule($stage).await;
+        }
+    )+};
+}
+pub(crate) use each_rule_is_a_test;
