@@ -52,23 +52,28 @@ fn a_dropped_cluster_leaves_neither_process_nor_directory() {
     assert!(!directory.exists());
 }
 
-/// Run by the next test in a process of its own.
+/// Not a test: the process that the next test kills. Without a word on standard input it ends at once.
 #[test]
-#[ignore = "is the process that gets killed"]
+#[ignore = "run as a process of its own by another test"]
 fn waits_to_be_killed() {
+    let mut input = std::io::stdin().lines();
+    let Some(Ok(_)) = input.next() else { return };
     let cluster = Cluster::start(&Options::default()).unwrap();
     println!("server {} {}", cluster.server().pid().unwrap().as_raw_nonzero(), cluster.server().directory().display());
-    std::thread::sleep(Duration::from_secs(3600));
+    assert!(input.next().is_none(), "killed before");
 }
 
 #[test]
 fn a_killed_test_leaves_neither_process_nor_directory() {
-    use std::io::{BufRead, BufReader};
+    use std::io::{BufRead, BufReader, Write};
     let mut child = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "waits_to_be_killed", "--nocapture"])
+        .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    writeln!(input, "go").unwrap();
     let output = BufReader::new(child.stdout.take().unwrap());
     let line = output.lines().map(Result::unwrap).find(|line| line.contains("server ")).unwrap();
     let mut words = line.split(' ').rev();

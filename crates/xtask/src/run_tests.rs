@@ -31,7 +31,8 @@ pub(crate) fn test(options: &Options, filters: &[String], length: Length) -> Res
     let build_log = logs.join("test-build.log");
     let ((), launcher) = stack::at_once(|| stack::build(&build, &build_log, &progress), || odoo(options, &progress))?;
     let mut run = cargo(&["nextest", "run"], options, &launcher);
-    run.args(WORKSPACE).args(filters);
+    // Ignored are tests that need what only this command brings.
+    run.args(WORKSPACE).args(["--run-ignored", "all"]).args(filters);
     if length == Length::Full {
         run.args(["--profile", "soak"]).env("INSTANCE_SOAK", "1");
     }
@@ -68,7 +69,7 @@ fn logs() -> Result<PathBuf> {
 fn odoo(options: &Options, progress: &Progress) -> Result<PathBuf> {
     let logs = logs()?;
     stack::ensure_packages(options, &logs.join("packages.log"), progress)?;
-    stack::ensure_odoo(options, &logs.join("odoo-install.log"), progress)
+    Ok(stack::launcher(&stack::ensure_odoo(options, &logs.join("odoo-install.log"), progress)?))
 }
 
 fn cargo(arguments: &[&str], options: &Options, launcher: &std::path::Path) -> Command {

@@ -20,6 +20,9 @@ use std::process::Command;
 /// The version that is installed.
 pub(crate) const VERSION: &str = "19";
 
+/// Where several versions stand side by side, their launchers differ in this word.
+pub(crate) const VERSION_WORD: &str = "{version}";
+
 const REQUIREMENTS: &str = include_str!("requirements.txt");
 const ODOO: &str = "odoo-19/sid";
 const LINKED: [&str; 8] = [

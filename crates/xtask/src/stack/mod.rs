@@ -14,7 +14,7 @@ mod status;
 mod up;
 
 use prepare::ODOO_USER;
-pub(crate) use prepare::{at_once, build, ensure_odoo, ensure_packages};
+pub(crate) use prepare::{at_once, build, ensure_odoo, ensure_packages, launcher};
 pub(crate) use status::status;
 pub(crate) use up::up;
 
@@ -27,9 +27,9 @@ use std::time::Duration;
 /// Where things are and which ports they take.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Launcher of an Odoo 19 that is already there; otherwise it is installed under .dev
+    /// Launcher of an Odoo 19 that is already there, `{version}` standing for the 19; otherwise it is installed under .dev
     #[arg(long, env = "INSTANCE_ODOO")]
-    pub(crate) odoo: Option<PathBuf>,
+    pub(crate) odoo: Option<String>,
     /// Directory with PostgreSQL's programs (initdb, postgres, psql); otherwise Debian's
     #[arg(long, env = "INSTANCE_POSTGRES_BIN")]
     pub(crate) postgres_bin: Option<PathBuf>,

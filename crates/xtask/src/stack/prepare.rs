@@ -40,21 +40,29 @@ fn ensure_user(log: &Path) -> Result<()> {
     command::logged(useradd.arg(ODOO_USER), log)
 }
 
-/// Installs Odoo, unless one is named; answers its launcher.
-pub(crate) fn ensure_odoo(options: &Options, log: &Path, progress: &Progress) -> Result<PathBuf> {
+/// Installs Odoo, unless one is named; answers the pattern of its launcher.
+pub(crate) fn ensure_odoo(options: &Options, log: &Path, progress: &Progress) -> Result<String> {
     let mut task = progress.task("Odoo");
-    if let Some(launcher) = &options.odoo {
-        let said = command::output(Command::new(launcher).arg("--version")).context("--odoo names no Odoo launcher")?;
+    if let Some(pattern) = &options.odoo {
+        let launcher = launcher(pattern);
+        let said = command::output(Command::new(&launcher).arg("--version"));
+        let said = said.with_context(|| format!("--odoo names no Odoo {}", odoo::VERSION))?;
         if !said.contains(&format!("Odoo Server {}", odoo::VERSION)) {
             bail!("{} is not Odoo {} but: {}", launcher.display(), odoo::VERSION, said.trim());
         }
         task.done(&launcher.display().to_string());
-        return Ok(launcher.clone());
+        return Ok(pattern.clone());
     }
-    let odoo = odoo::Odoo::at(&checkout::dev()?.join("odoo").join(odoo::VERSION));
+    let all = checkout::dev()?.join("odoo");
+    let odoo = odoo::Odoo::at(&all.join(odoo::VERSION));
     odoo.ensure(log, &mut task)?;
     task.done(&odoo.launcher().display().to_string());
-    Ok(odoo.launcher())
+    Ok(odoo::Odoo::at(&all.join(odoo::VERSION_WORD)).launcher().display().to_string())
+}
+
+/// The launcher of our version.
+pub(crate) fn launcher(pattern: &str) -> PathBuf {
+    PathBuf::from(pattern.replace(odoo::VERSION_WORD, odoo::VERSION))
 }
 
 /// Runs cargo with its words in `log`; shows the last one where there is a terminal.

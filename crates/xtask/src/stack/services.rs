@@ -9,7 +9,6 @@ use super::{ODOO_USER, Stack, shown};
 use crate::progress::Task;
 use crate::{checkout, command, odoo};
 use anyhow::{Result, bail};
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 use testkit::pair;
@@ -46,7 +45,6 @@ impl Stack {
             .env("PLATFORM_POSTGRES_USER", pair::SERVICE)
             .env("PLATFORM_POSTGRES_PASSWORD_FILE", self.secret_file(Secret::PlatformService)?)
             .env("USER_SERVICE_URL", self.services_url())
-            .env("SUPPORTED_ODOO_VERSIONS", odoo::VERSION)
             .env("DEFAULT_ODOO_VERSION", odoo::VERSION);
         Ok(())
     }
@@ -58,7 +56,7 @@ impl Stack {
         Ok(api)
     }
 
-    fn worker(&self, launcher: &Path) -> Result<Command> {
+    fn worker(&self, odoos: &str) -> Result<Command> {
         let mut worker = self.command("instance-worker")?;
         self.with_service_role(&mut worker)?;
         worker
@@ -71,7 +69,7 @@ impl Stack {
             .env("NOTIFICATION_SERVICE_URL", self.services_url())
             .env("WORKER_HEALTH_ADDR", format!("127.0.0.1:{}", self.options.worker_port))
             .env("RUNTIME", "process")
-            .env("PROCESS_ODOO_COMMAND", launcher)
+            .env("PROCESS_ODOO_COMMAND", odoos)
             .env("PROCESS_ODOO_USER", ODOO_USER)
             .env("CEPHFS_INSTANCES_PATH", self.instances())
             .env("STORAGE_QUOTA", "none")
@@ -92,7 +90,7 @@ impl Stack {
     }
 
     /// Starts the stand-ins, the API and the worker, and waits until each is ready.
-    pub(super) fn start_services(&self, launcher: &Path, interrupt: &Interrupt, task: &mut Task) -> Result<()> {
+    pub(super) fn start_services(&self, odoos: &str, interrupt: &Interrupt, task: &mut Task) -> Result<()> {
         std::fs::create_dir_all(self.instances())?;
         let address = format!("127.0.0.1:{}", self.options.services_port);
         let mut stand_ins = self.command("dev-services")?;
@@ -100,7 +98,7 @@ impl Stack {
         let started = [
             ("dev-services", stand_ins, format!("{}/health", self.services_url())),
             ("instance-api", self.api()?, format!("{}/readyz", self.api_url())),
-            ("instance-worker", self.worker(launcher)?, format!("{}/readyz", self.worker_url())),
+            ("instance-worker", self.worker(odoos)?, format!("{}/readyz", self.worker_url())),
         ];
         let mut waiting = Vec::new();
         for (name, mut command, page) in started {

@@ -9,7 +9,6 @@ use crate::progress::Progress;
 use anyhow::{Context, Result, bail};
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
 use std::time::Duration;
 
 const BUILD: [&str; 9] = ["build", "-p", "api", "-p", "worker", "-p", "admin", "-p", "testkit"];
@@ -26,7 +25,7 @@ pub(crate) fn up(options: Options, detach: bool) -> Result<()> {
     stack.stop()?;
     stack.check_ports()?;
     let progress = Progress::new();
-    let started = prepare(&stack, &progress).and_then(|launcher| start(&stack, &launcher, &interrupt, &progress));
+    let started = prepare(&stack, &progress).and_then(|odoos| start(&stack, &odoos, &interrupt, &progress));
     let ready = match started {
         Ok(ready) => ready,
         Err(error) => {
@@ -46,17 +45,17 @@ pub(crate) fn up(options: Options, detach: bool) -> Result<()> {
     end
 }
 
-fn prepare(stack: &Stack, progress: &Progress) -> Result<PathBuf> {
+fn prepare(stack: &Stack, progress: &Progress) -> Result<String> {
     let (build_log, packages_log, odoo_log) = (stack.log("build")?, stack.log("packages")?, stack.log("odoo-install")?);
-    let ((), launcher) = at_once(
+    let ((), odoos) = at_once(
         || build(&BUILD, &build_log, progress),
         || {
             ensure_packages(&stack.options, &packages_log, progress)?;
-            let (launcher, ()) = at_once(|| ensure_odoo(&stack.options, &odoo_log, progress), || servers(stack, progress))?;
-            Ok(launcher)
+            let (odoos, ()) = at_once(|| ensure_odoo(&stack.options, &odoo_log, progress), || servers(stack, progress))?;
+            Ok(odoos)
         },
     )?;
-    Ok(launcher)
+    Ok(odoos)
 }
 
 fn servers(stack: &Stack, progress: &Progress) -> Result<()> {
@@ -69,11 +68,11 @@ fn servers(stack: &Stack, progress: &Progress) -> Result<()> {
     Ok(())
 }
 
-fn start(stack: &Stack, launcher: &std::path::Path, interrupt: &Interrupt, progress: &Progress) -> Result<Ready> {
+fn start(stack: &Stack, odoos: &str, interrupt: &Interrupt, progress: &Progress) -> Result<Ready> {
     let mut task = progress.task("services");
     task.say("bringing the schema up to date");
     stack.migrate()?;
-    stack.start_services(launcher, interrupt, &mut task)?;
+    stack.start_services(odoos, interrupt, &mut task)?;
     task.done("user service, mail catcher, API and worker are ready");
     billing::instance(stack, interrupt, progress)
 }
