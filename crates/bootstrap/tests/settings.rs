@@ -10,7 +10,7 @@ use domain::version::OdooVersion;
 use secrecy::ExposeSecret;
 use std::time::Duration;
 
-const BUILT_IN: BuiltIn = BuiltIn { drivers: &[Driver::Process], fault_points: false, backups: false };
+const BUILT_IN: BuiltIn = BuiltIn { drivers: &[Driver::Process], fault_points: false, backups: false, quotas: false };
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 fn environment(pairs: &[(&str, &str)]) -> Environment {
@@ -30,6 +30,7 @@ fn worker(pairs: &[(&str, &str)]) -> Environment {
         ("INSTANCE_SECRETS_KEY", KEY),
         ("RUNTIME", "process"),
         ("PURGE_FINAL_BACKUP", "false"),
+        ("STORAGE_QUOTA", "none"),
     ]);
     all.extend(environment(pairs));
     all
@@ -82,7 +83,7 @@ fn the_worker_has_the_defaults_of_the_contract() {
     assert_eq!(s.engine.health_addr.to_string(), "127.0.0.1:8004");
     assert_eq!((s.monitoring.reconcile_every.as_secs(), s.monitoring.health_check_every.as_secs()), (900, 60));
     assert_eq!(s.runtime.process.ports, 20000..=29999);
-    assert_eq!(s.runtime.quota, StorageQuota::Ceph);
+    assert_eq!(s.runtime.quota, StorageQuota::None);
     assert_eq!(s.peers.user_service.as_str(), "http://user-service:8001/");
     assert_eq!(s.peers.frontend.as_str(), "http://app.saasodoo.local/");
     assert_eq!(s.sealing.current.expose_secret().first(), Some(&0));
@@ -98,11 +99,12 @@ fn all_problems_come_together() {
         "INSTANCE_SECRETS_KEY",
         "RUNTIME=swarm",
         "PURGE_FINAL_BACKUP=false",
+        "STORAGE_QUOTA=none",
         "WORKER_CONCURRENCY",
     ] {
         assert!(problems.iter().any(|problem| problem.contains(name)), "{name} is missing in {problems:#?}");
     }
-    assert_eq!(problems.len(), 6, "{problems:#?}");
+    assert_eq!(problems.len(), 7, "{problems:#?}");
 }
 
 /// A value that each variable refuses; those that take any text have none.
@@ -149,6 +151,7 @@ const WRONG: &[(&str, &str)] = &[
     ("CEPHFS_INSTANCES_PATH", "/"),
     ("CEPHFS_BACKUPS_PATH", "backups"),
     ("STORAGE_QUOTA", "xfs"),
+    ("STORAGE_QUOTA", "ceph"),
     ("ODOO_IMAGE_PROFILE", "alpine"),
     ("ODOO_NETWORK_NAME", "saasodoo-network"),
     ("ALLOW_TENANTS_ON_PLATFORM_NETWORK", "-"),
@@ -406,7 +409,7 @@ fn levels_may_be_written_as_python_does() {
 fn modes_that_need_more_say_so() {
     assert_eq!(api_problems(&[("AUTH_MODE", "all")]), ["AUTH_MODE=all needs INTERNAL_API_TOKEN"]);
     assert!(ApiSettings::load(&api(&[("AUTH_MODE", "all"), ("INTERNAL_API_TOKEN", "t")])).is_ok());
-    let fake = BuiltIn { drivers: &[Driver::Process, Driver::Fake], fault_points: true, backups: true };
+    let fake = BuiltIn { drivers: &[Driver::Process, Driver::Fake], fault_points: true, backups: true, quotas: true };
     let AllProblems(problems) = WorkerSettings::load(&worker(&[("RUNTIME", "fake")]), fake).unwrap_err();
     assert_eq!(problems, ["RUNTIME=fake needs FAKE_RUNTIME_SOCKET"]);
     let full = [("RUNTIME", "fake"), ("FAKE_RUNTIME_SOCKET", "/s"), ("FAULTS_FILE", "/f"), ("PURGE_FINAL_BACKUP", "true")];
@@ -447,7 +450,7 @@ fn a_file_holds_the_same_names_and_the_environment_wins() {
 fn an_empty_value_counts_as_not_set_unless_it_is_a_secret() {
     for variable in ALL.iter().filter(|v| !v.secret && v.fallback != Fallback::Required) {
         let mut environment = worker(&[]);
-        let needed = ["RUNTIME", "PURGE_FINAL_BACKUP"];
+        let needed = ["RUNTIME", "PURGE_FINAL_BACKUP", "STORAGE_QUOTA"];
         if !needed.contains(&variable.name) {
             environment.insert(variable.name.to_owned(), String::new());
         }

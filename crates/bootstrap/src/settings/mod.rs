@@ -36,6 +36,7 @@ pub use sessions::{SessionSettings, SessionSource};
 
 use crate::environment::{Environment, with_file};
 use reader::Reader;
+use secrecy::SecretString;
 use url::Url;
 use variables::Process;
 
@@ -74,6 +75,8 @@ pub struct BuiltIn {
     pub fault_points: bool,
     /// Whether backups can be taken.
     pub backups: bool,
+    /// Whether disk quotas can be set.
+    pub quotas: bool,
 }
 
 /// Settings of `instance-api`. It gets nothing of postgres2 and no sealing key.
@@ -167,7 +170,7 @@ impl WorkerSettings {
             let addresses = AddressSettings::read(reader);
             let peers = PeerSettings::read(reader, addresses.as_ref().map(|a| a.base_domain.as_str()));
             let versions = VersionSettings::read(reader);
-            let runtime = RuntimeSettings::read(reader, built_in.drivers);
+            let runtime = RuntimeSettings::read(reader, built_in);
             let engine = EngineSettings::read(reader, built_in.fault_points);
             let monitoring = MonitoringSettings::read(reader);
             let lifecycle = LifecycleSettings::read(reader, built_in.backups);
@@ -280,6 +283,15 @@ fn refuse_one_server(reader: &mut Reader<'_>, platform: Option<&PlatformSettings
         reader
             .problem("ODOO_POSTGRES_HOST and _PORT name the platform's own server; set ALLOW_SHARED_POSTGRES=true to permit it");
     }
+}
+
+/// The secret called `name`, from `<name>` or `<name>_FILE`, for servers that an operator registers by the name of their secret.
+///
+/// # Errors
+/// One sentence that says why there is none; never a value.
+pub fn named_secret(environment: &Environment, name: &str) -> Result<SecretString, String> {
+    let environment = with_file(environment)?;
+    reader::secret_by_name(&environment, name)?.map(SecretString::from).ok_or_else(|| format!("{name} (or {name}_FILE) is not set"))
 }
 
 fn comma_list(text: &str) -> Vec<String> {

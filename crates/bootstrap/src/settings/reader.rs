@@ -157,7 +157,10 @@ impl<'a> Reader<'a> {
     pub(crate) fn optional_secret(&mut self, variable: &Variable) -> Option<SecretString> {
         let mut found = None;
         for name in std::iter::once(&variable.name).chain(variable.older) {
-            let value = self.secret_by_name(name);
+            let value = secret_by_name(self.environment, name).unwrap_or_else(|problem| {
+                self.problem(problem);
+                None
+            });
             if let (Some((taken, first)), Some(second)) = (&found, &value)
                 && first != second
             {
@@ -176,33 +179,6 @@ impl<'a> Reader<'a> {
             self.warn(format!("{name} has no effect in this build"));
         }
         Some(value.into())
-    }
-
-    fn secret_by_name(&mut self, name: &str) -> Option<String> {
-        let file_name = format!("{name}_FILE");
-        match (self.environment.get(name), self.environment.get(&file_name)) {
-            (Some(_), Some(_)) => {
-                self.problem(format!("{name} and {file_name} are both set"));
-                None
-            }
-            (Some(value), None) => self.not_empty(name, value),
-            (None, Some(path)) => match std::fs::read_to_string(path) {
-                Ok(text) => self.not_empty(&file_name, text.strip_suffix('\n').unwrap_or(&text)),
-                Err(error) => {
-                    self.problem(format!("{file_name} cannot be read: {error}"));
-                    None
-                }
-            },
-            (None, None) => None,
-        }
-    }
-
-    fn not_empty(&mut self, name: &str, value: &str) -> Option<String> {
-        if value.is_empty() {
-            self.problem(format!("{name} is empty"));
-            return None;
-        }
-        Some(value.to_owned())
     }
 
     fn plain(&mut self, variable: &Variable) -> Option<String> {
@@ -238,6 +214,24 @@ impl<'a> Reader<'a> {
         );
         self.shown.push(Shown { name: variable.name, value });
     }
+}
+
+/// The value of `<name>`, or the content of the file that `<name>_FILE` names; not both, and not empty.
+pub(super) fn secret_by_name(environment: &Environment, name: &str) -> Result<Option<String>, String> {
+    let file_name = format!("{name}_FILE");
+    let (from, value) = match (environment.get(name), environment.get(&file_name)) {
+        (Some(_), Some(_)) => return Err(format!("{name} and {file_name} are both set")),
+        (None, None) => return Ok(None),
+        (Some(value), None) => (name, value.clone()),
+        (None, Some(path)) => {
+            let text = std::fs::read_to_string(path).map_err(|error| format!("{file_name} cannot be read: {error}"))?;
+            (file_name.as_str(), text.strip_suffix('\n').unwrap_or(&text).to_owned())
+        }
+    };
+    if value.is_empty() {
+        return Err(format!("{from} is empty"));
+    }
+    Ok(Some(value))
 }
 
 fn base_url(text: &str) -> Option<Url> {

@@ -1,5 +1,6 @@
 //! What runs Odoo, and where its files are.
 
+use super::BuiltIn;
 use super::reader::Reader;
 use super::variables as v;
 use std::ops::RangeInclusive;
@@ -49,6 +50,16 @@ pub enum ImageProfile {
     Bitnami,
 }
 
+impl ImageProfile {
+    /// Its word, as stored in rows.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Official => "official",
+            Self::Bitnami => "bitnami",
+        }
+    }
+}
+
 /// Settings of the process driver.
 #[derive(Clone, Debug)]
 pub struct ProcessSettings {
@@ -84,8 +95,8 @@ pub struct RuntimeSettings {
 }
 
 impl RuntimeSettings {
-    pub(super) fn read(reader: &mut Reader<'_>, built_in: &[Driver]) -> Option<Self> {
-        let driver = driver(reader, built_in);
+    pub(super) fn read(reader: &mut Reader<'_>, built_in: BuiltIn) -> Option<Self> {
+        let driver = driver(reader, built_in.drivers);
         let process = process(reader);
         let fake_socket = reader.optional(&v::FAKE_RUNTIME_SOCKET).map(PathBuf::from);
         if driver == Some(Driver::Fake) && fake_socket.is_none() {
@@ -94,11 +105,7 @@ impl RuntimeSettings {
         reader.optional(&v::DOCKER_HOST);
         let instances_path = directory(reader, &v::CEPHFS_INSTANCES_PATH);
         let backups_path = directory(reader, &v::CEPHFS_BACKUPS_PATH);
-        let quota = reader.parsed(&v::STORAGE_QUOTA, "one of ceph, none", |text| match text {
-            "ceph" => Some(StorageQuota::Ceph),
-            "none" => Some(StorageQuota::None),
-            _ => None,
-        });
+        let quota = quota(reader, built_in.quotas);
         let image = image(reader);
         let tenant_network = tenant_network(reader);
         let (image_profile, image_pattern) = image?;
@@ -127,6 +134,18 @@ fn driver(reader: &mut Reader<'_>, built_in: &[Driver]) -> Option<Driver> {
         return None;
     }
     Some(driver)
+}
+
+fn quota(reader: &mut Reader<'_>, built_in: bool) -> Option<StorageQuota> {
+    let quota = reader.parsed(&v::STORAGE_QUOTA, "one of ceph, none", |text| match text {
+        "ceph" => Some(StorageQuota::Ceph),
+        "none" => Some(StorageQuota::None),
+        _ => None,
+    })?;
+    if quota == StorageQuota::Ceph && !built_in {
+        reader.problem("this build sets no disk quotas: set STORAGE_QUOTA=none");
+    }
+    Some(quota)
 }
 
 fn process(reader: &mut Reader<'_>) -> Option<ProcessSettings> {

@@ -1,8 +1,7 @@
-//! Removes what has served its time on postgres1. Instances, operations and the audit trail stay.
+//! Removes what has served its time on postgres1. Instances, operations and the audit trail stay; wake-ups are the engine's.
 
 use super::Round;
 use db::platform::{PlatformDb, events, heartbeats, idempotency, outbox};
-use db::queue;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -33,10 +32,6 @@ impl Round for Retention {
         let keys = idempotency::remove_expired(&self.db).await?;
         let events = events::remove_old(&self.db).await?;
         let workers = heartbeats::remove_stale(&self.db, WORKER_GONE).await?;
-        let queue = queue::retain(&self.db).await?;
-        Ok(json!({
-            "secrets_erased": secrets, "idempotency_keys": keys, "events": events, "heartbeats": workers,
-            "queue_jobs": queue.jobs, "queue_workers": queue.workers,
-        }))
+        Ok(json!({"secrets_erased": secrets, "idempotency_keys": keys, "events": events, "heartbeats": workers}))
     }
 }

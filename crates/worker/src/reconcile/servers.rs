@@ -15,12 +15,15 @@ use metrics::gauge;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Longest look at one server.
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// How often (contract 12.14).
 const PERIOD: Duration = Duration::from_secs(60);
+/// How often while a server is not well, so that its work goes on soon after it is back.
+const PERIOD_IN_TROUBLE: Duration = Duration::from_secs(5);
 /// Name of the secret that the default server's row refers to.
 pub const DEFAULT_SECRET: &str = "ODOO_POSTGRES_ADMIN_PASSWORD";
 
@@ -48,6 +51,8 @@ pub struct Servers {
     pub permitted: Permitted,
     /// TLS policy and the like of the default server, also used for the others.
     pub settings: OdooServerSettings,
+    /// Whether the last round found a server that is not well.
+    pub troubled: AtomicBool,
 }
 
 #[async_trait::async_trait]
@@ -57,23 +62,24 @@ impl Round for Servers {
     }
 
     fn period(&self) -> Duration {
-        PERIOD
+        if self.troubled.load(Ordering::Relaxed) { PERIOD_IN_TROUBLE } else { PERIOD }
     }
 
     async fn round(&self) -> anyhow::Result<Value> {
         let platform = servers::platform_identity(&self.db).await?;
         let records = self.refresh().await?;
         let looks = join_all(records.iter().map(|record| self.look(record, &platform))).await;
-        let mut healthy = 0;
+        let mut healthy = 0_usize;
         for (record, health) in records.iter().zip(looks) {
             let well = health.healthy == Some(true);
-            healthy += u64::from(well);
+            healthy += usize::from(well);
             gauge!("odoo_server_up", "server" => record.name.clone()).set(f64::from(u8::from(well)));
             if health.healthy != record.health.healthy || health.error != record.health.error {
                 tracing::info!(server = record.name, healthy = well, error = health.error, "state of an Odoo server changed");
             }
             servers::write_health(&self.db, record.id, &health).await?;
         }
+        self.troubled.store(healthy < records.len(), Ordering::Relaxed);
         Ok(json!({"servers": records.len(), "healthy": healthy}))
     }
 }
@@ -147,9 +153,11 @@ impl Servers {
                 return unhealthy("its identity could not be compared".to_owned());
             }
         };
+        let same = report.system_identifier == platform.system_identifier;
+        let permitted = self.permitted.shared && record.name == servers::DEFAULT_SERVER;
         let problem = if known != report.system_identifier {
             Some("another server answers behind its address")
-        } else if record.separated && report.system_identifier == platform.system_identifier {
+        } else if same && record.separated && !permitted {
             Some("it is the platform's own server")
         } else if report.admin_is_superuser && !self.permitted.superuser {
             Some("its admin is a superuser")

@@ -14,18 +14,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// Whether this worker has finished its start and takes work.
-#[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+/// Whether this worker takes work: from the end of its start to the wish to stop.
+#[derive(Clone, Debug)]
+pub struct Readiness {
+    started: Arc<AtomicBool>,
+    stop: CancellationToken,
+}
 
 impl Readiness {
-    /// From now on this worker takes work, or no longer does.
-    pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Release);
+    /// Not ready yet; and no longer once `stop` trips.
+    pub fn until(stop: CancellationToken) -> Self {
+        Self { started: Arc::default(), stop }
+    }
+
+    /// The start has ended.
+    pub fn started(&self) {
+        self.started.store(true, Ordering::Release);
     }
 
     fn get(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.started.load(Ordering::Acquire) && !self.stop.is_cancelled()
     }
 }
 

@@ -30,6 +30,7 @@ fn probe(rig: &Rig, admin: &Endpoint) -> Servers {
         secrets: Arc::new(secrets),
         permitted: Permitted { shared: false, superuser: false },
         settings: settings(admin),
+        troubled: false.into(),
     }
 }
 
@@ -63,6 +64,7 @@ async fn a_dead_server_is_shown_and_comes_back() {
     let down = record(&rig).await;
     assert_eq!((down.health.healthy, down.health.error.as_deref()), (Some(false), Some("it cannot be reached")));
     assert!(down.health.version.is_some(), "what is known of it stays");
+    assert!(probe.period() < std::time::Duration::from_secs(60), "it is looked at more often while it is down");
     rig.pair.postgres2.start_again().unwrap();
     assert_eq!(probe.round().await.unwrap()["healthy"], 1);
 }

@@ -35,7 +35,8 @@ async fn the_port_tells_life_readiness_and_metrics_apart() {
     let mut rig = Rig::start();
     let limits = PoolLimits { acquire_timeout: Duration::from_millis(500), ..PoolLimits::default() };
     let db = PlatformDb::connect_lazy(&rig.pair.platform(), &limits, "test");
-    let readiness = Readiness::default();
+    let leaving = CancellationToken::new();
+    let readiness = Readiness::until(leaving.clone());
     let metrics = telemetry::install_metrics().unwrap();
     metrics::counter!("test_total").increment(3);
     let stop = CancellationToken::new();
@@ -51,11 +52,13 @@ async fn the_port_tells_life_readiness_and_metrics_apart() {
         }
     };
     assert_eq!(get("/readyz").await.0, 503, "not started yet");
-    readiness.set(true);
+    readiness.started();
     assert_eq!(get("/readyz").await, (200, "ready\n".to_owned()));
     assert!(get("/metrics").await.1.contains("test_total 3"));
     rig.pair.postgres1.stop(testkit::Stop::Immediate).unwrap();
     assert_eq!(get("/readyz").await, (503, "postgres1 does not answer\n".to_owned()));
+    leaving.cancel();
+    assert_eq!(get("/readyz").await, (503, "starting or stopping\n".to_owned()));
     assert_eq!(get("/livez").await.0, 200, "it lives all the same");
     stop.cancel();
     serving.await.unwrap().unwrap();

@@ -1,0 +1,92 @@
+//! The engine with the sagas of this release.
+
+use super::Parts;
+use bootstrap::{OsEntropy, environment};
+use db::odoo::TenantLimits;
+use db::queue::QueuePool;
+use domain::operation::Class;
+use domain::sources::Entropy as _;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use worker::engine::faults::Faults;
+use worker::engine::{Apalis, Engine, EngineSettings, Registry, Services, Slots};
+use worker::sagas::{self, Addresses, Tools};
+#[cfg(feature = "faults")]
+use {
+    bootstrap::settings::WorkerSettings,
+    db::platform::{PlatformDb, PoolLimits},
+};
+
+/// A name for this start of this process that no other start ever has: host and ULID.
+pub(super) fn owner() -> String {
+    let mut bytes = [0_u8; 16];
+    OsEntropy.fill(&mut bytes);
+    format!("{}-{}", environment::host_name(), ulid::Ulid::from_bytes(bytes))
+}
+
+/// Runs the engine until `stop` and until the steps in flight have ended, or until it gives up.
+///
+/// # Errors
+/// The process should end and be started anew.
+pub(super) async fn run(parts: &Parts, stop: &CancellationToken) -> anyhow::Result<()> {
+    let settings = settings(parts);
+    let services = Services { db: parts.db.clone(), entropy: Arc::new(OsEntropy) };
+    let workers = u32::try_from(Class::ALL.len())?;
+    let pool = QueuePool::connect_lazy(&parts.settings.platform.endpoint, workers, "instance-worker wake-ups");
+    let engine = Engine::new(settings.clone(), services, registry(parts)?, faults(parts), stop.child_token())?;
+    Ok(engine.run(Apalis::new(pool, settings)).await?)
+}
+
+fn settings(parts: &Parts) -> EngineSettings {
+    let configured = &parts.settings.engine;
+    EngineSettings {
+        lease: configured.lease,
+        renew_every: configured.renew_every,
+        sweep_every: configured.sweep_every,
+        ..EngineSettings::new(parts.name.clone(), Slots::split(configured.concurrency))
+    }
+}
+
+/// Every saga of this release.
+fn registry(parts: &Parts) -> anyhow::Result<Registry> {
+    let addresses = &parts.settings.addresses;
+    let tools = Tools {
+        keyring: parts.keyring.clone(),
+        servers: parts.registry.clone(),
+        runtime: parts.runtime.driver.clone(),
+        directories: parts.runtime.directories.clone(),
+        addresses: Addresses { base_domain: addresses.base_domain.clone(), scheme: addresses.scheme.clone() },
+        limits: TenantLimits::default(),
+        image_profile: parts.settings.runtime.image_profile.as_str().to_owned(),
+        hashes: Default::default(),
+    };
+    Ok(Registry::new(sagas::all(&Arc::new(tools)))?)
+}
+
+#[cfg(feature = "faults")]
+fn faults(parts: &Parts) -> Faults {
+    Faults::controlled_by(parts.settings.engine.faults_file.clone())
+}
+
+#[cfg(not(feature = "faults"))]
+const fn faults(_: &Parts) -> Faults {
+    Faults
+}
+
+/// Prints every fault point, one a line. It needs the worker's settings, since the sagas are built from them, but no server.
+///
+/// # Errors
+/// The settings are wrong, or nobody reads the list.
+#[cfg(feature = "faults")]
+pub(crate) fn list_faults() -> anyhow::Result<()> {
+    use std::io::Write as _;
+    let loaded = WorkerSettings::load(&environment::snapshot(), worker::BUILT_IN)?;
+    bootstrap::tls::install();
+    let db = PlatformDb::connect_lazy(&loaded.settings.platform.endpoint, &PoolLimits::default(), "instance-worker faults");
+    let parts = Parts::build(loaded.settings, db, Arc::default())?;
+    let mut out = std::io::stdout().lock();
+    for point in worker::engine::faults::points(&registry(&parts)?) {
+        writeln!(out, "{point}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! From settings to a working process, and back: what is built in which order, and what ends in which order.
+//!
+//! Owns: the wiring. Leaves to others: everything that is wired.
+
+mod engine;
+mod platform;
+mod runtime;
+
+#[cfg(feature = "faults")]
+pub(crate) use engine::list_faults;
+
+use anyhow::Context as _;
+use bootstrap::settings::WorkerSettings;
+use bootstrap::{Environment, environment, http};
+use clients::notifications::{self, HttpNotificationService};
+use clients::users::HttpUserService;
+use db::odoo::OdooServers;
+use db::platform::{PlatformDb, PoolLimits};
+use db::secrets::Keyring;
+use metrics_exporter_prometheus::PrometheusHandle;
+use runtime::Runtime;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use worker::outbox::Delivery;
+use worker::reconcile::health::{self, HealthCheck};
+use worker::reconcile::instances::Instances;
+use worker::reconcile::retention::Retention;
+use worker::reconcile::servers::Servers;
+use worker::reconcile::{Round, keep};
+use worker::vitals::{Heartbeat, Port, Readiness};
+
+/// The worker must not work like this; the operator has to change something.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Refusal(String);
+
+/// How long loops and deliveries may take to end once the engine has ended. With the engine's own 30 s, and the vitals'
+/// 5 s, this stays below the 60 s of contract 10.
+const END_OF_LOOPS: Duration = Duration::from_secs(20);
+/// How long the last heartbeat may take.
+const END_OF_VITALS: Duration = Duration::from_secs(5);
+
+/// What every part of the process is built from.
+struct Parts {
+    settings: WorkerSettings,
+    db: PlatformDb,
+    name: String,
+    keyring: Arc<Keyring>,
+    registry: Arc<OdooServers>,
+    runtime: Runtime,
+}
+
+/// Works until `stop`.
+///
+/// # Errors
+/// [`Refusal`], or something that a new start may mend.
+pub(crate) async fn run(
+    settings: WorkerSettings,
+    environment: Environment,
+    metrics: PrometheusHandle,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let limits = PoolLimits { max_connections: settings.platform.max_connections, ..PoolLimits::default() };
+    let db = PlatformDb::connect_lazy(&settings.platform.endpoint, &limits, "instance-worker");
+    let (vitals, end_of_vitals) = (TaskTracker::new(), CancellationToken::new());
+    let readiness = Readiness::until(stop.clone());
+    let port = Port { db: db.clone(), metrics, readiness: readiness.clone() };
+    let opened = port.open(settings.engine.health_addr, end_of_vitals.clone()).await;
+    let (address, serve) = opened.with_context(|| format!("health port {} cannot be opened", settings.engine.health_addr))?;
+    tracing::info!(%address, "health port is open");
+    vitals.spawn(serve);
+
+    let outcome = async {
+        let Some(identity) = platform::wait(&db, &stop).await else { return Ok(()) };
+        let registry = Arc::new(OdooServers::default());
+        let servers = platform::servers(&settings, &db, &registry, environment);
+        platform::register(&servers, &identity).await?;
+        let parts = Parts::build(settings, db, registry)?;
+        vitals.spawn(parts.heartbeat().run(end_of_vitals.clone()));
+        parts.work(servers, &readiness, &stop).await
+    }
+    .await;
+
+    end_of_vitals.cancel();
+    finish("vitals", &vitals, END_OF_VITALS).await;
+    outcome
+}
+
+impl Parts {
+    fn build(settings: WorkerSettings, db: PlatformDb, registry: Arc<OdooServers>) -> anyhow::Result<Self> {
+        let keyring = Arc::new(Keyring::new(&settings.sealing.current, settings.sealing.previous.as_ref()));
+        let runtime = Runtime::build(&settings.runtime)?;
+        Ok(Self { name: engine::owner(), settings, db, keyring, registry, runtime })
+    }
+
+    /// Runs loops and engine until `stop`, or until the engine gives up; then ends both.
+    async fn work(self, servers: Servers, readiness: &Readiness, stop: &CancellationToken) -> anyhow::Result<()> {
+        let (loops, end_of_loops) = (TaskTracker::new(), stop.child_token());
+        loops.spawn(self.delivery()?.run(end_of_loops.clone()));
+        for round in self.rounds(servers)? {
+            loops.spawn(keep(self.db.clone(), round, end_of_loops.clone()));
+        }
+        readiness.started();
+        tracing::info!(worker = self.name, runtime = self.runtime.driver.name(), "worker is at work");
+        let outcome = engine::run(&self, stop).await;
+        end_of_loops.cancel();
+        finish("loops", &loops, END_OF_LOOPS).await;
+        tracing::info!(worker = self.name, "worker has ended");
+        outcome
+    }
+
+    fn rounds(&self, servers: Servers) -> anyhow::Result<Vec<Arc<dyn Round>>> {
+        let (db, driver) = (&self.db, &self.runtime.driver);
+        let mut rounds: Vec<Arc<dyn Round>> = vec![Arc::new(servers), Arc::new(Retention { db: db.clone() })];
+        let monitoring = &self.settings.monitoring;
+        if monitoring.auto_start {
+            let http = http::client(health::TIMEOUT)?;
+            rounds.push(Arc::new(Instances { db: db.clone(), runtime: driver.clone(), period: monitoring.reconcile_every }));
+            let period = monitoring.health_check_every;
+            rounds.push(Arc::new(HealthCheck { db: db.clone(), runtime: driver.clone(), http, period }));
+        }
+        Ok(rounds)
+    }
+
+    fn delivery(&self) -> anyhow::Result<Delivery> {
+        let http = http::client(notifications::TIMEOUT)?;
+        let peers = &self.settings.peers;
+        Ok(Delivery {
+            db: self.db.clone(),
+            keyring: self.keyring.clone(),
+            users: Arc::new(HttpUserService::new(http.clone(), peers.user_service.clone())),
+            notifications: Arc::new(HttpNotificationService::new(http, peers.notification_service.clone())),
+            frontend: peers.frontend.clone(),
+        })
+    }
+
+    fn heartbeat(&self) -> Heartbeat {
+        Heartbeat {
+            db: self.db.clone(),
+            worker: self.name.clone(),
+            host: environment::host_name(),
+            runtime: self.runtime.driver.name(),
+        }
+    }
+}
+
+async fn finish(what: &str, tasks: &TaskTracker, limit: Duration) {
+    tasks.close();
+    if tokio::time::timeout(limit, tasks.wait()).await.is_err() {
+        tracing::warn!(what, left = tasks.len(), "not everything ended in time");
+    }
+}
