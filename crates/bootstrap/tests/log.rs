@@ -1,4 +1,5 @@
 //! What a log line looks like, and that secrets do not reach it by any way in.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use bootstrap::settings::{LogFormat, LogSettings};
 use bootstrap::telemetry;
@@ -22,7 +23,6 @@ impl Write for Sink {
 }
 
 /// What `work` writes to the log.
-#[allow(clippy::unwrap_used, reason = "a test's own buffer")]
 fn log(format: LogFormat, level: Level, work: impl FnOnce()) -> String {
     let sink = Sink::default();
     let target = sink.clone();

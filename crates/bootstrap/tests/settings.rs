@@ -1,4 +1,5 @@
 //! Every variable: default, form, older spellings, files, and what is told about all of them together.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use bootstrap::Environment;
 use bootstrap::settings::variables::{ALL, Fallback, Process};
@@ -37,11 +38,11 @@ fn worker(pairs: &[(&str, &str)]) -> Environment {
 }
 
 fn worker_problems(pairs: &[(&str, &str)]) -> Vec<String> {
-    WorkerSettings::load(&worker(pairs), BUILT_IN).expect_err("these settings must be refused").0
+    WorkerSettings::load(&worker(pairs), BUILT_IN).unwrap_err().0
 }
 
 fn api_problems(pairs: &[(&str, &str)]) -> Vec<String> {
-    ApiSettings::load(&api(pairs)).expect_err("these settings must be refused").0
+    ApiSettings::load(&api(pairs)).unwrap_err().0
 }
 
 fn file(content: &str) -> tempfile::NamedTempFile {

@@ -1,4 +1,5 @@
 //! Both clients against an HTTP server that checks what they send.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use clients::notifications::HttpNotificationService;
 use clients::users::HttpUserService;

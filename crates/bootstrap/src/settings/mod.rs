@@ -291,7 +291,9 @@ fn refuse_one_server(reader: &mut Reader<'_>, platform: Option<&PlatformSettings
 /// One sentence that says why there is none; never a value.
 pub fn named_secret(environment: &Environment, name: &str) -> Result<SecretString, String> {
     let environment = with_file(environment)?;
-    reader::secret_by_name(&environment, name)?.map(SecretString::from).ok_or_else(|| format!("{name} (or {name}_FILE) is not set"))
+    reader::secret_by_name(&environment, name)?
+        .map(SecretString::from)
+        .ok_or_else(|| format!("{name} (or {name}_FILE) is not set"))
 }
 
 fn comma_list(text: &str) -> Vec<String> {

@@ -34,10 +34,7 @@ impl Runtime {
 }
 
 fn process(settings: &RuntimeSettings, directories: &DataDirectories) -> anyhow::Result<ProcessRuntime> {
-    let process = ProcessSettings {
-        installations: settings.process.odoo_command.clone(),
-        ports: settings.process.ports.clone(),
-    };
+    let process = ProcessSettings { installations: settings.process.odoo_command.clone(), ports: settings.process.ports.clone() };
     Ok(ProcessRuntime::new(process, directories.clone(), http::client(REQUEST)?, Arc::new(OsEntropy))?)
 }
 
