@@ -114,15 +114,8 @@ fn secret() -> Result<SecretString> {
     Ok(random::password()?.into())
 }
 
-const PLATFORM_BOOTSTRAP: &str = "
-    CREATE ROLE instance_owner LOGIN; CREATE ROLE instance_service LOGIN; CREATE ROLE readonly_user LOGIN;
-    CREATE DATABASE instance OWNER instance_owner;
-    REVOKE ALL ON DATABASE instance FROM PUBLIC;
-    GRANT CONNECT ON DATABASE instance TO instance_service, readonly_user;
-    \\c instance
-    CREATE SCHEMA instance_service AUTHORIZATION instance_owner;
-    ALTER SCHEMA public OWNER TO instance_owner;
-";
+/// The script that a deployment runs, so that tests meet the same rights.
+const PLATFORM_BOOTSTRAP: &str = include_str!("../../../deploy/postgres1-bootstrap.sql");
 
 /// What a deployment runs, too.
 const ODOO_BOOTSTRAP: &str = include_str!("../../../deploy/postgres2-bootstrap.sql");

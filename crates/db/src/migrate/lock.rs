@@ -12,23 +12,26 @@ use tokio::time::{Instant, sleep};
 
 /// How the lock is waited for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub struct Patience {
     /// A holder whose session is idle for this long is dead.
-    pub(super) idle: Duration,
+    pub idle: Duration,
     /// Longest wait for a holder that is at work.
-    pub(super) total: Duration,
+    pub total: Duration,
     /// Pause between two tries.
-    pub(super) pause: Duration,
+    pub pause: Duration,
 }
 
-pub(super) const PATIENCE: Patience =
-    Patience { idle: Duration::from_secs(10), total: Duration::from_secs(300), pause: Duration::from_millis(200) };
+impl Default for Patience {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(10), total: Duration::from_secs(300), pause: Duration::from_millis(200) }
+    }
+}
 
 /// There is one lock: the key only completes the two-integer form.
 const KEY: i32 = 0;
 
 /// Takes the lock for the life of the session.
-pub(super) async fn acquire(connection: &mut PgConnection, patience: Patience) -> Result<(), MigrateError> {
+pub(super) async fn acquire(connection: &mut PgConnection, patience: &Patience) -> Result<(), MigrateError> {
     let started = Instant::now();
     loop {
         let held: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1, $2)")

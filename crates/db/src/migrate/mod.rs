@@ -8,6 +8,7 @@
 mod lock;
 mod state;
 
+pub use lock::Patience;
 pub use state::{SchemaState, schema_state};
 
 use crate::error::DbError;
@@ -73,8 +74,16 @@ impl From<sqlx::Error> for MigrateError {
 /// # Errors
 /// See [`MigrateError`]; what was done before the error stays, each migration being one transaction.
 pub async fn run(owner: &Endpoint, runtime_role: &str) -> Result<(), MigrateError> {
+    run_patiently(owner, runtime_role, &Patience::default()).await
+}
+
+/// [`run`] with other times of waiting for a `migrate` that is at work or dead.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_patiently(owner: &Endpoint, runtime_role: &str, patience: &Patience) -> Result<(), MigrateError> {
     let mut connection = connect_options(owner).application_name("instance-migrate").connect().await?;
-    lock::acquire(&mut connection, lock::PATIENCE).await?;
+    lock::acquire(&mut connection, patience).await?;
     check(&mut connection, runtime_role).await?;
     apply(&mut connection, runtime_role).await?;
     // Closing the session frees the lock.

@@ -4,6 +4,28 @@
 //! commits; plain reads and writes that stand alone take [`PlatformDb`]. While a transaction is open, nothing asks the
 //! pool for a second connection: a full pool would then wait for itself.
 //!
+//! Nothing of an Odoo server can get here. A repository takes the pool, or a transaction on it:
+//!
+//! ```no_run
+//! async fn right(db: &db::platform::PlatformDb, id: domain::ids::InstanceId) -> db::DbResult<bool> {
+//!     Ok(db::platform::instances::get(db, id).await?.is_some())
+//! }
+//! ```
+//!
+//! and no connection to an Odoo server, neither to its catalogues nor to a tenant's database:
+//!
+//! ```compile_fail,E0308
+//! async fn wrong(postgres2: &db::odoo::AdminConnection, id: domain::ids::InstanceId) {
+//!     let row = db::platform::instances::get(postgres2, id).await;
+//! }
+//! ```
+//!
+//! ```compile_fail,E0308
+//! async fn wrong(postgres2: &mut db::odoo::InstanceConnection, id: domain::ids::InstanceId) {
+//!     let row = db::platform::instances::lock(postgres2, id).await;
+//! }
+//! ```
+//!
 //! A new table: its migration, a module here, and a test against a real server.
 
 pub mod acceptance;
@@ -137,6 +159,14 @@ impl PlatformTx {
     /// Whatever the server or the connection reports.
     pub async fn commit(self) -> DbResult<()> {
         self.tx.commit().await.map_err(DbError::from)
+    }
+
+    /// Takes everything back, and frees locks and connection before it returns; a dropped transaction does so a little later.
+    ///
+    /// # Errors
+    /// Whatever the connection reports; nothing was written in any case.
+    pub async fn rollback(self) -> DbResult<()> {
+        self.tx.rollback().await.map_err(DbError::from)
     }
 
     /// Marks a point to which [`PlatformTx::roll_back_to_mark`] returns. A later mark replaces it.

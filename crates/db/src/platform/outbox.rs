@@ -225,16 +225,3 @@ pub async fn erase_old_secrets(db: &PlatformDb) -> DbResult<u64> {
     .await?;
     Ok(done.rows_affected())
 }
-
-/// Age in seconds of the oldest mail that is due and not sent.
-///
-/// # Errors
-/// Database errors only.
-pub async fn oldest_due(db: &PlatformDb) -> DbResult<Option<f64>> {
-    Ok(sqlx::query_scalar!(
-        "SELECT extract(epoch FROM clock_timestamp() - min(created_at))::float8
-           FROM instance_service.outbox WHERE state = 'pending'"
-    )
-    .fetch_one(db.pool())
-    .await?)
-}

@@ -30,7 +30,6 @@ pub struct Create {
 /// What became of an order.
 #[derive(Clone, Debug)]
 #[must_use]
-#[expect(clippy::large_enum_variant, reason = "one value per request")]
 pub enum Created {
     /// Recorded; with its operation, if one was asked for. 201.
     New(Instance),

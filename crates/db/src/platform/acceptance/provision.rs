@@ -65,7 +65,6 @@ pub enum Skip {
 /// What became of a call.
 #[derive(Clone, Debug)]
 #[must_use]
-#[expect(clippy::large_enum_variant, reason = "one value per request")]
 pub enum Provisioned {
     /// No such instance. 404.
     NotFound,

@@ -5,7 +5,7 @@ use crate::error::{DbError, DbResult};
 use crate::platform::PlatformTx;
 use crate::platform::audit::{self, AuditContext, Entry};
 use domain::ids::{InstanceId, OperationId, SubscriptionId};
-use domain::instance::{Axes, Event, NotAllowed, ObservedState, Status, apply, find};
+use domain::instance::{Axes, Event, NotAllowed, ObservedState, apply, find};
 use serde_json::Value;
 
 /// What else changes with the axes. What is `None` stays as it is.
@@ -172,22 +172,4 @@ pub async fn observe(tx: &mut PlatformTx, id: InstanceId, seen: ObservedState, a
     .execute(tx.conn())
     .await?;
     Ok(())
-}
-
-/// The public statuses of all instances, counted.
-///
-/// # Errors
-/// Database errors only.
-pub async fn count_by_status(db: &crate::platform::PlatformDb) -> DbResult<Vec<(Status, i64)>> {
-    let rows =
-        sqlx::query!(r#"SELECT status, count(*) AS "count!" FROM public.instances GROUP BY status"#).fetch_all(db.pool()).await?;
-    let read = |status: Option<String>| status.as_deref().and_then(Status::parse).unwrap_or(Status::Error);
-    let mut counted: Vec<(Status, i64)> = Status::ALL.iter().map(|status| (*status, 0)).collect();
-    for row in rows {
-        let status = read(row.status);
-        for (_, count) in counted.iter_mut().filter(|(known, _)| *known == status) {
-            *count += row.count;
-        }
-    }
-    Ok(counted)
 }

@@ -9,7 +9,7 @@ mod lookup;
 mod placement;
 mod row;
 
-pub use advance::{Change, Refused, advance, count_by_status, happen, observe};
+pub use advance::{Change, Refused, advance, happen, observe};
 pub(in crate::platform) use lookup::host_taken_on;
 pub use lookup::{ListFilter, Page, by_subscription, count, get, host_taken, list, live_with_subscription, lock, ports, watched};
 pub use placement::{Placement, place, scrub, set_database_oid, set_secret, unplace};

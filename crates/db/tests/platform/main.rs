@@ -1,0 +1,14 @@
+//! Everything on postgres1, on a real server.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a test that cannot go on fails")]
+
+mod acceptance;
+mod heartbeats;
+mod idempotency;
+mod instances;
+mod legacy;
+mod migrations;
+mod outbox;
+mod rig;
+mod servers;
+mod templates;

@@ -1,0 +1,252 @@
+//! A migrated postgres1 and short words for what the tests do on it.
+
+use db::platform::acceptance::{Create, Created, Delete, Deleted, Provision, Provisioned, Terminate, Terminated, Trigger};
+use db::platform::acceptance::{create, delete, provision, terminate};
+use db::platform::audit::{AuditContext, Door};
+use db::platform::instances::{self, Instance};
+use db::platform::{PlatformDb, PlatformTx, PoolLimits};
+use db::secrets::Keyring;
+use domain::ids::{CustomerId, InstanceId, OperationId, SubscriptionId};
+use domain::instance::BillingStatus;
+use domain::names::ReservedHosts;
+use domain::order::{Order, OrderRules, RawOrder};
+use domain::sources::{Entropy, random_uuid};
+use domain::version::OdooVersion;
+use secrecy::{SecretBox, SecretString};
+use std::fs::File;
+use std::io::Read as _;
+use testkit::cluster::{Cluster, Options};
+use testkit::pair::{OWNER, PLATFORM_DATABASE, READER, SERVICE, set_passwords};
+use testkit::seed::Seed;
+use testkit::server::Server;
+
+pub(crate) const BOOTSTRAP: &str = include_str!("../../../../deploy/postgres1-bootstrap.sql");
+pub(crate) const TAKEOVER: &str = include_str!("../../../../deploy/postgres1-takeover.sql");
+/// A changed file makes another seed.
+const SCHEMA: &str = concat!(
+    include_str!("../../../../migrations/0001_instances.sql"),
+    include_str!("../../../../migrations/0002_odoo_servers.sql"),
+    include_str!("../../../../migrations/0003_instance_state.sql"),
+    include_str!("../../../../migrations/0004_operations.sql"),
+    include_str!("../../../../migrations/0005_platform_tables.sql"),
+    include_str!("../../../../migrations/grants.sql"),
+);
+
+pub(crate) struct System;
+
+impl Entropy for System {
+    fn fill(&self, bytes: &mut [u8]) {
+        File::open("/dev/urandom").unwrap().read_exact(bytes).unwrap();
+    }
+}
+
+/// postgres1 of one test.
+pub(crate) struct Rig {
+    pub(crate) cluster: Cluster,
+    pub(crate) db: PlatformDb,
+    pub(crate) owner: SecretString,
+    pub(crate) service: SecretString,
+    pub(crate) reader: SecretString,
+}
+
+impl Rig {
+    /// Migrated.
+    pub(crate) fn start() -> Self {
+        Self::of(&Seed { name: "schema", ingredients: &[BOOTSTRAP, SCHEMA], fill: &fill }, 10)
+    }
+
+    /// Migrated, with a pool of this size.
+    pub(crate) fn with_pool(connections: u32) -> Self {
+        Self::of(&Seed { name: "schema", ingredients: &[BOOTSTRAP, SCHEMA], fill: &fill }, connections)
+    }
+
+    /// Roles and an empty database only.
+    pub(crate) fn empty() -> Self {
+        Self::of(
+            &Seed { name: "roles", ingredients: &[BOOTSTRAP], fill: &|server| server.psql("postgres", BOOTSTRAP).map(drop) },
+            10,
+        )
+    }
+
+    fn of(seed: &Seed<'_>, connections: u32) -> Self {
+        let cluster = Cluster::from_seed(seed, &Options::default()).unwrap();
+        let [owner, service, reader] = [(); 3].map(|()| SecretString::from(testkit::random::password().unwrap()));
+        set_passwords(cluster.server(), &[(OWNER, &owner), (SERVICE, &service), (READER, &reader)]).unwrap();
+        let limits = PoolLimits { max_connections: connections, ..PoolLimits::default() };
+        let db = PlatformDb::connect_lazy(&cluster.endpoint(PLATFORM_DATABASE, SERVICE, &service), &limits, "test");
+        Self { cluster, db, owner, service, reader }
+    }
+
+    pub(crate) async fn migrate(&self) -> Result<(), db::migrate::MigrateError> {
+        db::migrate::run(&self.owner_endpoint(), SERVICE).await
+    }
+
+    pub(crate) fn owner_endpoint(&self) -> domain::endpoint::Endpoint {
+        self.cluster.endpoint(PLATFORM_DATABASE, OWNER, &self.owner)
+    }
+
+    /// As the superuser; rows as lines, columns parted by `|`.
+    pub(crate) fn sql(&self, sql: &str) -> String {
+        self.cluster.psql(PLATFORM_DATABASE, sql).unwrap()
+    }
+
+    /// As one of the roles. The error is the server's first line.
+    pub(crate) async fn sql_as(&self, role: &str, sql: &'static str) -> Result<u64, String> {
+        use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
+        let password = match role {
+            OWNER => &self.owner,
+            SERVICE => &self.service,
+            READER => &self.reader,
+            _ => panic!("no such role here"),
+        };
+        use secrecy::ExposeSecret as _;
+        let mut connection = sqlx::postgres::PgConnectOptions::new_without_pgpass()
+            .host("127.0.0.1")
+            .port(self.cluster.port())
+            .database(PLATFORM_DATABASE)
+            .username(role)
+            .password(password.expose_secret())
+            .ssl_mode(sqlx::postgres::PgSslMode::Disable)
+            .connect()
+            .await
+            .unwrap();
+        let done = connection.execute(sql).await;
+        connection.close().await.unwrap();
+        done.map(|done| done.rows_affected()).map_err(|error| match error {
+            sqlx::Error::Database(error) => error.message().to_owned(),
+            other => panic!("{other}"),
+        })
+    }
+
+    pub(crate) async fn tx(&self) -> PlatformTx {
+        self.db.begin().await.unwrap()
+    }
+
+    pub(crate) async fn get(&self, id: InstanceId) -> Instance {
+        instances::get(&self.db, id).await.unwrap().unwrap()
+    }
+
+    pub(crate) async fn create(&self, raw: RawOrder) -> Created {
+        self.create_with(raw, false).await
+    }
+
+    pub(crate) async fn create_with(&self, raw: RawOrder, provision: bool) -> Created {
+        let mut tx = self.tx().await;
+        let request = Create { order: order(raw), provision };
+        let created = create(&mut tx, request, &ReservedHosts::default(), &System, &by()).await.unwrap();
+        tx.commit().await.unwrap();
+        created
+    }
+
+    pub(crate) async fn created(&self, raw: RawOrder) -> Instance {
+        match self.create(raw).await {
+            Created::New(instance) => instance,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn provision(&self, id: InstanceId, billing: BillingStatus) -> Provisioned {
+        self.provision_as(Provision {
+            instance_id: id,
+            subscription_id: None,
+            billing_status: billing,
+            trigger: Trigger::Start,
+            reason: None,
+        })
+        .await
+    }
+
+    pub(crate) async fn provision_as(&self, request: Provision) -> Provisioned {
+        let mut tx = self.tx().await;
+        let outcome = provision(&mut tx, request, &System, &by()).await.unwrap();
+        tx.commit().await.unwrap();
+        outcome
+    }
+
+    pub(crate) async fn started(&self, id: InstanceId) -> OperationId {
+        match self.provision(id, BillingStatus::Paid).await {
+            Provisioned::Started { operation: Some(operation), .. } => operation,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn terminate(&self, id: InstanceId, reason: Option<&str>) -> (Instance, Option<OperationId>) {
+        let mut tx = self.tx().await;
+        let request = Terminate { instance_id: id, reason: reason.map(str::to_owned) };
+        let outcome = terminate(&mut tx, request, &System, &by()).await.unwrap();
+        tx.commit().await.unwrap();
+        match outcome {
+            Terminated::Done { instance, operation } => (instance, operation),
+            Terminated::NotFound => panic!("not found"),
+        }
+    }
+
+    pub(crate) async fn delete(&self, id: InstanceId) -> Deleted {
+        let mut tx = self.tx().await;
+        let outcome = delete(&mut tx, Delete { instance_id: id, reason: None }, &System, &by()).await.unwrap();
+        tx.commit().await.unwrap();
+        outcome
+    }
+}
+
+/// Migrates a new server the way `instance-admin migrate` does.
+fn fill(server: &Server) -> anyhow::Result<()> {
+    server.psql("postgres", BOOTSTRAP)?;
+    let password = SecretString::from(testkit::random::password()?);
+    set_passwords(server, &[(OWNER, &password)])?;
+    let owner = domain::endpoint::Endpoint {
+        host: "127.0.0.1".to_owned(),
+        port: server.port(),
+        database: PLATFORM_DATABASE.to_owned(),
+        user: OWNER.to_owned(),
+        password,
+        ssl_mode: domain::endpoint::SslMode::Disable,
+    };
+    // A thread of its own, since the test has a runtime already.
+    std::thread::scope(|scope| {
+        let migrating = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(db::migrate::run(&owner, SERVICE)).map_err(anyhow::Error::from)
+        });
+        migrating.join().expect("the migration panicked")
+    })
+}
+
+pub(crate) fn by() -> AuditContext {
+    AuditContext { door: Door::Internal, actor: "billing".to_owned(), request_id: Some("r-1".to_owned()) }
+}
+
+pub(crate) fn keyring() -> Keyring {
+    Keyring::new(&SecretBox::new(Box::new([7; 32])), None)
+}
+
+pub(crate) fn customer() -> CustomerId {
+    CustomerId::from_uuid(random_uuid(&System))
+}
+
+pub(crate) fn subscription() -> SubscriptionId {
+    SubscriptionId::from_uuid(random_uuid(&System))
+}
+
+/// A valid order of a new customer with a new subscription.
+pub(crate) fn raw(label: &str) -> RawOrder {
+    RawOrder {
+        name: Some("Shop".to_owned()),
+        admin_email: Some("owner@shop.example".to_owned()),
+        database_name: Some(label.to_owned()),
+        customer_id: Some(customer().to_string()),
+        subscription_id: Some(subscription().to_string()),
+        billing_status: Some("paid".to_owned()),
+        cpu_limit: Some(1.25),
+        ..RawOrder::default()
+    }
+}
+
+pub(crate) fn order(raw: RawOrder) -> Order {
+    let rules = OrderRules {
+        supported_versions: vec![OdooVersion::new(17), OdooVersion::new(19)],
+        default_version: OdooVersion::new(19),
+        reserved_hosts: ReservedHosts::default(),
+    };
+    domain::order::parse(raw, &rules).unwrap()
+}
