@@ -39,10 +39,7 @@ impl Pair {
     /// When a server cannot be made.
     #[cfg(feature = "platform")]
     pub fn start(options: &Options) -> Result<Self> {
-        let migrations = crate::migrated::ingredients()?;
-        let ingredients = [PLATFORM_BOOTSTRAP, &migrations];
-        let seed = Seed { name: "platform", ingredients: &ingredients, fill: &crate::migrated::fill };
-        Self::with_platform(&seed, options)
+        Self::with_platform(|| platform_cluster(options), options)
     }
 
     /// Both servers bootstrapped; postgres1 has roles and an empty database only: for tests of the migrations themselves.
@@ -50,11 +47,10 @@ impl Pair {
     /// # Errors
     /// When a server cannot be made.
     pub fn unmigrated(options: &Options) -> Result<Self> {
-        let seed = Seed { name: "unmigrated", ingredients: &[PLATFORM_BOOTSTRAP], fill: &bootstrap_platform };
-        Self::with_platform(&seed, options)
+        Self::with_platform(|| unmigrated_cluster(options), options)
     }
 
-    fn with_platform(platform: &Seed<'_>, options: &Options) -> Result<Self> {
+    fn with_platform(platform: impl FnOnce() -> Result<Cluster>, options: &Options) -> Result<Self> {
         let (service, owner, reader) = (secret()?, secret()?, secret()?);
         let odoo_admin = secret()?;
         let (postgres1, postgres2) = std::thread::scope(|scope| {
@@ -63,7 +59,7 @@ impl Pair {
                 set_passwords(postgres2.server(), &[(ODOO_ADMIN, &odoo_admin)])?;
                 anyhow::Ok(postgres2)
             });
-            let postgres1 = Cluster::from_seed(platform, options)?;
+            let postgres1 = platform()?;
             set_passwords(postgres1.server(), &[(OWNER, &owner), (SERVICE, &service), (READER, &reader)])?;
             let postgres2 = odoo.join().map_err(|_panic| anyhow!("starting postgres2 panicked"))??;
             anyhow::Ok((postgres1, postgres2))
@@ -90,6 +86,25 @@ impl Pair {
     pub fn odoo_admin(&self) -> Endpoint {
         self.postgres2.endpoint("postgres", ODOO_ADMIN, &self.odoo_admin)
     }
+}
+
+/// A migrated postgres1 alone; its roles have no passwords yet, see [`set_passwords`].
+///
+/// # Errors
+/// When it cannot be made.
+#[cfg(feature = "platform")]
+pub fn platform_cluster(options: &Options) -> Result<Cluster> {
+    let migrations = crate::migrated::ingredients()?;
+    let ingredients = [PLATFORM_BOOTSTRAP, &migrations];
+    Cluster::from_seed(&Seed { name: "platform", ingredients: &ingredients, fill: &crate::migrated::fill }, options)
+}
+
+/// The same with roles and an empty database only.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn unmigrated_cluster(options: &Options) -> Result<Cluster> {
+    Cluster::from_seed(&Seed { name: "unmigrated", ingredients: &[PLATFORM_BOOTSTRAP], fill: &bootstrap_platform }, options)
 }
 
 /// One more bootstrapped Odoo server; its admin has no password yet, see [`set_passwords`].

@@ -263,6 +263,9 @@ async fn a_running_instance_with_data_that_reads_pending_becomes_completed_witho
         panic!("not started")
     };
     assert_eq!((operation, instance.axes.status), (None, Status::Running));
+    assert_eq!(instance.axes.provisioning, ProvisioningStatus::Completed);
+    let again = rig.provision(id, BillingStatus::Paid).await;
+    assert!(matches!(again, Provisioned::Skipped(Skip::NotPending(ProvisioningStatus::Completed))), "{again:?}");
 }
 
 #[tokio::test]

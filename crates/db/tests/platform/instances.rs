@@ -3,6 +3,7 @@
 use crate::rig::{Rig, System, by, keyring, raw, subscription};
 use crate::servers::active;
 use db::DbError;
+use db::platform::acceptance::Deleted;
 use db::platform::audit::{AuditContext, Door};
 use db::platform::instances::{
     Change, ListFilter, Placement, Refused, advance, happen, list, lock, observe, place, scrub, secret_place, set_database_oid,
@@ -220,7 +221,7 @@ async fn scrubbing_leaves_a_record_without_names_secrets_and_personal_settings()
     assert!(matches!(refused, Err(Refused::NotAllowed(_))), "not being purged: {refused:?}");
     tx.rollback().await.unwrap();
 
-    rig.delete(id).await;
+    assert!(matches!(rig.delete(id).await, Deleted::Accepted { .. }));
     for _ in 0..2 {
         let mut tx = rig.tx().await;
         let seen = lock(&mut tx, id).await.unwrap().unwrap();

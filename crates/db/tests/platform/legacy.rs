@@ -34,7 +34,7 @@ fn earlier(generations: &[&str]) -> Rig {
 async fn taken_over(generations: &[&str]) -> Rig {
     let rig = earlier(generations);
     // As the runbook says: both scripts once more, then the migration.
-    rig.cluster.psql("postgres", crate::rig::BOOTSTRAP).unwrap();
+    testkit::pair::bootstrap_platform(rig.cluster.server()).unwrap();
     rig.sql(TAKEOVER);
     rig.migrate().await.unwrap();
     rig

@@ -16,21 +16,9 @@ use secrecy::{SecretBox, SecretString};
 use std::fs::File;
 use std::io::Read as _;
 use testkit::cluster::{Cluster, Options};
-use testkit::pair::{OWNER, PLATFORM_DATABASE, READER, SERVICE, set_passwords};
-use testkit::seed::Seed;
-use testkit::server::Server;
+use testkit::pair::{OWNER, PLATFORM_DATABASE, READER, SERVICE, platform_cluster, set_passwords, unmigrated_cluster};
 
-pub(crate) const BOOTSTRAP: &str = include_str!("../../../../deploy/postgres1-bootstrap.sql");
 pub(crate) const TAKEOVER: &str = include_str!("../../../../deploy/postgres1-takeover.sql");
-/// A changed file makes another seed.
-const SCHEMA: &str = concat!(
-    include_str!("../../../../migrations/0001_instances.sql"),
-    include_str!("../../../../migrations/0002_odoo_servers.sql"),
-    include_str!("../../../../migrations/0003_instance_state.sql"),
-    include_str!("../../../../migrations/0004_operations.sql"),
-    include_str!("../../../../migrations/0005_platform_tables.sql"),
-    include_str!("../../../../migrations/grants.sql"),
-);
 
 pub(crate) struct System;
 
@@ -52,24 +40,20 @@ pub(crate) struct Rig {
 impl Rig {
     /// Migrated.
     pub(crate) fn start() -> Self {
-        Self::of(&Seed { name: "schema", ingredients: &[BOOTSTRAP, SCHEMA], fill: &fill }, 10)
+        Self::with_pool(10)
     }
 
     /// Migrated, with a pool of this size.
     pub(crate) fn with_pool(connections: u32) -> Self {
-        Self::of(&Seed { name: "schema", ingredients: &[BOOTSTRAP, SCHEMA], fill: &fill }, connections)
+        Self::of(platform_cluster(&Options::default()).unwrap(), connections)
     }
 
     /// Roles and an empty database only.
     pub(crate) fn empty() -> Self {
-        Self::of(
-            &Seed { name: "roles", ingredients: &[BOOTSTRAP], fill: &|server| server.psql("postgres", BOOTSTRAP).map(drop) },
-            10,
-        )
+        Self::of(unmigrated_cluster(&Options::default()).unwrap(), 10)
     }
 
-    fn of(seed: &Seed<'_>, connections: u32) -> Self {
-        let cluster = Cluster::from_seed(seed, &Options::default()).unwrap();
+    fn of(cluster: Cluster, connections: u32) -> Self {
         let [owner, service, reader] = [(); 3].map(|()| SecretString::from(testkit::random::password().unwrap()));
         set_passwords(cluster.server(), &[(OWNER, &owner), (SERVICE, &service), (READER, &reader)]).unwrap();
         let limits = PoolLimits { max_connections: connections, ..PoolLimits::default() };
@@ -187,29 +171,6 @@ impl Rig {
         tx.commit().await.unwrap();
         outcome
     }
-}
-
-/// Migrates a new server the way `instance-admin migrate` does.
-fn fill(server: &Server) -> anyhow::Result<()> {
-    server.psql("postgres", BOOTSTRAP)?;
-    let password = SecretString::from(testkit::random::password()?);
-    set_passwords(server, &[(OWNER, &password)])?;
-    let owner = domain::endpoint::Endpoint {
-        host: "127.0.0.1".to_owned(),
-        port: server.port(),
-        database: PLATFORM_DATABASE.to_owned(),
-        user: OWNER.to_owned(),
-        password,
-        ssl_mode: domain::endpoint::SslMode::Disable,
-    };
-    // A thread of its own, since the test has a runtime already.
-    std::thread::scope(|scope| {
-        let migrating = scope.spawn(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(db::migrate::run(&owner, SERVICE)).map_err(anyhow::Error::from)
-        });
-        migrating.join().expect("the migration panicked")
-    })
 }
 
 pub(crate) fn by() -> AuditContext {

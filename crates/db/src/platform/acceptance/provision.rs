@@ -3,11 +3,11 @@
 use super::{new_id, operation};
 use crate::error::DbResult;
 use crate::platform::audit::AuditContext;
-use crate::platform::instances::{Change, Instance, happen, live_with_subscription, lock};
+use crate::platform::instances::{Change, Instance, advance, happen, live_with_subscription, lock};
 use crate::platform::operations::{Enqueued, enqueue};
 use crate::platform::{LockClass, PlatformTx};
 use domain::ids::{InstanceId, OperationId, SubscriptionId};
-use domain::instance::{BillingStatus, Event, ProvisioningStatus, Suspension, gate};
+use domain::instance::{Axes, BillingStatus, Event, ProvisioningStatus, Suspension, gate};
 use domain::operation::Kind;
 use domain::sources::Entropy;
 
@@ -128,7 +128,7 @@ fn reason_to_skip(instance: &Instance, billing: BillingStatus) -> Option<Skip> {
         return Some(Skip::NotPending(axes.provisioning));
     }
     // Only a debt that is settled with this call is lifted by it, never what an operator decided.
-    let settled = domain::instance::Axes { billing, ..*axes };
+    let settled = Axes { billing, ..*axes };
     (axes.suspension == Suspension::Operator || gate(&settled).is_err()).then_some(Skip::Suspended(axes.suspension))
 }
 
@@ -161,8 +161,7 @@ async fn start(
     let id = new_id(entropy);
     let change = Change { operation_id: Some(id), reason: request.reason.clone(), ..Change::default() };
     let Ok(instance) = happen(tx, &instance, event, change, by).await? else {
-        // Has data and is up, or on its way: nothing is left to be done.
-        return Ok(Provisioned::Started { operation: instance.operation_id, instance });
+        return note_completed(tx, instance, by).await;
     };
     match enqueue(tx, operation(id, instance.id, kind, request.reason), by).await? {
         Enqueued::Accepted(id) | Enqueued::Joined(id) => {
@@ -170,4 +169,14 @@ async fn start(
         }
         Enqueued::QueueFull => Ok(Provisioned::QueueFull),
     }
+}
+
+/// An instance with data that is up, or on its way, needs no work. Its column is corrected, or every renewal would come here.
+async fn note_completed(tx: &mut PlatformTx, instance: Instance, by: &AuditContext) -> DbResult<Provisioned> {
+    if !instance.axes.has_data() {
+        return Ok(Provisioned::Skipped(Skip::NotPending(instance.axes.provisioning)));
+    }
+    let to = Axes { provisioning: ProvisioningStatus::Completed, ..instance.axes };
+    let instance = advance(tx, &instance, "provisioned_before", to, Change::default(), by).await?;
+    Ok(Provisioned::Started { operation: instance.operation_id, instance })
 }
