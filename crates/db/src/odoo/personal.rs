@@ -76,7 +76,7 @@ async fn write_owner(tx: &mut Transaction<'_, Postgres>, personal: &Personal) ->
         .execute(&mut **tx)
         .await?;
     sqlx::query(
-        "UPDATE public.res_partner SET email = $1, email_normalized = lower($1)
+        "UPDATE public.res_partner SET email = $1
           WHERE id = (SELECT partner_id FROM public.res_users WHERE id = 2)",
     )
     .bind(&personal.admin_email)

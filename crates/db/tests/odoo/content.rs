@@ -10,7 +10,7 @@ pub(crate) fn odoo_tables(rig: &Rig, tenant: &Tenant) {
         "SET ROLE \"{}\";
          CREATE TABLE ir_module_module (id serial PRIMARY KEY, name text UNIQUE, state text);
          CREATE TABLE ir_config_parameter (id serial PRIMARY KEY, key text UNIQUE, value text);
-         CREATE TABLE res_partner (id serial PRIMARY KEY, name text, complete_name text, email text, email_normalized text);
+         CREATE TABLE res_partner (id serial PRIMARY KEY, name text, complete_name text, email text);
          CREATE TABLE res_company (id serial PRIMARY KEY, name text UNIQUE, partner_id int);
          CREATE TABLE res_users (id serial PRIMARY KEY, login text UNIQUE, password text, partner_id int);
          INSERT INTO res_partner (name) VALUES ('My Company'), ('OdooBot'), ('Administrator');
