@@ -35,6 +35,7 @@ pub type Backend = PollWith<PollWith<PostgresStorage<WakeUp>, StreamStrategy<Pub
 #[derive(Clone, Debug)]
 pub struct QueuePool {
     pool: PgPool,
+    heartbeat: Duration,
 }
 
 impl QueuePool {
@@ -45,13 +46,19 @@ impl QueuePool {
             .max_connections(workers.saturating_mul(4))
             .acquire_timeout(Duration::from_secs(5))
             .connect_lazy_with(connect_options(endpoint).application_name(application_name));
-        Self { pool }
+        Self { pool, heartbeat: HEARTBEAT_INTERVAL }
+    }
+
+    /// Another heartbeat than the fixed one: for tests of what happens when it is missed.
+    #[must_use]
+    pub fn beating_every(self, heartbeat: Duration) -> Self {
+        Self { heartbeat, ..self }
     }
 
     /// The backend of one class. Nobody else may build one.
     pub fn backend(&self, class: Class) -> Backend {
         PostgresStorage::<WakeUp>::new(&self.pool)
-            .with_config(fixed_settings(class))
+            .with_config(fixed_settings(class).heartbeat_interval(self.heartbeat))
             .with_pubsub()
             .poll_with_interval(POLL_INTERVAL)
     }

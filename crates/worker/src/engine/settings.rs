@@ -1,7 +1,9 @@
 //! The engine's figures. The defaults are those of engine 2, 7 and 8; tests use shorter ones.
 
 use domain::operation::Class;
+use domain::sources::{Clock, Entropy};
 use std::time::Duration;
+use ulid::Ulid;
 
 /// How many operations run at once, by class; control has slots of its own, so that a long backup never delays a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +88,14 @@ impl EngineSettings {
             drain: Duration::from_secs(30),
             poller_grace: Duration::from_secs(60),
         }
+    }
+
+    /// A name for this start of a process on `host`; a later start never has it again.
+    pub fn owner(host: &str, clock: &dyn Clock, entropy: &dyn Entropy) -> String {
+        let mut random = [0_u8; 16];
+        entropy.fill(&mut random);
+        let milliseconds = u64::try_from(clock.now().timestamp_millis()).unwrap_or(0);
+        format!("{host}-{}", Ulid::from_parts(milliseconds, u128::from_le_bytes(random)))
     }
 
     /// How long a lease is trusted after its last renewal was sent.

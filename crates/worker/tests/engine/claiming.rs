@@ -1,0 +1,159 @@
+//! Who owns an operation, and who does not any more.
+
+use crate::rig::{Act, Rig, hurried, until};
+use db::DbError;
+use db::platform::claims::{self, Claim, Claimant, Claimed};
+use db::platform::record;
+use domain::ids::OperationId;
+use domain::operation::{Direction, Kind, State};
+use std::time::{Duration, Instant};
+use testkit::server::Stop;
+
+fn claimant(owner: &str) -> Claimant {
+    Claimant { owner: owner.to_owned(), ttl: Duration::from_secs(60), known: vec![(Kind::Provision, 1)], share: 4 }
+}
+
+async fn claim(rig: &Rig, id: OperationId, owner: &str) -> Option<Claim> {
+    let mut tx = rig.db.begin().await.unwrap();
+    match claims::claim(&mut tx, id, &claimant(owner)).await.unwrap() {
+        Claimed::Ours(claim) => {
+            tx.commit().await.unwrap();
+            Some(*claim)
+        }
+        _ => None,
+    }
+}
+
+/// What a worker leaves behind that is killed right after its claim.
+pub async fn claim_and_die(rig: &Rig, id: OperationId) {
+    claim(rig, id, "dying").await.unwrap();
+    rig.silence();
+}
+
+fn nothing(claim: &Claim) -> record::Write {
+    record::Write {
+        step: None,
+        direction: Direction::Forward,
+        attempts: 0,
+        percent: 0,
+        past_return: false,
+        error: None,
+        outcome: true,
+        next: record::Next::End { state: State::Succeeded, result: Some(claim.operation.params.clone()) },
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_lease_keeps_others_away() {
+    let rig = Rig::start();
+    let id = rig.provision().await;
+    let first = claim(&rig, id, "first").await.unwrap();
+    assert!(claim(&rig, id, "second").await.is_none());
+    record::confirm(&rig.db, &first.fence).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_over_operation_refuses_its_old_owner() {
+    let rig = Rig::start();
+    let id = rig.provision().await;
+    let old = claim(&rig, id, "old").await.unwrap();
+    rig.silence();
+    let new = claim(&rig, id, "new").await.unwrap();
+    assert_eq!(new.fence.token, old.fence.token + 1);
+    assert!(new.taken_over);
+    assert!(matches!(record::confirm(&rig.db, &old.fence).await, Err(DbError::LeaseLost)));
+    let mut tx = rig.db.begin().await.unwrap();
+    assert!(matches!(record::write(&mut tx, &old.fence, &nothing(&old), &[]).await, Err(DbError::LeaseLost)));
+    let mut tx = rig.db.begin().await.unwrap();
+    assert!(matches!(record::lock(&mut tx, &old.fence, &old.operation).await, Err(DbError::LeaseLost)));
+    assert!(matches!(record::happened(&rig.db, &old.fence).await, Err(DbError::LeaseLost)));
+    assert_eq!(rig.get(id).await.state, State::Running);
+    record::confirm(&rig.db, &new.fence).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_without_an_answer_is_looked_up() {
+    let rig = Rig::start();
+    let id = rig.provision().await;
+    let claim = claim(&rig, id, "one").await.unwrap();
+    let mut tx = rig.db.begin().await.unwrap();
+    record::write(&mut tx, &claim.fence, &nothing(&claim), &[]).await.unwrap();
+    drop(tx);
+    assert!(!record::happened(&rig.db, &claim.fence).await.unwrap());
+    let mut tx = rig.db.begin().await.unwrap();
+    record::write(&mut tx, &claim.fence, &nothing(&claim), &[]).await.unwrap();
+    tx.commit().await.unwrap();
+    assert!(record::happened(&rig.db, &claim.fence).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_definition_is_left_to_those_who_know_it() {
+    let rig = Rig::start();
+    let id = rig.provision().await;
+    rig.psql("UPDATE instance_service.operations SET def_version = 2");
+    assert!(claim(&rig, id, "old release").await.is_none());
+    assert_eq!(db::queue::sweep(&rig.db, &claimant("old release")).await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_runners_race_and_each_effect_happens_once() {
+    let rig = Rig::start();
+    let _first = rig.run(hurried("first"));
+    let _second = rig.run(hurried("second"));
+    let mut ids = Vec::new();
+    for _ in 0..20 {
+        ids.push(rig.provision().await);
+    }
+    for id in ids {
+        rig.reaches(id, State::Succeeded).await;
+    }
+    assert_eq!(rig.world.times("apply").len(), 60);
+    assert_eq!(rig.world.times("finish").len(), 20);
+    assert_eq!(rig.psql("SELECT max(lease_token) FROM instance_service.operations"), "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_workers_operation_goes_on_elsewhere() {
+    let rig = Rig::start();
+    let id = rig.provision().await;
+    let dead = claim(&rig, id, "dead").await.unwrap();
+    rig.psql("UPDATE instance_service.leases SET expires_at = clock_timestamp() + interval '1 s'");
+    let begun = Instant::now();
+    let _running = rig.run_apalis(hurried("heir"));
+    rig.reaches(id, State::Succeeded).await;
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(rig.get(id).await.lease_token, Some(dead.fence.token + 1));
+}
+
+/// The holder counts its lease as lost by its own clock, before anybody else can have it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_holder_without_postgres1_gives_up_in_time() {
+    let mut rig = Rig::start();
+    rig.world.script("apply b", &[Act::Wait, Act::Done]);
+    let settings = hurried("one");
+    let lease = settings.lease;
+    let _running = rig.run(settings);
+    let id = rig.provision().await;
+    assert!(until(Duration::from_secs(5), async || rig.world.log().contains(&"apply b".to_owned())).await);
+    let held = rig.psql("SELECT token FROM instance_service.leases");
+    rig.pair.postgres1.stop(Stop::Immediate).unwrap();
+    let stopped = Instant::now();
+    tokio::time::sleep(lease).await;
+    rig.pair.postgres1.start_again().unwrap();
+    assert!(stopped.elapsed() >= lease);
+    rig.reaches(id, State::Succeeded).await;
+    assert_ne!(rig.psql("SELECT token FROM instance_service.leases"), held);
+    assert_eq!(rig.world.times("apply b").len(), 1, "the object was there already, so it was only looked at");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leases_are_renewed_while_a_step_runs() {
+    let rig = Rig::start();
+    rig.world.script("apply a", &[Act::Sleep(5_000)]);
+    let _running = rig.run(hurried("one"));
+    let _other = rig.run(hurried("two"));
+    let id = rig.provision().await;
+    rig.reaches(id, State::Succeeded).await;
+    assert_eq!(rig.get(id).await.lease_token, Some(1));
+    assert_eq!(rig.world.times("apply a").len(), 1);
+}
