@@ -78,6 +78,8 @@ pub fn fixed_settings(class: Class) -> Config {
 /// Writes one wake-up for each of these operations in the caller's transaction, due when the operation is. Returns how many
 /// rows were new: a key that exists already is left alone and does not harm the transaction.
 ///
+/// What is due is due as of the transaction's start: with any later time apalis' trigger would send no NOTIFY.
+///
 /// The library's own insert is not used: it raises an error on a repeated key, and takes the application's clock.
 ///
 /// # Errors
@@ -92,7 +94,7 @@ pub async fn wake(tx: &mut PlatformTx, operations: &[OperationId]) -> DbResult<u
           RETURNING id, class, priority, wake_no, next_run_at)
          INSERT INTO apalis.jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority, metadata, idempotency_key)
          SELECT apalis.generate_ulid(), class, convert_to(json_build_object('operation_id', id)::text, 'UTF8'),
-                'Pending', 0, 1, greatest(now(), next_run_at), priority, '', id || ':' || wake_no
+                'Pending', 0, 1, CASE WHEN next_run_at <= clock_timestamp() THEN now() ELSE next_run_at END, priority, '', id || ':' || wake_no
            FROM woken
          ON CONFLICT (job_type, idempotency_key) DO NOTHING",
         &ids

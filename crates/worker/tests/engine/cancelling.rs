@@ -24,7 +24,11 @@ async fn preempt(rig: &Rig, instance: InstanceId, by: Kind) -> Preempted {
 }
 
 async fn seen(rig: &Rig, what: &str) {
-    assert!(until(Duration::from_secs(10), async || rig.world.log().iter().any(|seen| seen == what)).await, "{:?}", rig.world.log());
+    assert!(
+        until(Duration::from_secs(10), async || rig.world.log().iter().any(|seen| seen == what)).await,
+        "{:?}",
+        rig.world.log()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

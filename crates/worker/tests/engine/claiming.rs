@@ -1,6 +1,6 @@
 //! Who owns an operation, and who does not any more.
 
-use crate::rig::{Act, Rig, hurried, until};
+use crate::rig::{Act, Rig, hurried, short_lease, until};
 use db::DbError;
 use db::platform::claims::{self, Claim, Claimant, Claimed};
 use db::platform::record;
@@ -25,7 +25,7 @@ async fn claim(rig: &Rig, id: OperationId, owner: &str) -> Option<Claim> {
 }
 
 /// What a worker leaves behind that is killed right after its claim.
-pub async fn claim_and_die(rig: &Rig, id: OperationId) {
+pub(crate) async fn claim_and_die(rig: &Rig, id: OperationId) {
     claim(rig, id, "dying").await.unwrap();
     rig.silence();
 }
@@ -130,7 +130,7 @@ async fn a_dead_workers_operation_goes_on_elsewhere() {
 async fn a_holder_without_postgres1_gives_up_in_time() {
     let mut rig = Rig::start();
     rig.world.script("apply b", &[Act::Wait, Act::Done]);
-    let settings = hurried("one");
+    let settings = short_lease("one");
     let lease = settings.lease;
     let _running = rig.run(settings);
     let id = rig.provision().await;
@@ -149,9 +149,9 @@ async fn a_holder_without_postgres1_gives_up_in_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn leases_are_renewed_while_a_step_runs() {
     let rig = Rig::start();
-    rig.world.script("apply a", &[Act::Sleep(5_000)]);
-    let _running = rig.run(hurried("one"));
-    let _other = rig.run(hurried("two"));
+    rig.world.script("apply a", &[Act::Sleep(8_000)]);
+    let _running = rig.run(short_lease("one"));
+    let _other = rig.run(short_lease("two"));
     let id = rig.provision().await;
     rig.reaches(id, State::Succeeded).await;
     assert_eq!(rig.get(id).await.lease_token, Some(1));

@@ -20,7 +20,7 @@ use worker::engine::*;
 
 /// What a toy step does when it is called.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Act {
+pub(crate) enum Act {
     Done,
     Retry,
     Permanent,
@@ -37,7 +37,7 @@ pub enum Act {
 
 /// The world that toy steps change, and what they were seen doing.
 #[derive(Clone, Default)]
-pub struct World(Arc<Mutex<Inner>>);
+pub(crate) struct World(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
 struct Inner {
@@ -50,19 +50,19 @@ struct Inner {
 
 impl World {
     /// From the first call on, `what` (`apply a`, `undo b`, `finish`) does this; the last one stays.
-    pub fn script(&self, what: &str, acts: &[Act]) {
+    pub(crate) fn script(&self, what: &str, acts: &[Act]) {
         self.0.lock().unwrap().scripts.insert(what.to_owned(), acts.to_vec());
     }
-    pub fn refuse(&self, why: &str) {
+    pub(crate) fn refuse(&self, why: &str) {
         self.0.lock().unwrap().refuse = Some(why.to_owned());
     }
-    pub fn made(&self) -> Vec<String> {
+    pub(crate) fn made(&self) -> Vec<String> {
         self.0.lock().unwrap().made.iter().cloned().collect()
     }
-    pub fn log(&self) -> Vec<String> {
+    pub(crate) fn log(&self) -> Vec<String> {
         self.0.lock().unwrap().log.iter().map(|(what, _)| what.clone()).collect()
     }
-    pub fn times(&self, what: &str) -> Vec<Instant> {
+    pub(crate) fn times(&self, what: &str) -> Vec<Instant> {
         self.0.lock().unwrap().log.iter().filter(|(seen, _)| seen.starts_with(what)).map(|(_, at)| *at).collect()
     }
     fn call(&self, what: &str, who: &str) -> Act {
@@ -108,11 +108,11 @@ async fn perform(act: Act, cx: &Cx) -> Result<(), StepError> {
 }
 
 /// A step that makes an object `operation/step`, recognises it as its own, and removes it.
-pub struct Toy {
-    pub name: &'static str,
-    pub world: World,
-    pub limit: Duration,
-    pub interruptible: bool,
+pub(crate) struct Toy {
+    pub(crate) name: &'static str,
+    pub(crate) world: World,
+    pub(crate) limit: Duration,
+    pub(crate) interruptible: bool,
 }
 
 impl Toy {
@@ -157,7 +157,7 @@ impl Undo for Toy {
 }
 
 /// The ends of every toy saga.
-pub struct ToyEnds(pub World);
+pub(crate) struct ToyEnds(pub World);
 
 #[async_trait]
 impl Ends for ToyEnds {
@@ -178,33 +178,30 @@ impl Ends for ToyEnds {
     }
 }
 
-pub fn toy(world: &World, name: &'static str) -> Toy {
+pub(crate) fn toy(world: &World, name: &'static str) -> Toy {
     Toy { name, world: world.clone(), limit: Duration::from_secs(10), interruptible: true }
 }
 
 /// Steps a, b, c of a kind that turns back.
-pub fn abc(world: &World, kind: Kind) -> Saga {
+pub(crate) fn abc(world: &World, kind: Kind) -> Saga {
     let ends = ToyEnds(world.clone());
     Saga::new(kind, 1, ends).step(toy(world, "a")).undo().step(toy(world, "b")).undo().step(toy(world, "c")).undo()
 }
 
 /// The same, forward only.
-pub fn onward(world: &World, kind: Kind) -> Saga {
+pub(crate) fn onward(world: &World, kind: Kind) -> Saga {
     Saga::forward_only(kind, 1, ToyEnds(world.clone())).step(toy(world, "a")).no_undo("forward only")
 }
 
-pub fn registry(world: &World) -> Registry {
+pub(crate) fn registry(world: &World) -> Registry {
     let turning = [Kind::Provision, Kind::Start, Kind::Backup, Kind::Restart, Kind::FetchLogs].map(|kind| abc(world, kind));
     let onward = [Kind::Suspend, Kind::Terminate, Kind::Delete].map(|kind| onward(world, kind));
     Registry::new(turning.into_iter().chain(onward)).unwrap()
 }
 
 /// Figures of the specification, in a hurry.
-pub fn hurried(owner: &str) -> EngineSettings {
+pub(crate) fn hurried(owner: &str) -> EngineSettings {
     EngineSettings {
-        lease: Duration::from_secs(2),
-        renew_every: Duration::from_millis(400),
-        fence_margin: Duration::from_millis(500),
         sweep_every: Duration::from_millis(200),
         backoff_first: Duration::from_millis(20),
         backoff_longest: Duration::from_millis(80),
@@ -212,18 +209,28 @@ pub fn hurried(owner: &str) -> EngineSettings {
     }
 }
 
+/// With a lease that is soon over, for tests of just that.
+pub(crate) fn short_lease(owner: &str) -> EngineSettings {
+    EngineSettings {
+        lease: Duration::from_secs(3),
+        renew_every: Duration::from_millis(400),
+        fence_margin: Duration::from_millis(800),
+        ..hurried(owner)
+    }
+}
+
 /// The service's side of postgres1.
-pub struct Rig {
-    pub pair: Pair,
-    pub db: PlatformDb,
-    pub world: World,
+pub(crate) struct Rig {
+    pub(crate) pair: Pair,
+    pub(crate) db: PlatformDb,
+    pub(crate) world: World,
 }
 
 /// A running engine; it is stopped when dropped.
-pub struct Running {
-    pub engine: Engine,
-    pub stop: CancellationToken,
-    pub task: tokio::task::JoinHandle<Result<(), TransportError>>,
+pub(crate) struct Running {
+    pub(crate) engine: Engine,
+    pub(crate) stop: CancellationToken,
+    pub(crate) task: tokio::task::JoinHandle<Result<(), TransportError>>,
 }
 
 impl Drop for Running {
@@ -234,37 +241,37 @@ impl Drop for Running {
 
 impl Running {
     /// Stops it and waits until it has drained.
-    pub async fn drain(mut self) {
+    pub(crate) async fn drain(mut self) {
         self.stop.cancel();
         (&mut self.task).await.unwrap().unwrap();
     }
 }
 
 impl Rig {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::with(&Options::default())
     }
 
-    pub fn with(options: &Options) -> Self {
+    pub(crate) fn with(options: &Options) -> Self {
         let pair = Pair::start(options).unwrap();
         let db = PlatformDb::connect_lazy(&pair.platform(), &PoolLimits::default(), "engine-test");
         Self { pair, db, world: World::default() }
     }
 
-    pub fn psql(&self, sql: &str) -> String {
+    pub(crate) fn psql(&self, sql: &str) -> String {
         self.pair.postgres1.psql(PLATFORM_DATABASE, sql).unwrap().trim().to_owned()
     }
 
-    pub fn services(&self) -> Services {
+    pub(crate) fn services(&self) -> Services {
         Services { db: self.db.clone(), entropy: Arc::new(bootstrap::OsEntropy) }
     }
 
-    pub fn id(&self) -> OperationId {
+    pub(crate) fn id(&self) -> OperationId {
         OperationId::from_uuid(random_uuid(&bootstrap::OsEntropy))
     }
 
     /// A row in `instances`, of this customer.
-    pub fn instance_of(&self, customer: uuid::Uuid) -> InstanceId {
+    pub(crate) fn instance_of(&self, customer: uuid::Uuid) -> InstanceId {
         let id = InstanceId::from_uuid(random_uuid(&bootstrap::OsEntropy));
         self.psql(&format!(
             "INSERT INTO public.instances (id, customer_id, name, admin_email, database_name) VALUES ('{id}', '{customer}', 'toy', 'a@b.c', '{id}')"
@@ -272,11 +279,11 @@ impl Rig {
         id
     }
 
-    pub fn instance(&self) -> InstanceId {
+    pub(crate) fn instance(&self) -> InstanceId {
         self.instance_of(random_uuid(&bootstrap::OsEntropy))
     }
 
-    pub fn new_operation(&self, kind: Kind, instance: InstanceId) -> NewOperation {
+    pub(crate) fn new_operation(&self, kind: Kind, instance: InstanceId) -> NewOperation {
         NewOperation {
             id: self.id(),
             scope: Scope::Instance(instance),
@@ -289,14 +296,14 @@ impl Rig {
         }
     }
 
-    pub async fn try_enqueue(&self, new: NewOperation) -> Enqueued {
+    pub(crate) async fn try_enqueue(&self, new: NewOperation) -> Enqueued {
         let mut tx = self.db.begin().await.unwrap();
         let outcome = operations::enqueue(&mut tx, new, &by()).await.unwrap();
         tx.commit().await.unwrap();
         outcome
     }
 
-    pub async fn enqueue(&self, kind: Kind, instance: InstanceId) -> OperationId {
+    pub(crate) async fn enqueue(&self, kind: Kind, instance: InstanceId) -> OperationId {
         match self.try_enqueue(self.new_operation(kind, instance)).await {
             Enqueued::Accepted(id) => id,
             other => panic!("{other:?}"),
@@ -304,22 +311,22 @@ impl Rig {
     }
 
     /// An operation on an instance of its own.
-    pub async fn provision(&self) -> OperationId {
+    pub(crate) async fn provision(&self) -> OperationId {
         self.enqueue(Kind::Provision, self.instance()).await
     }
 
-    pub fn engine(&self, settings: EngineSettings, faults: Faults) -> (Engine, CancellationToken) {
+    pub(crate) fn engine(&self, settings: EngineSettings, faults: Faults) -> (Engine, CancellationToken) {
         let stop = CancellationToken::new();
         let engine = Engine::new(settings, self.services(), registry(&self.world), faults, stop.clone()).unwrap();
         (engine, stop)
     }
 
     /// An engine behind a plain loop over due operations: quicker than apalis' two seconds between polls.
-    pub fn run(&self, settings: EngineSettings) -> Running {
+    pub(crate) fn run(&self, settings: EngineSettings) -> Running {
         self.run_with(settings, Faults::default())
     }
 
-    pub fn run_with(&self, settings: EngineSettings, faults: Faults) -> Running {
+    pub(crate) fn run_with(&self, settings: EngineSettings, faults: Faults) -> Running {
         let (engine, stop) = self.engine(settings, faults);
         let due = DueLoop(self.pair.platform());
         let running = engine.clone();
@@ -328,12 +335,12 @@ impl Rig {
     }
 
     /// An engine behind apalis.
-    pub fn run_apalis(&self, settings: EngineSettings) -> Running {
+    pub(crate) fn run_apalis(&self, settings: EngineSettings) -> Running {
         self.run_apalis_with(settings, db::queue::HEARTBEAT_INTERVAL)
     }
 
     /// The same, with another heartbeat: only what outlasts it is tested with one.
-    pub fn run_apalis_with(&self, settings: EngineSettings, heartbeat: Duration) -> Running {
+    pub(crate) fn run_apalis_with(&self, settings: EngineSettings, heartbeat: Duration) -> Running {
         let (engine, stop) = self.engine(settings.clone(), Faults::default());
         let pool = QueuePool::connect_lazy(&self.pair.platform(), 4, "engine-queue").beating_every(heartbeat);
         let running = engine.clone();
@@ -341,12 +348,12 @@ impl Rig {
         Running { engine, stop, task }
     }
 
-    pub async fn get(&self, id: OperationId) -> Operation {
+    pub(crate) async fn get(&self, id: OperationId) -> Operation {
         operations::get(&self.db, id).await.unwrap().unwrap()
     }
 
     /// Waits until it is in this state.
-    pub async fn reaches(&self, id: OperationId, state: State) -> Operation {
+    pub(crate) async fn reaches(&self, id: OperationId, state: State) -> Operation {
         let mut last = None;
         let reached = until(Duration::from_secs(30), async || {
             let operation = self.get(id).await;
@@ -360,17 +367,17 @@ impl Rig {
     }
 
     /// Lets every lease run out, as if its holder had gone silent long ago.
-    pub fn silence(&self) {
+    pub(crate) fn silence(&self) {
         self.psql("UPDATE instance_service.leases SET expires_at = '-infinity'");
     }
 }
 
-pub fn by() -> AuditContext {
+pub(crate) fn by() -> AuditContext {
     AuditContext { door: Door::Internal, actor: "test".to_owned(), request_id: None }
 }
 
 /// Asks until the answer is yes.
-pub async fn until(patience: Duration, mut asks: impl AsyncFnMut() -> bool) -> bool {
+pub(crate) async fn until(patience: Duration, mut asks: impl AsyncFnMut() -> bool) -> bool {
     let end = Instant::now() + patience;
     loop {
         if asks().await {

@@ -16,7 +16,10 @@ async fn a_saga_runs_to_its_end() {
     assert_eq!(done.result, Some(serde_json::json!({ "made": "a" })));
     assert!(done.started_at.is_some() && done.finished_at.is_some() && done.error.is_none());
     let steps = operations::steps(&rig.db, id).await.unwrap();
-    assert_eq!(steps.iter().map(|s| (s.step.as_str(), s.status)).collect::<Vec<_>>(), ["a", "b", "c"].map(|s| (s, StepStatus::Done)));
+    assert_eq!(
+        steps.iter().map(|s| (s.step.as_str(), s.status)).collect::<Vec<_>>(),
+        ["a", "b", "c"].map(|s| (s, StepStatus::Done))
+    );
     assert_eq!(rig.psql("SELECT count(*) FROM instance_service.leases WHERE expires_at > clock_timestamp()"), "0");
 }
 
