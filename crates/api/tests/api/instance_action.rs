@@ -1,0 +1,60 @@
+//! `POST /api/v1/instances/{id}/actions`
+
+use crate::rig::{Rig, instance_path, is_time, uuid};
+use serde_json::json;
+
+#[tokio::test]
+async fn terminate_succeeds_at_once_and_when_repeated() {
+    let rig = Rig::start();
+    let instance = rig.created().await;
+    let body = json!({"action": "terminate", "parameters": {"reason": "Subscription cancelled"}});
+    for _ in 0..2 {
+        let got = rig.post(&instance_path(&instance, "/actions"), &body).await;
+        assert!(got.status == 200 && is_time(&got.json["timestamp"]), "{got:?}");
+        let expected = json!({
+            "instance_id": instance["id"], "action": "terminate", "status": "success",
+            "message": "Instance terminated successfully", "timestamp": got.json["timestamp"], "job_id": null,
+        });
+        assert_eq!(got.json, expected);
+    }
+    let row = rig.get(&instance_path(&instance, "")).await.json;
+    assert_eq!(row["status"], "terminated");
+    let reason = "Instance terminated due to subscription cancellation (Subscription cancelled)";
+    assert_eq!(row["error_message"], reason);
+}
+
+#[tokio::test]
+async fn terminate_takes_a_provisioning_with_it() {
+    let rig = Rig::start();
+    let instance = rig.provisioning().await;
+    let got = rig.post(&instance_path(&instance, "/actions"), &json!({"action": "terminate"})).await;
+    assert_eq!(got.status, 200);
+    assert_eq!(rig.sql("SELECT state FROM instance_service.operations WHERE kind = 'provision'"), "cancelled");
+}
+
+#[tokio::test]
+async fn other_words_are_not_built_and_unknown_ones_are_invalid() {
+    let rig = Rig::start();
+    let instance = rig.created().await;
+    let before = rig.rows();
+    for word in ["start", "stop", "restart", "update", "backup", "restore", "suspend", "unsuspend", "unpause"] {
+        let got = rig.post(&instance_path(&instance, "/actions"), &json!({"action": word, "parameters": null})).await;
+        assert_eq!(got.status, 501, "{word}");
+        assert!(got.detail().contains(word), "{got:?}");
+        let unknown = rig.post(&format!("/api/v1/instances/{}/actions", uuid()), &json!({"action": word})).await;
+        assert_eq!((unknown.status, unknown.detail()), (404, "Instance not found"), "{word}");
+    }
+    let cases = [
+        (json!({"action": "explode"}), "body.action"),
+        (json!({"action": "TERMINATE"}), "body.action"),
+        (json!({"action": 1}), "body.action"),
+        (json!({}), "body.action"),
+        (json!({"action": "terminate", "parameters": []}), "body.parameters"),
+        (json!({"action": "terminate", "parameters": {"reason": 5}}), "body.parameters.reason"),
+    ];
+    for (body, place) in cases {
+        let got = rig.post(&instance_path(&instance, "/actions"), &body).await;
+        assert_eq!((got.status, got.places()), (422, vec![place.to_owned()]), "{body}");
+    }
+    assert_eq!(rig.rows(), before);
+}

@@ -1,0 +1,79 @@
+//! Calls of later releases.
+
+use crate::rig::{Rig, uuid};
+use axum::body::Body;
+use axum::http::{Method, Request};
+use serde_json::Value;
+
+/// The calls of contract 4.3, 8.2-8.5, 16.4 and 19.3 that this release does not serve.
+fn calls() -> Vec<(Method, String)> {
+    let id = uuid();
+    let list = format!(
+        "PUT /api/v1/instances/{id}
+         GET /api/v1/instances/{id}/backups
+         POST /api/v1/instances/{id}/restart-with-subscription
+         POST /api/v1/instances/{id}/apply-resources
+         POST /api/v1/instances/{id}/import
+         POST /api/v1/instances/{id}/clone
+         GET /api/v1/instances/{id}/backup-schedule
+         PUT /api/v1/instances/{id}/backup-schedule
+         POST /api/v1/instances/{id}/undo-restore
+         GET /api/v1/backups/{id}
+         DELETE /api/v1/backups/{id}
+         POST /api/v1/backups/{id}/verify
+         GET /api/v1/backups/{id}/export
+         GET /admin/failed-instances
+         POST /admin/retry-instance/{id}
+         GET /admin/instance-jobs/{id}
+         GET /admin/instance-stats
+         POST /admin/suspend-instance/{id}
+         POST /admin/unsuspend-instance/{id}
+         GET /admin/odoo-servers
+         POST /admin/odoo-servers
+         PATCH /admin/odoo-servers/{id}
+         POST /admin/relocate-instance/{id}
+         POST /admin/adopt
+         GET /admin/adoption-report
+         POST /admin/operations/{id}/retry
+         GET /api/v1/monitoring/status
+         POST /api/v1/monitoring/start
+         POST /api/v1/monitoring/stop
+         POST /api/v1/monitoring/restart
+         POST /api/v1/monitoring/reconcile
+         GET /api/v1/monitoring/containers
+         GET /api/v1/monitoring/containers/odoo-1/status
+         POST /api/v1/monitoring/containers/odoo-1/sync
+         GET /api/v1/monitoring/metrics
+         GET /api/v1/monitoring/config
+         PUT /api/v1/monitoring/config
+         GET /api/v1/monitoring/tasks/{id}/status
+         GET /api/v1/monitoring/health
+         POST /webhooks/killbill/secret"
+    );
+    let call = |line: &str| {
+        let (method, path) = line.trim().split_once(' ').unwrap();
+        (method.parse().unwrap(), path.to_owned())
+    };
+    list.lines().map(call).collect()
+}
+
+#[tokio::test]
+async fn each_of_them_says_so_under_both_spellings() {
+    let rig = Rig::start();
+    for (method, path) in calls() {
+        for path in [path.clone(), format!("{path}/")] {
+            let request = Request::builder().method(method.clone()).uri(&path).body(Body::from("{}")).unwrap();
+            let got = rig.send(request).await;
+            assert_eq!(got.status, 501, "{method} {path}");
+            assert!(got.detail().ends_with("is not available in this version of the service"), "{got:?}");
+        }
+    }
+}
+
+#[test]
+fn the_description_marks_exactly_these() {
+    let description = serde_json::to_value(api::openapi()).unwrap();
+    let paths = description["paths"].as_object().unwrap();
+    let calls_of = |item: &Value| item.as_object().unwrap().values().filter(|call| call["tags"][0] == "not built").count();
+    assert_eq!(paths.values().map(calls_of).sum::<usize>(), calls().len());
+}
