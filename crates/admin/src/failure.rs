@@ -14,6 +14,11 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// A failure in plain words.
+    pub(crate) fn because(words: impl Into<String>) -> Self {
+        Self::Failed(anyhow::Error::msg(words.into()))
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Configuration(_) => ExitCode::from(3),

@@ -3,9 +3,12 @@
 use crate::failure::Failure;
 use bootstrap::Environment;
 use bootstrap::settings::AdminSettings;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
+use db::platform::attention::{self, Decided, Decision};
+use db::platform::audit::{AuditContext, Door};
 use db::platform::operations::{self, Filter, Operation};
 use db::platform::{PlatformDb, PoolLimits};
+use domain::ids::OperationId;
 use domain::operation::State;
 
 #[derive(Subcommand)]
@@ -19,6 +22,22 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 50)]
         limit: u16,
     },
+    /// Lets an operation that needs attention try again, the way it was going.
+    Retry(Target),
+    /// Lets an operation that needs attention take back what it started.
+    Undo(Target),
+    /// Closes an operation that needs attention: it was put right by hand.
+    Resolve(Target),
+}
+
+/// Which operation, and who says so.
+#[derive(Args)]
+pub(crate) struct Target {
+    /// Id of the operation.
+    id: OperationId,
+    /// Who decides, for the audit trail.
+    #[arg(long, default_value = "instance-admin")]
+    actor: String,
 }
 
 fn state(word: &str) -> Result<State, String> {
@@ -36,6 +55,24 @@ pub(crate) async fn run(command: Command, environment: &Environment) -> Result<S
             let page = operations::list(&db, &filter).await?;
             Ok(page.operations.iter().map(line).collect())
         }
+        Command::Retry(target) => decide(&db, target, Decision::Retry).await,
+        Command::Undo(target) => decide(&db, target, Decision::Undo).await,
+        Command::Resolve(target) => decide(&db, target, Decision::Resolve).await,
+    }
+}
+
+async fn decide(db: &PlatformDb, target: Target, decision: Decision) -> Result<String, Failure> {
+    let by = AuditContext { door: Door::Internal, actor: target.actor, request_id: None };
+    let mut tx = db.begin().await?;
+    match attention::decide(&mut tx, target.id, decision, &by).await? {
+        Decided::Done => {
+            tx.commit().await?;
+            Ok(format!("Operation {}: done.\n", target.id))
+        }
+        Decided::Unknown => Err(Failure::because("there is no such operation")),
+        Decided::InState(state) => Err(Failure::because(format!("the operation is {state} and needs no decision"))),
+        Decided::NeverUndone(kind) => Err(Failure::because(format!("{kind} is never undone: retry or resolve it"))),
+        Decided::Busy => Err(Failure::because("another operation of the same instance is at work: let it end first")),
     }
 }
 

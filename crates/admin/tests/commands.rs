@@ -112,3 +112,49 @@ fn the_reference_needs_no_settings() {
     assert_eq!(code(&output), 0);
     assert_eq!(text(&output.stdout), bootstrap::settings::reference::markdown());
 }
+
+/// An operation of this kind that needs attention, with a failed step; its id ends with `number`.
+fn stuck(pair: &Pair, kind: &str, number: u8) -> String {
+    let id = format!("00000000-0000-0000-0000-0000000000{number:02}");
+    let sql = format!(
+        "INSERT INTO instance_service.operations (id, scope, kind, class, def_version, state, attempts, claims, error, created_at, deadline_at)
+         VALUES ('{id}', 'own:{id}', '{kind}', 'control', 1, 'needs_attention', 3, 4, '{{\"code\": \"c\", \"message\": \"m\"}}',
+                 clock_timestamp() - interval '2 hours', clock_timestamp() - interval '1 hour');
+         INSERT INTO instance_service.operation_steps (operation_id, step, phase, step_version, position, place, status, attempt, lease_token)
+         VALUES ('{id}', 's', 'apply', 1, 0, 'postgres1', 'failed', 15, 1)"
+    );
+    pair.postgres1.server().psql("instance", &sql).unwrap();
+    id
+}
+
+fn look(pair: &Pair, id: &str) -> String {
+    let sql = format!(
+        "SELECT state, direction, attempts, claims, error IS NULL, (SELECT attempt FROM instance_service.operation_steps WHERE operation_id = o.id),
+                (SELECT count(*) FROM apalis.jobs WHERE idempotency_key LIKE o.id || ':%'),
+                (SELECT string_agg(action || ' ' || actor, ',') FROM instance_service.audit_log a WHERE a.operation_id = o.id)
+           FROM instance_service.operations o WHERE id = '{id}'"
+    );
+    pair.postgres1.server().psql("instance", &sql).unwrap().trim().to_owned()
+}
+
+#[test]
+fn an_operator_decides_about_what_needs_attention_once_and_on_record() {
+    let pair = Pair::start(&Options::default()).unwrap();
+    let (retried, undone, resolved) = (stuck(&pair, "provision", 1), stuck(&pair, "provision", 2), stuck(&pair, "delete", 3));
+    let decide = |what: &str, id: &str| as_service(&pair, &["operations", what, id, "--actor", "ann"]);
+    let listed = text(&as_service(&pair, &["operations", "list", "--state", "needs_attention"]).stdout);
+    assert_eq!(listed.lines().count(), 3, "{listed}");
+    assert_eq!(code(&decide("undo", &resolved)), 1, "a delete only goes forward");
+    for (what, id) in [("retry", &retried), ("undo", &undone), ("resolve", &resolved)] {
+        let done = decide(what, id);
+        assert_eq!(code(&done), 0, "{what}: {}", text(&done.stderr));
+        assert_eq!(code(&decide(what, id)), 1, "{what} a second time");
+    }
+    assert_eq!(look(&pair, &retried), "waiting|forward|0|0|t|0|1|attention_retry ann");
+    assert_eq!(look(&pair, &undone), "waiting|undo|0|0|t|0|1|attention_undo ann");
+    assert_eq!(look(&pair, &resolved), "cancelled|forward|3|4|f|15|0|attention_resolve ann");
+    let in_time =
+        "SELECT count(*) FROM instance_service.operations WHERE deadline_at > clock_timestamp() + interval '59 minutes'";
+    assert_eq!(pair.postgres1.server().psql("instance", in_time).unwrap().trim(), "2", "the time limit begins anew");
+    assert_eq!(code(&decide("retry", "00000000-0000-0000-0000-000000000099")), 1);
+}

@@ -107,7 +107,7 @@ async fn unfinished(tx: &mut PlatformTx, instance: InstanceId) -> DbResult<Vec<O
     Ok(rows.into_iter().map(|Json(operation)| operation).collect())
 }
 
-async fn lock(tx: &mut PlatformTx, id: OperationId) -> DbResult<Option<Operation>> {
+pub(crate) async fn lock(tx: &mut PlatformTx, id: OperationId) -> DbResult<Option<Operation>> {
     let row = sqlx::query_scalar!(
         r#"SELECT to_jsonb(o) AS "operation!: Json<Operation>" FROM instance_service.operations o WHERE o.id = $1 FOR UPDATE"#,
         id.as_uuid()

@@ -29,6 +29,7 @@
 //! A new table: its migration, a module here, and a test against a real server.
 
 pub mod acceptance;
+pub mod attention;
 pub mod audit;
 mod cancellation;
 pub mod claims;

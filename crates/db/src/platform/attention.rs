@@ -1,0 +1,127 @@
+//! What an operator decides about an operation that needs attention (engine 8): go on, take back, or leave it at that.
+//!
+//! Owns: the three decisions and their audit rows. Leaves to others: carrying them out (the worker), closing such an
+//! operation because its instance is deleted (`record`).
+
+use crate::error::{DbError, DbResult};
+use crate::platform::audit::{self, AuditContext, Entry};
+use crate::platform::operation_view::OperationView;
+use crate::platform::operations::Operation;
+use crate::platform::{PlatformTx, cancellation, events, journal, record};
+use crate::queue;
+use domain::ids::OperationId;
+use domain::operation::{Kind, State};
+use sqlx::types::Json;
+
+/// What an operator wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Try again from the first unfinished step, the way it was going.
+    Retry,
+    /// Take back what was started.
+    Undo,
+    /// It was put right by hand: close it.
+    Resolve,
+}
+
+impl Decision {
+    const fn action(self) -> &'static str {
+        match self {
+            Self::Retry => "attention_retry",
+            Self::Undo => "attention_undo",
+            Self::Resolve => "attention_resolve",
+        }
+    }
+}
+
+/// What became of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Decided {
+    /// It is carried out.
+    Done,
+    /// The operation is in another state and needs no decision.
+    InState(State),
+    /// This kind only ever goes forward.
+    NeverUndone(Kind),
+    /// Another operation of the same instance is at work; the caller rolls back.
+    Busy,
+    /// No such operation.
+    Unknown,
+}
+
+/// Carries a decision out, in the caller's transaction.
+///
+/// # Errors
+/// Database errors only.
+pub async fn decide(tx: &mut PlatformTx, id: OperationId, decision: Decision, by: &AuditContext) -> DbResult<Decided> {
+    let Some(operation) = cancellation::lock(tx, id).await? else { return Ok(Decided::Unknown) };
+    if operation.state != State::NeedsAttention {
+        return Ok(Decided::InState(operation.state));
+    }
+    if decision == Decision::Undo && operation.kind.is_forward_only() {
+        return Ok(Decided::NeverUndone(operation.kind));
+    }
+    let changed = match decision {
+        Decision::Resolve => close(tx, id).await,
+        Decision::Retry | Decision::Undo => reopen(tx, id, decision == Decision::Undo).await,
+    };
+    let changed = match changed {
+        Err(DbError::Constraint { constraint }) if constraint == "operations_one_active" => return Ok(Decided::Busy),
+        other => other?,
+    };
+    tell(tx, &changed, decision, by).await?;
+    match decision {
+        Decision::Resolve => record::wake_head(tx, &changed.scope).await?,
+        Decision::Retry | Decision::Undo => drop(queue::wake(tx, &[id]).await?),
+    }
+    Ok(Decided::Done)
+}
+
+/// All counts begin anew, and so does the time limit.
+async fn reopen(tx: &mut PlatformTx, id: OperationId, undo: bool) -> DbResult<Operation> {
+    sqlx::query!(
+        "UPDATE instance_service.operation_steps SET attempt = 0 WHERE operation_id = $1 AND status IN ('started', 'failed')",
+        id.as_uuid()
+    )
+    .execute(tx.conn())
+    .await?;
+    let Json(operation) = sqlx::query_scalar!(
+        r#"UPDATE instance_service.operations o
+              SET state = 'waiting', direction = CASE WHEN $2 THEN 'undo' ELSE direction END, claims = 0, attempts = 0,
+                  next_run_at = clock_timestamp(), error = NULL,
+                  deadline_at = clock_timestamp() + (deadline_at - coalesce(started_at, created_at))
+            WHERE id = $1 RETURNING to_jsonb(o) AS "operation!: Json<Operation>""#,
+        id.as_uuid(),
+        undo
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(operation)
+}
+
+async fn close(tx: &mut PlatformTx, id: OperationId) -> DbResult<Operation> {
+    let Json(operation) = sqlx::query_scalar!(
+        r#"UPDATE instance_service.operations o
+              SET state = 'cancelled', finished_at = clock_timestamp(), cancel_reason = 'Resolved by an operator', current_step = NULL
+            WHERE id = $1 RETURNING to_jsonb(o) AS "operation!: Json<Operation>""#,
+        id.as_uuid()
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(operation)
+}
+
+async fn tell(tx: &mut PlatformTx, operation: &Operation, decision: Decision, by: &AuditContext) -> DbResult<()> {
+    let journal = journal::of(tx.conn(), operation.id).await?;
+    events::tell(tx, operation.id, None, &OperationView::new(operation, &journal, None)).await?;
+    let entry = Entry {
+        action: decision.action(),
+        instance_id: operation.instance_id,
+        operation_id: Some(operation.id),
+        from: None,
+        to: None,
+        details: serde_json::json!({}),
+    };
+    audit::record(tx, by, &entry).await
+}
