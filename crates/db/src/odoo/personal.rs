@@ -75,13 +75,10 @@ async fn write_owner(tx: &mut Transaction<'_, Postgres>, personal: &Personal) ->
         .bind(&personal.admin_password_hash)
         .execute(&mut **tx)
         .await?;
-    sqlx::query(
-        "UPDATE public.res_partner SET email = $1
-          WHERE id = (SELECT partner_id FROM public.res_users WHERE id = 2)",
-    )
-    .bind(&personal.admin_email)
-    .execute(&mut **tx)
-    .await?;
+    sqlx::query("UPDATE public.res_partner SET email = $1 WHERE id = (SELECT partner_id FROM public.res_users WHERE id = 2)")
+        .bind(&personal.admin_email)
+        .execute(&mut **tx)
+        .await?;
     sqlx::query("UPDATE public.res_company SET name = $1 WHERE id = 1").bind(&personal.company_name).execute(&mut **tx).await?;
     sqlx::query("UPDATE public.res_partner SET name = $1, complete_name = $1 WHERE id = (SELECT partner_id FROM public.res_company WHERE id = 1)")
         .bind(&personal.company_name)

@@ -112,6 +112,11 @@ impl Faults {
         self.script.lock().unwrap_or_else(PoisonError::into_inner).push(armed);
     }
 
+    /// Takes everything off the script that was not reached.
+    pub fn disarm(&self) {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn is_armed(&self, name: &str) -> bool {
         let script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
         script.iter().any(|armed| armed.point == name) || self.turns(name).iter().any(|(_, turn)| !turn.exists())

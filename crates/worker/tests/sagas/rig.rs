@@ -1,0 +1,268 @@
+//! A pair of servers, a runtime, an engine without transport: a test hands it every operation until none is left.
+
+use bootstrap::OsEntropy;
+use db::odoo::{OdooServers, ServerAddress, TenantLimits};
+use db::platform::acceptance::{self, Create, Delete, Terminate};
+use db::platform::audit::{AuditContext, Door};
+use db::platform::instances::{self, Instance};
+use db::platform::operations::{self, Filter, Operation};
+use db::platform::servers::{self, ServerHealth};
+use db::platform::templates;
+use db::platform::{PlatformDb, PoolLimits};
+use db::secrets::Keyring;
+use domain::ids::{InstanceId, OperationId, ServerId};
+use domain::names::ReservedHosts;
+use domain::operation::State;
+use domain::order::{OrderRules, RawOrder, RawVersion, parse};
+use domain::sources::random_uuid;
+use domain::template::TemplateKey;
+use domain::version::OdooVersion;
+use runtime::InstanceRuntime;
+use runtime::account::Account;
+use runtime::directory::DataDirectories;
+use runtime::fake::{FakeControl, FakeRuntime, ServerSettings, serve};
+use secrecy::SecretBox;
+use serde_json::json;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use testkit::catalog::Snapshot;
+use testkit::cluster::Options;
+use testkit::pair::{PLATFORM_DATABASE, Pair};
+use tokio::net::UnixListener;
+use tokio_util::sync::CancellationToken;
+use worker::engine::faults::{Armed, Faults};
+use worker::engine::{Engine, EngineSettings, Handler, Registry, Services, Slots};
+use worker::sagas::{Addresses, Tools, all};
+
+pub(crate) const VERSION: OdooVersion = OdooVersion::new(19);
+
+pub(crate) struct Rig {
+    pub(crate) pair: Pair,
+    pub(crate) db: PlatformDb,
+    pub(crate) faults: Faults,
+    pub(crate) server: ServerId,
+    pub(crate) tools: Arc<Tools>,
+    engine: Engine,
+    socket: PathBuf,
+    root: tempfile::TempDir,
+}
+
+impl Rig {
+    /// With the fake runtime, and no fault armed.
+    pub(crate) async fn start() -> Self {
+        Self::with_faults(Vec::new()).await
+    }
+
+    pub(crate) async fn with_faults(script: Vec<Armed>) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let directories = DataDirectories::new(root.path(), Account::Own).unwrap();
+        let socket = root.path().join(".fake-runtime");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let pair = Pair::start(&Options::default()).unwrap();
+        let settings = ServerSettings {
+            directories: directories.clone(),
+            versions: vec![VERSION],
+            ports: 20_000..=20_100,
+            psql: pair.postgres2.server().installation().bin().join("psql"),
+        };
+        tokio::spawn(serve(listener, settings));
+        let runtime = Arc::new(FakeRuntime::new(&socket));
+        Self::build(pair, root, directories, runtime, socket, script).await
+    }
+
+    pub(crate) async fn build(
+        pair: Pair,
+        root: tempfile::TempDir,
+        directories: DataDirectories,
+        runtime: Arc<dyn InstanceRuntime>,
+        socket: PathBuf,
+        script: Vec<Armed>,
+    ) -> Self {
+        // Made at the first use: there from the start, it is in no difference between snapshots.
+        std::fs::DirBuilder::new().mode(0o700).create(root.path().join(".staging")).unwrap();
+        let db = PlatformDb::connect_lazy(&pair.platform(), &PoolLimits::default(), "test");
+        let registry = Arc::new(OdooServers::default());
+        let server = register(&db, &pair, &registry).await;
+        let tools = Arc::new(Tools {
+            keyring: Arc::new(Keyring::new(&SecretBox::new(Box::new([7; 32])), None)),
+            servers: registry,
+            runtime,
+            directories,
+            addresses: Addresses { base_domain: "apps.example".to_owned(), scheme: "http".to_owned() },
+            limits: TenantLimits::default(),
+            image_profile: "official".to_owned(),
+            hashes: Default::default(),
+        });
+        let faults = Faults::scripted(script);
+        let engine = engine(&db, &tools, faults.clone(), "one");
+        Self { pair, db, faults, server, tools, engine, socket, root }
+    }
+
+    /// Another worker on the same servers.
+    pub(crate) fn second_worker(&self) -> Engine {
+        engine(&self.db, &self.tools, Faults::default(), "two")
+    }
+
+    pub(crate) fn control(&self) -> FakeControl {
+        FakeControl::new(&self.socket)
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    pub(crate) fn sql(&self, sql: &str) -> String {
+        self.pair.postgres1.psql(PLATFORM_DATABASE, sql).unwrap()
+    }
+
+    /// Everything on postgres2 and in the data directories.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot::of_server(&self.pair.postgres2).unwrap().with_directory(self.root()).unwrap()
+    }
+
+    /// Orders an instance with `change`d fields and queues its provisioning.
+    pub(crate) async fn order(&self, change: impl FnOnce(&mut RawOrder)) -> InstanceId {
+        let label = format!("shop{}", &random_uuid(&OsEntropy).simple().to_string()[..8]);
+        let mut raw = RawOrder {
+            name: Some("Shop".to_owned()),
+            odoo_version: Some(RawVersion::Text("19".to_owned())),
+            admin_email: Some("owner@customer.example".to_owned()),
+            database_name: Some(label),
+            customer_id: Some(random_uuid(&OsEntropy).to_string()),
+            subscription_id: Some(random_uuid(&OsEntropy).to_string()),
+            billing_status: Some("paid".to_owned()),
+            ..RawOrder::default()
+        };
+        change(&mut raw);
+        let reserved = ReservedHosts::with([]);
+        let supported_versions = vec![OdooVersion::new(18), VERSION];
+        let rules = OrderRules { supported_versions, default_version: VERSION, reserved_hosts: reserved.clone() };
+        let request = Create { order: parse(raw, &rules).unwrap(), provision: true };
+        let mut tx = self.db.begin().await.unwrap();
+        let created = acceptance::create(&mut tx, request, &reserved, &OsEntropy, &by()).await.unwrap();
+        tx.commit().await.unwrap();
+        match created {
+            acceptance::Created::New(instance) => instance.id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn delete(&self, instance_id: InstanceId) {
+        let mut tx = self.db.begin().await.unwrap();
+        let deleted = acceptance::delete(&mut tx, Delete { instance_id, reason: None }, &OsEntropy, &by()).await.unwrap();
+        assert!(matches!(deleted, acceptance::Deleted::Accepted { .. }), "{deleted:?}");
+        tx.commit().await.unwrap();
+    }
+
+    pub(crate) async fn terminate(&self, instance_id: InstanceId) {
+        let mut tx = self.db.begin().await.unwrap();
+        let _done = acceptance::terminate(&mut tx, Terminate { instance_id, reason: None }, &OsEntropy, &by()).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// Builds the template, so that what follows is about something else.
+    pub(crate) async fn prepare_template(&self) -> OperationId {
+        let id = OperationId::from_uuid(random_uuid(&OsEntropy));
+        let key = TemplateKey { server: self.server, version: VERSION, demo: false };
+        let mut tx = self.db.begin().await.unwrap();
+        let request = worker::sagas::build_template::request(id, key);
+        let _enqueued = operations::enqueue(&mut tx, request, &by()).await.unwrap();
+        tx.commit().await.unwrap();
+        self.drain().await;
+        id
+    }
+
+    /// Hands every unfinished operation to the engine, again and again, until none is left that goes on by itself.
+    pub(crate) async fn drain(&self) {
+        self.drain_with(&self.engine).await;
+    }
+
+    pub(crate) async fn drain_with(&self, engine: &Engine) {
+        let deadline = Instant::now() + Duration::from_secs(240);
+        loop {
+            let open = self.unfinished().await;
+            if open.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "never ends: {open:#?}");
+            for operation in open {
+                engine.handle(operation.id).await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn unfinished(&self) -> Vec<Operation> {
+        let states = vec![State::Queued, State::Running, State::Waiting];
+        let filter = Filter { states, limit: 100, ..Filter::default() };
+        let mut open = operations::list(&self.db, &filter).await.unwrap().operations;
+        open.reverse();
+        open
+    }
+
+    /// The newest operation.
+    pub(crate) async fn last_operation(&self) -> Operation {
+        let filter = Filter { limit: 1, ..Filter::default() };
+        operations::list(&self.db, &filter).await.unwrap().operations.remove(0)
+    }
+
+    pub(crate) async fn instance(&self, id: InstanceId) -> Instance {
+        instances::get(&self.db, id).await.unwrap().unwrap()
+    }
+
+    /// The public status; whatever failed is told, since the assertion on it alone would say little.
+    pub(crate) async fn status(&self, id: InstanceId) -> String {
+        let status = self.instance(id).await.axes.status.to_string();
+        if status == "error" {
+            eprintln!("{}", self.sql("SELECT kind, state, error FROM instance_service.operations ORDER BY seq"));
+        }
+        status
+    }
+
+    pub(crate) async fn templates(&self) -> Vec<templates::Template> {
+        templates::of_server(&self.db, self.server).await.unwrap()
+    }
+
+    /// Templates of the mails that wait to be sent, in order.
+    pub(crate) fn mails(&self) -> String {
+        self.sql("SELECT string_agg(template, ' ' ORDER BY created_at) FROM instance_service.outbox")
+    }
+}
+
+pub(crate) fn by() -> AuditContext {
+    AuditContext { door: Door::Internal, actor: "test".to_owned(), request_id: None }
+}
+
+fn engine(db: &PlatformDb, tools: &Arc<Tools>, faults: Faults, name: &str) -> Engine {
+    let settings = EngineSettings {
+        lease: Duration::from_secs(3),
+        renew_every: Duration::from_millis(500),
+        fence_margin: Duration::from_millis(500),
+        backoff_first: Duration::from_millis(20),
+        backoff_longest: Duration::from_millis(50),
+        ..EngineSettings::new(name, Slots::split(4))
+    };
+    let services = Services { db: db.clone(), entropy: Arc::new(OsEntropy) };
+    Engine::new(settings, services, Registry::new(all(tools)).unwrap(), faults, CancellationToken::new()).unwrap()
+}
+
+async fn register(db: &PlatformDb, pair: &Pair, registry: &OdooServers) -> ServerId {
+    let admin = pair.odoo_admin();
+    let address = servers::ServerAddress {
+        admin_host: admin.host.clone(),
+        admin_port: admin.port,
+        default_database: admin.database.clone(),
+        admin_user: admin.user.clone(),
+        secret_name: "TEST".to_owned(),
+        tenant_host: admin.host.clone(),
+        tenant_port: admin.port,
+    };
+    let id = servers::register_default(db, &address, true, &OsEntropy).await.unwrap();
+    let healthy = ServerHealth { healthy: Some(true), deviations: json!([]), ..ServerHealth::default() };
+    servers::write_health(db, id, &healthy).await.unwrap();
+    let (tenant_host, tenant_port) = (admin.host.clone(), admin.port);
+    registry.replace([ServerAddress { id, name: "default".to_owned(), admin, tenant_host, tenant_port }]);
+    id
+}
