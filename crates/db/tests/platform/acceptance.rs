@@ -92,7 +92,7 @@ async fn labels_belong_to_a_customer_and_hosts_to_nobody_else() {
 
 #[tokio::test]
 async fn fifty_equal_creates_at_once_make_one_row() {
-    let rig = Arc::new(Rig::start());
+    let rig = Rig::start().crowded().await;
     let order = raw("shop");
     let calls = (0..50).map(|_| {
         let (rig, order) = (Arc::clone(&rig), order.clone());
@@ -118,7 +118,7 @@ async fn fifty_equal_creates_at_once_make_one_row() {
 
 #[tokio::test]
 async fn a_hundred_creates_of_different_customers_share_a_small_pool() {
-    let rig = Arc::new(Rig::with_pool(3));
+    let rig = Rig::with_pool(3).crowded().await;
     let calls = (0..100).map(|_| {
         let rig = Arc::clone(&rig);
         tokio::spawn(async move { rig.created(raw("shop")).await })
@@ -176,7 +176,7 @@ async fn provision_starts_once_and_is_skipped_afterwards() {
 
 #[tokio::test]
 async fn fifty_provisions_at_once_start_one_operation() {
-    let rig = Arc::new(Rig::start());
+    let rig = Rig::start().crowded().await;
     let id = rig.created(raw("shop")).await.id;
     let calls = (0..50).map(|_| {
         let rig = Arc::clone(&rig);
@@ -402,7 +402,7 @@ async fn a_failed_delete_is_queued_again() {
 
 #[tokio::test]
 async fn deletes_at_once_are_one_operation() {
-    let rig = Arc::new(Rig::start());
+    let rig = Rig::start().crowded().await;
     let id = rig.created(raw("shop")).await.id;
     let calls = (0..20).map(|_| {
         let rig = Arc::clone(&rig);

@@ -40,7 +40,7 @@ async fn twice_at_once_the_second_is_told_so_and_never_waits() {
 
 #[tokio::test]
 async fn many_at_once_run_once() {
-    let rig = Arc::new(Rig::start());
+    let rig = Rig::start().crowded().await;
     let calls = (0..30).map(|_| {
         let rig = Arc::clone(&rig);
         tokio::spawn(async move {

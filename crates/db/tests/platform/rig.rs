@@ -15,6 +15,7 @@ use domain::version::OdooVersion;
 use secrecy::{SecretBox, SecretString};
 use std::fs::File;
 use std::io::Read as _;
+use std::sync::Arc;
 use testkit::cluster::{Cluster, Options};
 use testkit::pair::{OWNER, PLATFORM_DATABASE, READER, SERVICE, platform_cluster, set_passwords, unmigrated_cluster};
 
@@ -32,6 +33,7 @@ impl Entropy for System {
 pub(crate) struct Rig {
     pub(crate) cluster: Cluster,
     pub(crate) db: PlatformDb,
+    connections: u32,
     pub(crate) owner: SecretString,
     pub(crate) service: SecretString,
     pub(crate) reader: SecretString,
@@ -58,7 +60,19 @@ impl Rig {
         set_passwords(cluster.server(), &[(OWNER, &owner), (SERVICE, &service), (READER, &reader)]).unwrap();
         let limits = PoolLimits { max_connections: connections, ..PoolLimits::default() };
         let db = PlatformDb::connect_lazy(&cluster.endpoint(PLATFORM_DATABASE, SERVICE, &service), &limits, "test");
-        Self { cluster, db, owner, service, reader }
+        Self { cluster, db, connections, owner, service, reader }
+    }
+
+    /// Opens every connection of the pool first: else the first one would serve all callers of a race in turn.
+    pub(crate) async fn crowded(self) -> Arc<Self> {
+        let mut open = Vec::new();
+        for _ in 0..self.connections {
+            open.push(self.tx().await);
+        }
+        for tx in open {
+            tx.rollback().await.unwrap();
+        }
+        Arc::new(self)
     }
 
     pub(crate) async fn migrate(&self) -> Result<(), db::migrate::MigrateError> {

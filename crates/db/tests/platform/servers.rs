@@ -116,7 +116,7 @@ async fn the_emptiest_active_server_of_the_tier_is_taken() {
 
 #[tokio::test]
 async fn parallel_placements_never_overfill() {
-    let rig = Arc::new(Rig::start());
+    let rig = Rig::start().crowded().await;
     active(&rig, "one", 5);
     active(&rig, "two", 5);
     let calls = (0..20).map(|_| {
