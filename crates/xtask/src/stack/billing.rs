@@ -27,7 +27,7 @@ pub(super) struct Ready {
 /// The demo instance: the one of the last start if it runs, else a new one.
 pub(super) fn instance(stack: &Stack, interrupt: &Interrupt, progress: &Progress) -> Result<Ready> {
     let billing = Billing { stack, client: Client::new(), interrupt };
-    if let Some(ready) = billing.existing()? {
+    if let Some(ready) = billing.existing(progress)? {
         progress.task("instance").done("the one of the last start is back");
         return Ok(ready);
     }
@@ -40,7 +40,7 @@ pub(super) fn instance(stack: &Stack, interrupt: &Interrupt, progress: &Progress
     interrupt.wait(&wait, MAILED_WITHIN, || billing.login_from_mail(&url))
 }
 
-/// The live instances of this stack's customer.
+/// The live instances of this stack's customer, newest first.
 pub(super) fn instances(stack: &Stack) -> Result<Vec<Value>> {
     let Some(customer) = customer(stack)? else { return Ok(Vec::new()) };
     let page = Client::new().get(&format!("{}/api/v1/instances/?customer_id={customer}", stack.api_url()))?;
@@ -67,21 +67,34 @@ struct Billing<'a> {
 }
 
 impl Billing<'_> {
-    fn existing(&self) -> Result<Option<Ready>> {
+    /// An instance of an earlier start that runs again, if there is one.
+    fn existing(&self, progress: &Progress) -> Result<Option<Ready>> {
+        let mut asleep = 0;
         for instance in instances(self.stack)? {
-            let (Some("running"), Some(url)) = (instance["status"].as_str(), instance["external_url"].as_str()) else { continue };
-            let page = format!("{url}/web/login");
-            let back = self
-                .interrupt
-                .wait("the old instance", BACK_WITHIN, || Ok((self.client.status(&page) == Some(200)).then_some(())));
-            if self.interrupt.came() {
-                bail!("interrupted");
-            }
-            if let (Ok(()), Some(ready)) = (back, self.login_from_mail(url)?) {
+            let Some(url) = instance["external_url"].as_str() else { continue };
+            if instance["status"] == "running"
+                && self.answers(url)?
+                && let Some(ready) = self.login_from_mail(url)?
+            {
                 return Ok(Some(ready));
             }
+            asleep += 1;
+        }
+        if asleep > 0 {
+            // Starting a stopped instance is an action that this version does not offer yet.
+            progress.task("instances").done(&format!("{asleep} of earlier starts stay stopped; a new one is made"));
         }
         Ok(None)
+    }
+
+    fn answers(&self, url: &str) -> Result<bool> {
+        let page = format!("{url}/web/login");
+        let look = || Ok((self.client.status(&page) == Some(200)).then_some(()));
+        let back = self.interrupt.wait("the old instance", BACK_WITHIN, look);
+        if self.interrupt.came() {
+            bail!("interrupted");
+        }
+        Ok(back.is_ok())
     }
 
     /// One call makes the record and queues its provisioning.

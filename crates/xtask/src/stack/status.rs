@@ -23,17 +23,20 @@ pub(crate) fn status(options: Options, as_json: bool) -> Result<()> {
     for key in ["api_url", "docs_url", "worker_health_url", "logs", "mails"] {
         println!("{key:<18} {}", description[key].as_str().unwrap_or_default());
     }
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     for side in Side::BOTH {
         let server = &description["servers"][side.name()];
-        println!(
-            "{:<18} psql -h 127.0.0.1 -p {} -U {SUPERUSER} (password in {})",
-            side.name(),
-            server["port"],
-            server["password_file"]
-        );
+        let password = text(&server["password_file"]);
+        println!("{:<18} psql -h 127.0.0.1 -p {} -U {SUPERUSER} (password in {password})", side.name(), stack.port(side));
     }
     for instance in description["instances"].as_array().into_iter().flatten() {
-        println!("{:<18} {} login {}", "instance", instance["url"], instance["login"]);
+        println!(
+            "{:<18} {} {} login {}",
+            "instance",
+            text(&instance["url"]),
+            text(&instance["status"]),
+            text(&instance["login"])
+        );
     }
     Ok(())
 }
@@ -42,7 +45,12 @@ fn describe(stack: &Stack) -> Result<Value> {
     let running = stack.running()?;
     let instances: Vec<Value> = match &running {
         // The API may be the one that does not answer: what else there is to say stays worth saying.
-        Some(_) => billing::instances(stack).unwrap_or_default().iter().map(instance).collect(),
+        Some(_) => billing::instances(stack)
+            .unwrap_or_default()
+            .iter()
+            .filter(|row| !row["external_url"].is_null())
+            .map(instance)
+            .collect(),
         None => Vec::new(),
     };
     Ok(json!({
