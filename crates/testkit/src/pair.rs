@@ -129,10 +129,8 @@ fn secret() -> Result<SecretString> {
     Ok(random::password()?.into())
 }
 
-/// The script that a deployment runs, so that tests meet the same rights.
+// The scripts that a deployment runs, so that tests meet the same rights.
 const PLATFORM_BOOTSTRAP: &str = include_str!("../../../deploy/postgres1-bootstrap.sql");
-
-/// What a deployment runs, too.
 const ODOO_BOOTSTRAP: &str = include_str!("../../../deploy/postgres2-bootstrap.sql");
 
 /// Roles and the empty database of a postgres1, as a deployment has them.

@@ -32,11 +32,14 @@ pub(crate) fn diagram() -> Result<()> {
 pub(crate) fn prepare() -> Result<()> {
     let cluster = Cluster::start(&Options::default())?;
     testkit::pair::bootstrap_platform(cluster.server())?;
+    let database = testkit::pair::PLATFORM_DATABASE;
+    // The migrator makes this schema for its history, before the first migration.
+    cluster.psql(database, "CREATE SCHEMA IF NOT EXISTS instance_service")?;
     // Plain SQL, not `instance-admin migrate`: that program only compiles when the queries are known already.
     for file in sql_files(&checkout::root().join("migrations"))?.into_iter().chain(sql_files(&queue_migrations()?)?) {
         let text = std::fs::read_to_string(&file)?;
         let role = format!("SET instance_service.runtime_role = '{}';\n", testkit::pair::SERVICE);
-        cluster.psql(testkit::pair::PLATFORM_DATABASE, &(role + &text)).with_context(|| format!("{} failed", file.display()))?;
+        cluster.psql(database, &(role + &text)).with_context(|| format!("{} failed", file.display()))?;
     }
     let fresh = checkout::dev()?.join("sqlx");
     testkit::seed::remove(&fresh)?;
