@@ -1,4 +1,5 @@
 //! Wake-ups as rows: what is written with an operation, and what apalis' own schema makes of it (engine 4 and 6).
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use db::platform::audit::{AuditContext, Door};
 use db::platform::operations::{self, Enqueued, NewOperation, Scope};
@@ -104,7 +105,7 @@ async fn duplicate_wakeup_keeps_the_transaction() {
     let new = logs_of_nobody();
     let id = new.id;
     let mut tx = rig.db.begin().await.unwrap();
-    let _ = operations::enqueue(&mut tx, new, &by()).await.unwrap();
+    assert_eq!(operations::enqueue(&mut tx, new, &by()).await.unwrap(), Enqueued::Accepted(id));
     tx.commit().await.unwrap();
     rig.run("UPDATE instance_service.operations SET wake_no = 0").await;
     let mut tx = rig.db.begin().await.unwrap();
@@ -124,7 +125,7 @@ async fn own_insert_matches_library_schema() {
     let new = logs_of_nobody();
     let id = new.id;
     let mut tx = rig.db.begin().await.unwrap();
-    let _ = operations::enqueue(&mut tx, new, &by()).await.unwrap();
+    assert_eq!(operations::enqueue(&mut tx, new, &by()).await.unwrap(), Enqueued::Accepted(id));
     tx.commit().await.unwrap();
     let pool = PgPoolOptions::new().connect_lazy_with(listening(&rig.pair));
     let mut library = apalis_postgres::PostgresStorage::<domain::operation::WakeUp>::new(&pool)

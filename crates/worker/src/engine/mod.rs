@@ -8,6 +8,8 @@ mod context;
 mod decision;
 pub mod faults;
 mod keeper;
+#[cfg(feature = "faults")]
+pub mod proving;
 mod registry;
 mod runner;
 mod saga;

@@ -1,11 +1,10 @@
 //! The engine with the sagas of this release.
 
 use super::Parts;
-use bootstrap::{OsEntropy, environment};
+use bootstrap::{OsEntropy, SystemClock, environment};
 use db::odoo::TenantLimits;
 use db::queue::QueuePool;
 use domain::operation::Class;
-use domain::sources::Entropy as _;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use worker::engine::faults::Faults;
@@ -17,11 +16,9 @@ use {
     db::platform::{PlatformDb, PoolLimits},
 };
 
-/// A name for this start of this process that no other start ever has: host and ULID.
+/// A name for this start of this process that no other start ever has.
 pub(super) fn owner() -> String {
-    let mut bytes = [0_u8; 16];
-    OsEntropy.fill(&mut bytes);
-    format!("{}-{}", environment::host_name(), ulid::Ulid::from_bytes(bytes))
+    EngineSettings::owner(&environment::host_name(), &SystemClock, &OsEntropy)
 }
 
 /// Runs the engine until `stop` and until the steps in flight have ended, or until it gives up.

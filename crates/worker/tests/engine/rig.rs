@@ -74,7 +74,7 @@ impl World {
         let script = inner.scripts.get(what).cloned().unwrap_or_default();
         script.get(call - 1).or(script.last()).copied().unwrap_or(Act::Done)
     }
-    fn make(&self, name: String) {
+    pub(crate) fn make(&self, name: String) {
         self.0.lock().unwrap().made.insert(name);
     }
     fn has(&self, name: &str) -> bool {
@@ -228,7 +228,6 @@ pub(crate) struct Rig {
 
 /// A running engine; it is stopped when dropped.
 pub(crate) struct Running {
-    pub(crate) engine: Engine,
     pub(crate) stop: CancellationToken,
     pub(crate) task: tokio::task::JoinHandle<Result<(), TransportError>>,
 }
@@ -329,9 +328,8 @@ impl Rig {
     pub(crate) fn run_with(&self, settings: EngineSettings, faults: Faults) -> Running {
         let (engine, stop) = self.engine(settings, faults);
         let due = DueLoop(self.pair.platform());
-        let running = engine.clone();
-        let task = tokio::spawn(async move { running.run(due).await });
-        Running { engine, stop, task }
+        let task = tokio::spawn(async move { engine.run(due).await });
+        Running { stop, task }
     }
 
     /// An engine behind apalis.
@@ -343,9 +341,8 @@ impl Rig {
     pub(crate) fn run_apalis_with(&self, settings: EngineSettings, heartbeat: Duration) -> Running {
         let (engine, stop) = self.engine(settings.clone(), Faults::default());
         let pool = QueuePool::connect_lazy(&self.pair.platform(), 4, "engine-queue").beating_every(heartbeat);
-        let running = engine.clone();
-        let task = tokio::spawn(async move { running.run(Apalis::new(pool, settings)).await });
-        Running { engine, stop, task }
+        let task = tokio::spawn(async move { engine.run(Apalis::new(pool, settings)).await });
+        Running { stop, task }
     }
 
     pub(crate) async fn get(&self, id: OperationId) -> Operation {

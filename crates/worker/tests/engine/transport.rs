@@ -38,13 +38,13 @@ async fn worker_name_is_new_at_each_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn long_job_runs_once() {
     let rig = Rig::start();
-    rig.world.script("apply a", &[Act::Sleep(6_000)]);
+    rig.world.script("apply a", &[Act::Sleep(9_000)]);
     let _workers = [rig.run_apalis_with(hurried("one"), SHORT_BEAT), rig.run_apalis_with(hurried("two"), SHORT_BEAT)];
     let id = rig.provision().await;
     rig.reaches(id, State::Succeeded).await;
     assert_eq!(rig.world.times("apply a").len(), 1);
-    assert_eq!((rig.get(id).await.lease_token, rig.get(id).await.wake_no), (Some(1), 1));
-    assert_eq!(rig.psql("SELECT sum(attempts) FROM apalis.jobs"), "1", "the wake-up was not handed out a second time");
+    assert_eq!(rig.get(id).await.lease_token, Some(1));
+    assert_eq!(rig.psql("SELECT max(attempts) FROM apalis.jobs"), "1", "a wake-up was handed out a second time");
 }
 
 /// T5.
@@ -55,7 +55,7 @@ async fn blocking_step_is_isolated() {
     let _worker = rig.run_apalis_with(hurried("one"), SHORT_BEAT);
     let id = rig.provision().await;
     assert!(until(Duration::from_secs(5), async || !rig.world.times("apply a").is_empty()).await);
-    let seen = "SELECT extract(epoch FROM clock_timestamp() - min(last_seen)) < 2.5 FROM apalis.workers";
+    let seen = "SELECT extract(epoch FROM clock_timestamp() - min(last_seen)) < 6 FROM apalis.workers";
     while rig.world.times("apply b").is_empty() {
         assert_eq!(rig.psql(seen), "t", "a worker's heartbeat stopped");
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -64,8 +64,8 @@ async fn blocking_step_is_isolated() {
     assert_eq!(rig.world.times("apply a").len(), 1);
 }
 
-/// So a worker counts as dead after three seconds instead of thirty.
-const SHORT_BEAT: Duration = Duration::from_millis(500);
+/// So a worker counts as dead after six seconds instead of thirty.
+const SHORT_BEAT: Duration = Duration::from_secs(1);
 
 /// T13.
 #[tokio::test(flavor = "multi_thread")]
@@ -75,7 +75,7 @@ async fn priority_and_run_at_hold() {
     for priority in [1, 9, 5] {
         let new = db::platform::operations::NewOperation { priority, ..rig.new_operation(Kind::Provision, rig.instance()) };
         ids.push(new.id);
-        let _ = rig.try_enqueue(new).await;
+        assert_eq!(rig.try_enqueue(new).await, db::platform::operations::Enqueued::Accepted(ids[ids.len() - 1]));
     }
     let late = rig.provision().await;
     let put_off = format!(
@@ -84,7 +84,9 @@ async fn priority_and_run_at_hold() {
     );
     rig.psql(&put_off);
     let _worker = rig.run_apalis(one_slot("one"));
-    rig.reaches(late, State::Succeeded).await;
+    for id in ids.iter().chain([&late]) {
+        rig.reaches(*id, State::Succeeded).await;
+    }
     let order = rig
         .psql("SELECT string_agg(priority::text, ' ' ORDER BY started_at) FROM instance_service.operations WHERE priority > 0");
     assert_eq!(order, "9 5 1", "{}", rig.psql("SELECT string_agg(j::text, E'\\n') FROM apalis.jobs j"));

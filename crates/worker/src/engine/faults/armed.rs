@@ -30,6 +30,8 @@ pub enum Action {
     Pause,
     /// The lease runs out without the holder being told.
     LeaseLoss,
+    /// The run ends without another word, as if its worker was killed, and its lease runs out at once.
+    Vanish,
     /// Every connection of our role to postgres1 is cut.
     Disconnect,
 }
@@ -107,6 +109,11 @@ impl Faults {
         self.reached.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether part of the script has not acted yet.
+    pub fn is_left(&self) -> bool {
+        !self.script.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Arms one more point of the script.
     pub fn arm(&self, armed: Armed) {
         self.script.lock().unwrap_or_else(PoisonError::into_inner).push(armed);
@@ -158,6 +165,10 @@ impl Faults {
                 lease.forget();
                 Ok(db::platform::disturb::expire_lease(&cx.services().db, cx.operation().id).await?)
             }
+            Action::Vanish => {
+                db::platform::disturb::expire_lease(&cx.services().db, cx.operation().id).await?;
+                Err(StepError::new(Verdict::LeaseLost, "fault", "A fault was injected.", format!("fault point {name}")))
+            }
             Action::Disconnect => Ok(db::platform::disturb::disconnect(&cx.services().db).await?),
             other => self.act(other, &name, control.as_deref()).await,
         }
@@ -172,7 +183,7 @@ impl Faults {
                 self.wait(control).await;
                 Ok(())
             }
-            Action::LeaseLoss | Action::Disconnect => Ok(()),
+            Action::LeaseLoss | Action::Vanish | Action::Disconnect => Ok(()),
         }
     }
 
