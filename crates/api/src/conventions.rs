@@ -15,6 +15,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
 use domain::sources::{Entropy, random_uuid};
 use futures::FutureExt;
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use tracing::Instrument;
 
@@ -63,7 +64,7 @@ async fn surround(State(around): State<Surroundings>, request: Request, next: Ne
     let origin_headers = request.headers().clone();
     let path = request.uri().path().to_owned();
     let request_id = request_id(&origin_headers, around.state.entropy());
-    let span = tracing::info_span!("http", request_id, method = %request.method(), path);
+    let span = tracing::info_span!("http", request_id, method = %request.method(), path = %loggable(&path));
     let answer = if *request.method() == Method::OPTIONS {
         cors::preflight(&origin_headers)
     } else {
@@ -122,6 +123,15 @@ fn with_path(uri: &Uri, path: &str) -> Result<Uri, Problem> {
     text.parse().map_err(|_| Problem::of_status(StatusCode::NOT_FOUND))
 }
 
+/// The path as the log may have it: the billing webhook carries its secret there.
+pub(crate) fn loggable(path: &str) -> Cow<'_, str> {
+    const WEBHOOK: &str = "/webhooks/killbill/";
+    match path.find(WEBHOOK) {
+        Some(at) => Cow::Owned(format!("{}***", &path[..at + WEBHOOK.len()])),
+        None => Cow::Borrowed(path),
+    }
+}
+
 fn announced_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
@@ -133,4 +143,15 @@ fn request_id(headers: &HeaderMap, entropy: &dyn Entropy) -> String {
 
 fn is_safe_id(text: &str) -> bool {
     !text.is_empty() && text.len() <= REQUEST_ID_LENGTH && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_secret_of_the_webhook_is_not_logged() {
+        assert_eq!(loggable("/instance/webhooks/killbill/s3cret/"), "/instance/webhooks/killbill/***");
+        assert_eq!(loggable("/api/v1/instances/"), "/api/v1/instances/");
+    }
 }

@@ -3,6 +3,7 @@
 //! Handlers return a [`Problem`]; it travels as a response extension until [`finish`] writes the body with the request's
 //! path and id. Anything that fails without a `Problem` (a rejection of the router, a panic) gets one by its status.
 
+use crate::conventions::loggable;
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::http::{Response, StatusCode};
@@ -275,6 +276,7 @@ fn json_text(body: &ProblemBody) -> String {
 fn log(problem: &Problem, path: &str, request_id: &str) {
     if problem.status.is_server_error() && problem.status != StatusCode::NOT_IMPLEMENTED {
         let cause = problem.cause.as_deref().unwrap_or(&problem.detail);
-        tracing::error!(status = problem.status.as_u16(), path, request_id, cause, "request failed");
+        let path = loggable(path);
+        tracing::error!(status = problem.status.as_u16(), %path, request_id, cause, "request failed");
     }
 }
