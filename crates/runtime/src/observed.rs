@@ -23,7 +23,7 @@ pub enum Observed {
     },
     /// It should run, and has exited by itself.
     Failed {
-        /// The last words of its log.
+        /// The last words of its log. For us: they may name servers.
         reason: String,
     },
 }

@@ -17,7 +17,10 @@ const MASTER_KEY: &str = "admin_passwd = ";
 pub(crate) fn body(workload: &Workload) -> RuntimeResult<String> {
     let database = &workload.database;
     let name = database.name.as_str();
-    let directory = workload.directory.to_string_lossy();
+    let directory = workload
+        .directory
+        .to_str()
+        .ok_or_else(|| RuntimeError::Permanent(format!("{} cannot stand in odoo.conf", workload.directory.display())))?;
     let mut text = String::from("[options]\n");
     let mut set = |key: &str, value: &str| -> RuntimeResult<()> {
         // The format has no quoting: a line break would begin another option, and spaces at the ends would be lost.

@@ -87,7 +87,7 @@ async fn create_may_be_repeated_and_keeps_what_is_there() {
 async fn what_an_interrupted_create_left_is_replaced() {
     let root = root();
     let path = root.directories.path("odoo_1f2e").unwrap();
-    let half = root.staging().join(format!("odoo_1f2e.{}.new", mark(1).operation));
+    let half = root.staging().join(format!("odoo_1f2e.{}.new.7-0", mark(1).operation));
     fs::create_dir_all(half.join("data")).unwrap();
     root.directories.create(&path, mark(1)).await.unwrap();
     assert_eq!(names(&path), ["addons", "conf", "data", "log", "mark.json"]);
@@ -223,11 +223,12 @@ async fn an_interrupted_copy_starts_anew() {
     let root = root();
     let (from, _) = template(&root).await;
     let directory = root.made("odoo_a", mark(2)).await;
-    let half = root.staging().join(format!("odoo_a.{}.filestore", mark(2).operation));
+    let half = root.staging().join(format!("odoo_a.{}.filestore.7-0", mark(2).operation));
     fs::create_dir_all(half.join("ab")).unwrap();
     fs::write(half.join("ab/ab12"), "fir").unwrap();
     let copied = root.directories.copy_filestore(&from, &filestore(&directory, 2, "odoo_a"), mark(2).operation).await.unwrap();
     assert_eq!(copied.unwrap().bytes, 12);
+    assert_eq!(root.staged(), 0);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The filestore of one database: `data/filestore/<database>`. The directory carries the database's name.
 
 use super::tree::{copy, make_directory, open_directory};
-use super::{DataDirectories, Place, clear, foreign};
+use super::{DataDirectories, Place, foreign};
 use crate::error::{RuntimeError, RuntimeResult, blocking};
 use crate::workload::Owner;
 use domain::ids::OperationId;
@@ -51,8 +51,7 @@ impl DataDirectories {
         if exists(&target_area, target_name).map_err(|e| failed(to, &e))? {
             return Ok(None);
         }
-        let staged = self.staged(&to.directory, &format!("{operation}.filestore"))?;
-        clear(&staged)?;
+        let staged = self.staged(&to.directory, operation, "filestore")?;
         let work = || -> io::Result<Copied> {
             let source = open_directory(&source_area, source_name)?;
             let staging = open_directory(CWD, staged.parent().unwrap_or(&staged))?;

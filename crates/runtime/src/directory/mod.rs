@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use conf::conf_path;
 pub use filestore::{Copied, Filestore};
@@ -25,6 +26,7 @@ pub(crate) use tree::private;
 const MARK: &str = "mark.json";
 /// Directories under construction and under removal. It lies on the root's own file system, so that a rename is enough.
 const STAGING: &str = ".staging";
+static ATTEMPTS: AtomicU64 = AtomicU64::new(0);
 
 /// Whose directory it is and which operation made it; a file in the directory says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,9 +120,7 @@ impl DataDirectories {
             Place::Foreign => return Err(foreign(directory)),
             Place::Absent => {}
         }
-        let staged = self.staged(directory, &format!("{}.new", mark.operation))?;
-        // What an interrupted attempt of this operation left behind.
-        clear(&staged)?;
+        let staged = self.staged(directory, mark.operation, "new")?;
         tree::build(&staged, &mark, self.account)?;
         match fs::rename(&staged, directory) {
             Ok(()) => tree::flush(&self.root),
@@ -141,18 +141,16 @@ impl DataDirectories {
             Place::Foreign => return Err(foreign(directory)),
             // It disappears at once, whole; what an interruption leaves is in the staging area and found by the next call.
             Place::Ours(mark) => {
-                let gone = self.staged(directory, &format!("{}.gone", mark.operation))?;
-                clear(&gone)?;
+                let gone = self.staged(directory, mark.operation, "gone")?;
                 fs::rename(directory, &gone).map_err(|e| RuntimeError::io(format!("take {} away", directory.display()), &e))?;
             }
             Place::Absent => {}
         }
-        self.sweep(directory)
+        self.sweep(&format!("{}.", self.name_of(directory)?))
     }
 
-    /// Removes what interrupted calls for this directory left in the staging area. Names are never used twice.
-    fn sweep(&self, directory: &Path) -> RuntimeResult<()> {
-        let prefix = format!("{}.", self.name_of(directory)?);
+    /// Removes what interrupted calls left in the staging area under names that begin so.
+    fn sweep(&self, prefix: &str) -> RuntimeResult<()> {
         let staging = self.root.join(STAGING);
         let entries = match fs::read_dir(&staging) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -160,7 +158,7 @@ impl DataDirectories {
         };
         for entry in entries {
             let entry = entry.map_err(|e| RuntimeError::io("read the staging area", &e))?;
-            if entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix)) {
+            if entry.file_name().to_str().is_some_and(|name| name.starts_with(prefix)) {
                 clear(&entry.path())?;
             }
         }
@@ -192,11 +190,15 @@ impl DataDirectories {
         .await
     }
 
-    /// A place in the staging area that only this directory and purpose use.
-    fn staged(&self, directory: &Path, purpose: &str) -> RuntimeResult<PathBuf> {
+    /// A place in the staging area that nobody has used before; what earlier attempts of the operation left goes. It is new each
+    /// time, so that a worker that was overtaken cannot put a successor's half-made files in place.
+    fn staged(&self, directory: &Path, operation: OperationId, purpose: &str) -> RuntimeResult<PathBuf> {
         let staging = self.root.join(STAGING);
         tree::private(&staging)?;
-        Ok(staging.join(format!("{}.{purpose}", self.name_of(directory)?)))
+        let attempts = format!("{}.{operation}.{purpose}.", self.name_of(directory)?);
+        self.sweep(&attempts)?;
+        let number = ATTEMPTS.fetch_add(1, Ordering::Relaxed);
+        Ok(staging.join(format!("{attempts}{}-{number}", std::process::id())))
     }
 }
 

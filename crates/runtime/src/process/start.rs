@@ -18,8 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 enum Next {
     /// It runs as asked.
     Adopt(Observed),
-    /// Something else runs: a service with other settings, or a left-over.
-    End,
+    /// Something else runs: a service with other settings and perhaps another port, or a left-over.
+    End(u16),
     /// Somebody has the lock and nothing can be said yet.
     Wait,
     /// The lock is ours and nothing runs.
@@ -37,8 +37,9 @@ pub(super) async fn ensure(runtime: &ProcessRuntime, workload: &Workload) -> Run
                 begin(runtime, workload, wanted, lock).await?;
                 return Ok(Observed::Starting);
             }
+            Next::End(port) => stop::clear(runtime, &workload.directory, Some(port), GRACE).await?,
             Next::Wait if began.elapsed() < PATIENCE => tokio::time::sleep(POLL).await,
-            Next::Wait | Next::End => stop::clear(runtime, &workload.directory, Some(wanted.port), GRACE).await?,
+            Next::Wait => stop::clear(runtime, &workload.directory, None, GRACE).await?,
         }
     }
 }
@@ -60,13 +61,14 @@ fn next(runtime: &ProcessRuntime, workload: &Workload, wanted: &Record) -> Runti
     require_directory(runtime, workload)?;
     let table = ProcessTable::read()?;
     let members = members(&table, &workload.directory)?;
+    let port = known.as_ref().map_or(wanted.port, |record| record.port);
     if members.leftover {
-        return Ok(Next::End);
+        return Ok(Next::End(port));
     }
     let same = known.as_ref().is_some_and(|r| r.fingerprint == wanted.fingerprint && r.directory == wanted.directory);
     if members.service.is_some() {
         if !same {
-            return Ok(Next::End);
+            return Ok(Next::End(port));
         }
         // Its mark names the operation that asked last, and a stop that was cut short no longer counts.
         runtime.records.save(&workload.service.name, wanted)?;

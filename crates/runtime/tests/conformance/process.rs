@@ -265,7 +265,9 @@ async fn a_one_off_run_ends_at_its_limit() {
     let stage = StandIn::new();
     let workload = stage.workload_that("ENDLESS").await;
     let run = OneOff { workload: workload.clone(), task: Task::Initialise, limit: Duration::from_millis(500) };
+    let began = Instant::now();
     assert_eq!(stage.runtime().run_once(&run).await.unwrap_err().class(), Class::Transient);
+    assert!(began.elapsed() < Duration::from_secs(10));
     assert!(processes_with(&conf(&workload)).is_empty());
 }
 
