@@ -1,5 +1,5 @@
 //! The background work against real servers: loops over instances and Odoo servers, delivery of mails, signs of life.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod instances;
 mod mails;
