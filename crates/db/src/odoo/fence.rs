@@ -103,9 +103,18 @@ impl UnconfirmedFence {
     }
 
     async fn try_lock(&mut self) -> OdooResult<bool> {
-        let locked =
-            sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(lock_key(&self.mark)).fetch_one(self.admin.conn()).await;
-        locked.map_err(|error| self.admin.error(error))
+        let (locked, identifier): (bool, i64) =
+            sqlx::query_as("SELECT pg_try_advisory_lock($1), system_identifier FROM pg_control_system()")
+                .bind(lock_key(&self.mark))
+                .fetch_one(self.admin.conn())
+                .await
+                .map_err(|error| self.admin.error(error))?;
+        let server = self.admin.server();
+        if server.address().identity.refuses(identifier) {
+            // The server that we know is not there: that is all there is to say of it.
+            return Err(server.unreachable("another server answers behind its address"));
+        }
+        Ok(locked)
     }
 
     async fn holder(&mut self, token: i64) -> OdooResult<Holder> {
@@ -135,6 +144,23 @@ impl UnconfirmedFence {
             .await
             .map(drop)
             .map_err(|error| self.admin.error(error))
+    }
+}
+
+impl AdminConnection {
+    /// Whether the holder of this mark's fence is in the middle of a statement: for tests that kill it there.
+    ///
+    /// # Errors
+    /// Any [`OdooError`].
+    #[cfg(feature = "faults")]
+    pub async fn is_fence_at_work(&mut self, mark: &Mark) -> OdooResult<bool> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE state = 'active' AND starts_with(application_name, $1))",
+        )
+        .bind(format!("ois:{mark}:"))
+        .fetch_one(self.conn())
+        .await
+        .map_err(|error| self.error(error))
     }
 }
 

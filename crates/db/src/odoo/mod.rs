@@ -59,4 +59,4 @@ pub use password::{Salt, ScramVerifier, odoo_hash};
 pub use personal::Personal;
 pub use probe::ServerReport;
 pub use roles::{RoleFacts, RoleState, TenantLimits};
-pub use server::{OdooServer, OdooServers, ServerAddress};
+pub use server::{Identity, OdooServer, OdooServers, ServerAddress};

@@ -29,6 +29,24 @@ pub struct ServerAddress {
     pub tenant_host: String,
     /// Port for Odoo itself.
     pub tenant_port: u16,
+    /// Which server must answer there before anything is changed on it.
+    pub identity: Identity,
+}
+
+/// What is known of a server's system identifier (engine 12). An address may lead to another server after a fault or a typo.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The identifier seen first; `None` before the first look.
+    pub known: Option<i64>,
+    /// postgres1's own, unless the server is registered as not separated.
+    pub forbidden: Option<i64>,
+}
+
+impl Identity {
+    /// Whether this is a server on which nothing may be changed.
+    pub(super) fn refuses(self, found: i64) -> bool {
+        self.known.is_some_and(|known| known != found) || self.forbidden == Some(found)
+    }
 }
 
 /// One Odoo server. Opens connections; holds none.

@@ -204,3 +204,19 @@ async fn a_stopped_holder_is_broken_and_changes_nothing_when_it_goes_on() {
     assert_eq!(rig.cluster.psql("postgres", &absent).unwrap(), "t");
     fence.release().await.unwrap();
 }
+
+#[tokio::test]
+async fn another_server_behind_the_address_is_not_acted_on() {
+    let rig = Rig::start();
+    let mark = Mark::generate(&System);
+    let identifier = rig.server.admin_connection().await.unwrap().probe().await.unwrap().system_identifier;
+    let at = |known, forbidden| {
+        let address = rig.server.address().clone();
+        db::odoo::OdooServer::new(db::odoo::ServerAddress { identity: db::odoo::Identity { known, forbidden }, ..address })
+    };
+    confirmed(at(Some(identifier), None).fence(&mark, 1).await).await.release().await.unwrap();
+    for wrong in [at(Some(identifier + 1), None), at(Some(identifier), Some(identifier)), at(None, Some(identifier))] {
+        let error = wrong.fence(&mark, 1).await.unwrap_err();
+        assert!(matches!(error, OdooError::Unreachable { .. }), "{error}");
+    }
+}

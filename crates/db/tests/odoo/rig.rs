@@ -1,6 +1,6 @@
 //! One bootstrapped server and short words for what the tests do on it.
 
-use db::odoo::{Fence, OdooResult, OdooServer, Salt, ScramVerifier, ServerAddress, TenantLimits};
+use db::odoo::{Fence, Identity, OdooResult, OdooServer, Salt, ScramVerifier, ServerAddress, TenantLimits};
 use domain::endpoint::Endpoint;
 use domain::ids::ServerId;
 use domain::names::{Mark, PhysicalName};
@@ -81,7 +81,14 @@ impl Rig {
 pub(crate) fn server(admin: Endpoint) -> OdooServer {
     let (tenant_host, tenant_port) = (admin.host.clone(), admin.port);
     let id = ServerId::from_uuid(uuid::Uuid::nil());
-    OdooServer::new(ServerAddress { id, name: "default".to_owned(), admin, tenant_host, tenant_port })
+    OdooServer::new(ServerAddress {
+        id,
+        name: "default".to_owned(),
+        admin,
+        tenant_host,
+        tenant_port,
+        identity: Identity::default(),
+    })
 }
 
 pub(crate) async fn confirmed(fence: OdooResult<db::odoo::UnconfirmedFence>) -> Fence {

@@ -4,7 +4,7 @@
 
 use super::Round;
 use bootstrap::settings::OdooServerSettings;
-use db::odoo::{OdooError, OdooServer, OdooServers, ServerAddress, ServerReport};
+use db::odoo::{Identity, OdooError, OdooServer, OdooServers, ServerAddress, ServerReport};
 use db::platform::PlatformDb;
 use db::platform::servers::{self, PlatformIdentity, ServerHealth, ServerRecord};
 use domain::endpoint::Endpoint;
@@ -67,7 +67,7 @@ impl Round for Servers {
 
     async fn round(&self) -> anyhow::Result<Value> {
         let platform = servers::platform_identity(&self.db).await?;
-        let records = self.refresh().await?;
+        let records = self.refresh(&platform).await?;
         let looks = join_all(records.iter().map(|record| self.look(record, &platform))).await;
         let mut healthy = 0_usize;
         for (record, health) in records.iter().zip(looks) {
@@ -101,18 +101,18 @@ impl Servers {
             tenant_port: self.settings.tenant_port,
         };
         let id = servers::register_default(&self.db, &address, separated, entropy).await?;
-        self.refresh().await?;
+        self.refresh(&servers::platform_identity(&self.db).await?).await?;
         Ok(id)
     }
 
     /// Reads the registry again and makes it known to the steps.
-    async fn refresh(&self) -> db::DbResult<Vec<ServerRecord>> {
+    async fn refresh(&self, platform: &PlatformIdentity) -> db::DbResult<Vec<ServerRecord>> {
         let records = servers::list(&self.db).await?;
-        self.registry.replace(records.iter().filter_map(|record| self.address(record).ok()));
+        self.registry.replace(records.iter().filter_map(|record| self.address(record, platform).ok()));
         Ok(records)
     }
 
-    fn address(&self, record: &ServerRecord) -> Result<ServerAddress, String> {
+    fn address(&self, record: &ServerRecord, platform: &PlatformIdentity) -> Result<ServerAddress, String> {
         let address = &record.address;
         let admin = Endpoint {
             host: address.admin_host.clone(),
@@ -128,11 +128,15 @@ impl Servers {
             admin,
             tenant_host: address.tenant_host.clone(),
             tenant_port: address.tenant_port,
+            identity: Identity {
+                known: record.system_identifier,
+                forbidden: record.separated.then_some(platform.system_identifier),
+            },
         })
     }
 
     async fn look(&self, record: &ServerRecord, platform: &PlatformIdentity) -> ServerHealth {
-        let address = match self.address(record) {
+        let address = match self.address(record, platform) {
             Ok(address) => address,
             Err(problem) => return unhealthy(problem),
         };

@@ -47,6 +47,17 @@ impl From<RuntimeError> for StepError {
     }
 }
 
+/// Undo removes what its operation made: what is not ours was not made by it.
+pub(super) fn unless_foreign(removed: Result<(), RuntimeError>) -> Result<(), StepError> {
+    match removed {
+        Err(RuntimeError::Foreign(what)) => {
+            tracing::warn!(what, "something that is not ours is left where it is");
+            Ok(())
+        }
+        other => Ok(other?),
+    }
+}
+
 /// A row that cannot be what we wrote.
 pub(super) fn inconsistent(cause: impl std::fmt::Display) -> StepError {
     StepError::needs_attention("inconsistent_data", STOPPED, cause)

@@ -16,6 +16,8 @@ mod hashing;
 mod mails;
 mod passwords;
 mod provision;
+#[cfg(feature = "faults")]
+mod sight;
 mod site;
 mod takedown;
 mod template;
@@ -23,6 +25,8 @@ mod terminate;
 mod tools;
 mod waiting;
 
+#[cfg(feature = "faults")]
+pub use sight::effect_seen;
 pub use tools::{Addresses, Tools};
 
 use crate::engine::Saga;

@@ -30,7 +30,8 @@ pub(super) async fn run(parts: &Parts, stop: &CancellationToken) -> anyhow::Resu
     let services = Services { db: parts.db.clone(), entropy: Arc::new(OsEntropy) };
     let workers = u32::try_from(Class::ALL.len())?;
     let pool = QueuePool::connect_lazy(&parts.settings.platform.endpoint, workers, "instance-worker wake-ups");
-    let engine = Engine::new(settings.clone(), services, registry(parts)?, faults(parts), stop.child_token())?;
+    let tools = tools(parts);
+    let engine = Engine::new(settings.clone(), services, registry(&tools)?, faults(parts, &tools), stop.child_token())?;
     Ok(engine.run(Apalis::new(pool, settings)).await?)
 }
 
@@ -45,9 +46,14 @@ fn settings(parts: &Parts) -> EngineSettings {
 }
 
 /// Every saga of this release.
-fn registry(parts: &Parts) -> anyhow::Result<Registry> {
+fn registry(tools: &Arc<Tools>) -> anyhow::Result<Registry> {
+    Ok(Registry::new(sagas::all(tools))?)
+}
+
+/// What the sagas work with.
+fn tools(parts: &Parts) -> Arc<Tools> {
     let addresses = &parts.settings.addresses;
-    let tools = Tools {
+    Arc::new(Tools {
         keyring: parts.keyring.clone(),
         servers: parts.registry.clone(),
         runtime: parts.runtime.driver.clone(),
@@ -56,17 +62,16 @@ fn registry(parts: &Parts) -> anyhow::Result<Registry> {
         limits: TenantLimits::default(),
         image_profile: parts.settings.runtime.image_profile.as_str().to_owned(),
         hashes: Default::default(),
-    };
-    Ok(Registry::new(sagas::all(&Arc::new(tools)))?)
+    })
 }
 
 #[cfg(feature = "faults")]
-fn faults(parts: &Parts) -> Faults {
-    Faults::controlled_by(parts.settings.engine.faults_file.clone())
+fn faults(parts: &Parts, tools: &Arc<Tools>) -> Faults {
+    Faults::controlled_by(parts.settings.engine.faults_file.clone()).seeing(sagas::effect_seen(tools))
 }
 
 #[cfg(not(feature = "faults"))]
-const fn faults(_: &Parts) -> Faults {
+const fn faults(_: &Parts, _: &Arc<Tools>) -> Faults {
     Faults
 }
 
@@ -82,7 +87,7 @@ pub(crate) fn list_faults() -> anyhow::Result<()> {
     let db = PlatformDb::connect_lazy(&loaded.settings.platform.endpoint, &PoolLimits::default(), "instance-worker faults");
     let parts = Parts::build(loaded.settings, db, Arc::default())?;
     let mut out = std::io::stdout().lock();
-    for point in worker::engine::faults::points(&registry(&parts)?) {
+    for point in worker::engine::faults::points(&registry(&tools(&parts))?) {
         writeln!(out, "{point}")?;
     }
     Ok(())

@@ -4,7 +4,7 @@ use super::Refusal;
 use bootstrap::settings::{WorkerSettings, named_secret};
 use bootstrap::{Environment, OsEntropy};
 use db::migrate::{SchemaState, schema_state};
-use db::odoo::{OdooServer, OdooServers, ServerAddress};
+use db::odoo::{Identity, OdooServer, OdooServers, ServerAddress};
 use db::platform::PlatformDb;
 use db::platform::servers::{self, DEFAULT_SERVER, PlatformIdentity};
 use domain::ids::ServerId;
@@ -78,6 +78,7 @@ pub(super) async fn register(servers: &Servers, platform: &PlatformIdentity) -> 
         admin: settings.admin.clone(),
         tenant_host: settings.tenant_host.clone(),
         tenant_port: settings.tenant_port,
+        identity: Identity::default(),
     });
     let separated = match separation(platform, &server).await {
         Separation::Same if !settings.allow_shared => {

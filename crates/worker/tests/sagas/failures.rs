@@ -45,8 +45,7 @@ async fn a_strangers_database_under_our_name_is_left_alone() {
     };
     let (name, ()) = tokio::join!(stranger, rig.drain());
     let operation = rig.last_operation().await;
-    // The undo finds a database that it must not drop, and says so rather than ending quietly.
-    assert_eq!(operation.state, State::NeedsAttention, "{operation:#?}");
+    assert_eq!(operation.state, State::Failed, "{operation:#?}");
     let there = format!("SELECT datallowconn FROM pg_database WHERE datname = '{name}'");
     assert_eq!(rig.pair.postgres2.psql("postgres", &there).unwrap(), "t");
 }
@@ -130,4 +129,38 @@ async fn a_server_without_room_is_waited_for() {
     rig.second_worker().handle(rig.last_operation().await.id).await.unwrap();
     let waiting = rig.last_operation().await;
     assert_eq!((waiting.state, waiting.attempts), (State::Waiting, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delete_takes_over_what_an_operation_in_needs_attention_left() {
+    let rig = Rig::start().await;
+    rig.prepare_template().await;
+    let before = rig.snapshot();
+    let action = Action::Error(worker::engine::faults::ErrorKind::NeedsAttention);
+    rig.faults.arm(Armed { point: "provision/service/apply/after".to_owned(), action, times: 1 });
+    let id = rig.order(|_| {}).await;
+    rig.drain().await;
+    assert_eq!(rig.last_operation().await.state, State::NeedsAttention);
+    assert!(!before.difference(&rig.snapshot()).is_empty());
+    rig.delete(id).await;
+    rig.drain().await;
+    assert_eq!(rig.instance(id).await.axes.phase.as_str(), "purged");
+    let difference = before.difference(&rig.snapshot());
+    assert!(difference.is_empty(), "{difference}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_workers_racing_for_one_operation_make_one_of_everything() {
+    let rig = Rig::start().await;
+    rig.prepare_template().await;
+    let before = rig.snapshot();
+    let other = rig.second_worker();
+    let id = rig.order(|_| {}).await;
+    tokio::join!(rig.drain(), rig.drain_with(&other));
+    assert_eq!(rig.status(id).await, "running");
+    let added = before.difference(&rig.snapshot()).added;
+    for kind in ["database ", "role ", "file "] {
+        assert_eq!(added.iter().filter(|line| line.starts_with(kind)).count(), 1, "{added:#?}");
+    }
+    assert_eq!(rig.sql("SELECT count(*) FROM instance_service.operations WHERE kind = 'provision' AND claims <= 1"), "1");
 }

@@ -1,6 +1,6 @@
 //! The sagas on two real servers and the fake runtime, run by the real engine; and, where Odoo 19 is installed, on real Odoo.
 
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test that cannot go on fails")]
 
 mod everyday;
 mod failures;

@@ -1,7 +1,7 @@
 //! A pair of servers, a runtime, an engine without transport: a test hands it every operation until none is left.
 
 use bootstrap::OsEntropy;
-use db::odoo::{OdooServers, ServerAddress, TenantLimits};
+use db::odoo::{Identity, OdooServers, ServerAddress, TenantLimits};
 use db::platform::acceptance::{self, Create, Delete, Terminate};
 use db::platform::audit::{AuditContext, Door};
 use db::platform::instances::{self, Instance};
@@ -263,6 +263,13 @@ async fn register(db: &PlatformDb, pair: &Pair, registry: &OdooServers) -> Serve
     let healthy = ServerHealth { healthy: Some(true), deviations: json!([]), ..ServerHealth::default() };
     servers::write_health(db, id, &healthy).await.unwrap();
     let (tenant_host, tenant_port) = (admin.host.clone(), admin.port);
-    registry.replace([ServerAddress { id, name: "default".to_owned(), admin, tenant_host, tenant_port }]);
+    registry.replace([ServerAddress {
+        id,
+        name: "default".to_owned(),
+        admin,
+        tenant_host,
+        tenant_port,
+        identity: Identity::default(),
+    }]);
     id
 }

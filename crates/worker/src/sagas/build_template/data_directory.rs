@@ -3,6 +3,7 @@
 use super::ground::Ground;
 use crate::engine::{Cx, Seen, Step, StepError, Undo};
 use crate::sagas::Tools;
+use crate::sagas::errors::unless_foreign;
 use async_trait::async_trait;
 use domain::operation::Place as Where;
 use runtime::directory::{Mark, Place};
@@ -42,7 +43,7 @@ impl Step for DataDirectory {
 impl Undo for DataDirectory {
     async fn undo(&self, cx: &Cx) -> Result<(), StepError> {
         let Some(ground) = Ground::find(cx, &self.0)? else { return Ok(()) };
-        Ok(self.0.directories.remove(&ground.directory(&self.0)?, ground.owner()).await?)
+        unless_foreign(self.0.directories.remove(&ground.directory(&self.0)?, ground.owner()).await)
     }
 }
 

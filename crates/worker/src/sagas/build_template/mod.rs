@@ -66,6 +66,13 @@ pub(super) const fn scope(key: TemplateKey) -> Scope {
     Scope::Template(key)
 }
 
+/// Where a build is at work, once it is planned.
+#[cfg(feature = "faults")]
+pub(super) fn target(cx: &Cx, tools: &Tools) -> Option<(db::odoo::OdooServer, domain::names::Mark)> {
+    let ground = ground::Ground::find(cx, tools).ok()??;
+    Some((ground.server, ground.plan.mark))
+}
+
 struct Built;
 
 #[async_trait]

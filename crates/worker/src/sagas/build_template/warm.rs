@@ -5,6 +5,7 @@ use super::ground::Ground;
 use super::plan;
 use crate::engine::{Cx, Seen, Step, StepError, Undo};
 use crate::sagas::Tools;
+use crate::sagas::errors::unless_foreign;
 use crate::sagas::hashing;
 use crate::sagas::waiting::until_ready;
 use async_trait::async_trait;
@@ -62,6 +63,6 @@ impl Step for WarmAssets {
 impl Undo for WarmAssets {
     async fn undo(&self, cx: &Cx) -> Result<(), StepError> {
         let Some(ground) = Ground::find(cx, &self.0)? else { return Ok(()) };
-        Ok(self.0.runtime.remove(&ground.service()).await?)
+        unless_foreign(self.0.runtime.remove(&ground.service()).await)
     }
 }

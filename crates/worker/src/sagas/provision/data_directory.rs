@@ -3,6 +3,7 @@
 use super::database;
 use crate::engine::{Cx, Seen, Step, StepError, Undo};
 use crate::sagas::Tools;
+use crate::sagas::errors::unless_foreign;
 use crate::sagas::site::Site;
 use async_trait::async_trait;
 use domain::operation::Place as Where;
@@ -55,6 +56,6 @@ impl Step for DataDirectory {
 impl Undo for DataDirectory {
     async fn undo(&self, cx: &Cx) -> Result<(), StepError> {
         let Some(site) = Site::find(cx, &self.0).await? else { return Ok(()) };
-        Ok(self.0.directories.remove(&site.directory(), site.owner()).await?)
+        unless_foreign(self.0.directories.remove(&site.directory(), site.owner()).await)
     }
 }

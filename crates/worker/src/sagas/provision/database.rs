@@ -63,14 +63,12 @@ impl Step for Database {
         })
     }
 
-    async fn apply(&self, cx: &Cx, seen: Seen) -> Result<Value, StepError> {
+    async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let site = Site::of(cx, &self.0).await?;
         let template = self.template(cx, &site).await?;
         let mut fence = site.fence(cx).await?;
-        if seen == Seen::Partial {
-            // Nobody knows which template an interrupted attempt cloned, and it never served anybody.
-            drop_clone(&mut fence, &site).await?;
-        }
+        // Nobody knows which template an interrupted attempt cloned, and it never served anybody.
+        drop_clone(&mut fence, &site).await?;
         let cloned = fence.clone_database(&site.placement.db_name, &template.db_name, &site.placement.db_user).await;
         let oid = match cloned {
             Err(OdooError::TemplateUnusable { cause, .. }) => {
@@ -116,9 +114,12 @@ impl Database {
     }
 }
 
-/// Drops what this operation made: the mark says so. An OID recorded by an attempt before is not compared, since each
-/// attempt makes a new database.
+/// Drops what this operation made: the mark says so, and a stranger's database under our name stays. An OID recorded by an
+/// attempt before is not compared, since each attempt makes a new database.
 async fn drop_clone(fence: &mut Fence, site: &Site) -> Result<(), StepError> {
-    let unrecorded = Recorded { oid: None, owner: &site.placement.db_user };
-    Ok(fence.drop_database(&site.placement.db_name, unrecorded).await?)
+    let (name, owner) = (&site.placement.db_name, &site.placement.db_user);
+    match fence.catalogue().database_state(name, owner, &site.placement.mark).await? {
+        DatabaseState::Absent | DatabaseState::Foreign(_) => Ok(()),
+        DatabaseState::Ours(_) | DatabaseState::Half(_) => Ok(fence.drop_database(name, Recorded { oid: None, owner }).await?),
+    }
 }

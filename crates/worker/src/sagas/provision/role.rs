@@ -52,8 +52,12 @@ impl Step for Role {
 impl Undo for Role {
     async fn undo(&self, cx: &Cx) -> Result<(), StepError> {
         let Some(site) = Site::find(cx, &self.0).await? else { return Ok(()) };
+        let (role, mark) = (&site.placement.db_user, &site.placement.mark);
         let mut fence = site.fence(cx).await?;
-        fence.drop_role(&site.placement.db_user).await?;
+        // A stranger's role under our name was not made by this operation.
+        if fence.catalogue().role(role, mark).await? != RoleState::Foreign {
+            fence.drop_role(role).await?;
+        }
         Ok(fence.release().await?)
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::engine::{Cx, Seen, Step, StepError, Undo};
 use crate::sagas::Tools;
+use crate::sagas::errors::unless_foreign;
 use crate::sagas::site::Site;
 use async_trait::async_trait;
 use domain::operation::Place;
@@ -46,6 +47,6 @@ impl Step for StartService {
 impl Undo for StartService {
     async fn undo(&self, cx: &Cx) -> Result<(), StepError> {
         let Some(site) = Site::find(cx, &self.0).await? else { return Ok(()) };
-        Ok(self.0.runtime.remove(&site.service()).await?)
+        unless_foreign(self.0.runtime.remove(&site.service()).await)
     }
 }
