@@ -98,8 +98,9 @@ async fn priority_and_run_at_hold() {
 async fn lost_notify_is_found() {
     let rig = Rig::start();
     let mut settings = hurried("one");
+    // Neither sweep nor heartbeat may help: only the poll is left.
     settings.sweep_every = Duration::from_secs(600);
-    let _worker = rig.run_apalis(settings);
+    let _worker = rig.run_apalis_with(settings, Duration::from_secs(600));
     let warm = rig.provision().await;
     rig.reaches(warm, State::Succeeded).await;
     rig.psql("ALTER TABLE apalis.jobs DISABLE TRIGGER notify_workers");
