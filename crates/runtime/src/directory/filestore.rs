@@ -1,6 +1,7 @@
 //! The filestore of one database: `data/filestore/<database>`. The directory carries the database's name.
 
-use super::tree::{copy, make_directory, open_directory};
+use super::copy::copy;
+use super::tree::{make_directory, open_directory};
 use super::{DataDirectories, Place, foreign};
 use crate::error::{RuntimeError, RuntimeResult, blocking};
 use crate::workload::Owner;
@@ -57,8 +58,7 @@ impl DataDirectories {
             let staging = open_directory(CWD, staged.parent().unwrap_or(&staged))?;
             let name = staged.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let target = make_directory(&staging, name, 0o700)?;
-            let (files, bytes) = copy(&source, &target, self.account)?;
-            self.account.own(&target)?;
+            let (files, bytes) = copy(&source, target, self.account)?;
             renameat(&staging, name, &target_area, target_name)?;
             rustix::fs::fsync(&target_area)?;
             Ok(Copied { files, bytes })

@@ -6,6 +6,7 @@
 //! Leaves to others: names (the row's), quotas, and what runs on a directory (the drivers).
 
 mod conf;
+mod copy;
 mod filestore;
 mod tree;
 

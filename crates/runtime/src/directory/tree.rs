@@ -3,7 +3,8 @@
 use super::{MARK, Mark};
 use crate::account::Account;
 use crate::error::{RuntimeError, RuntimeResult};
-use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, fchmod, mkdirat, openat};
+use rustix::fs::{CWD, Mode, OFlags, fchmod, mkdirat, openat};
+use rustix::path::Arg;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -36,12 +37,12 @@ pub(super) fn build(staged: &Path, mark: &Mark, account: Account) -> RuntimeResu
 }
 
 /// Opens a directory that must be one, not a link to one.
-pub(super) fn open_directory(parent: impl AsFd, name: impl rustix::path::Arg) -> io::Result<OwnedFd> {
+pub(super) fn open_directory(parent: impl AsFd, name: impl Arg) -> io::Result<OwnedFd> {
     Ok(openat(parent, name, DIRECTORY, Mode::empty())?)
 }
 
 /// Makes a new directory with exactly these permissions, whatever the umask, and opens it.
-pub(super) fn make_directory(parent: impl AsFd, name: &str, mode: u32) -> io::Result<OwnedFd> {
+pub(super) fn make_directory(parent: impl AsFd, name: impl Arg + Copy, mode: u32) -> io::Result<OwnedFd> {
     mkdirat(&parent, name, Mode::from_raw_mode(0o700))?;
     let made = open_directory(parent, name)?;
     fchmod(&made, Mode::from_raw_mode(mode))?;
@@ -60,43 +61,6 @@ pub(crate) fn private(path: &Path) -> RuntimeResult<()> {
 pub(crate) fn flush(directory: &Path) -> RuntimeResult<()> {
     let sync = || File::open(directory)?.sync_all();
     sync().map_err(|e| RuntimeError::io(format!("flush {}", directory.display()), &e))
-}
-
-/// Copies every file below `from` to the empty directory `to`, as new files of `account`; anything but files and directories is
-/// refused. Returns count and bytes.
-pub(super) fn copy(from: &OwnedFd, to: &OwnedFd, account: Account) -> io::Result<(u64, u64)> {
-    let (mut files, mut bytes) = (0, 0);
-    for entry in Dir::read_from(from)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if name == c"." || name == c".." {
-            continue;
-        }
-        let shown = name.to_string_lossy();
-        match rustix::fs::statat(from, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).map(|s| FileType::from_raw_mode(s.st_mode))? {
-            FileType::Directory => {
-                let target = make_directory(to, &shown, 0o700)?;
-                let inner = copy(&open_directory(from, name)?, &target, account)?;
-                account.own(&target)?;
-                (files, bytes) = (files + inner.0, bytes + inner.1);
-            }
-            FileType::RegularFile => (files, bytes) = (files + 1, bytes + copy_file(from, to, &shown, account)?),
-            other => return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{shown:?} is a {other:?}"))),
-        }
-    }
-    rustix::fs::fsync(to)?;
-    Ok((files, bytes))
-}
-
-fn copy_file(from: &OwnedFd, to: &OwnedFd, name: &str, account: Account) -> io::Result<u64> {
-    let read = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let write = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut source = File::from(openat(from, name, read, Mode::empty())?);
-    let mut target = File::from(openat(to, name, write, Mode::from_raw_mode(0o600))?);
-    let bytes = io::copy(&mut source, &mut target)?;
-    account.own(&target)?;
-    target.sync_all()?;
-    Ok(bytes)
 }
 
 /// Bytes on disk below a directory. Files that vanish while it looks do not count.

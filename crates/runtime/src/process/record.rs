@@ -7,8 +7,8 @@ use crate::error::{RuntimeError, RuntimeResult};
 use crate::workload::{Image, Owner, Service};
 use domain::ids::OperationId;
 use serde::{Deserialize, Serialize};
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -87,7 +87,13 @@ impl Records {
         let path = self.path(name)?;
         let text = serde_json::to_vec(record).map_err(|e| RuntimeError::Permanent(format!("record of {name}: {e}")))?;
         let next = self.area.join(format!("{name}.{}.{}.new", std::process::id(), WRITES.fetch_add(1, Ordering::Relaxed)));
-        let work = || fs::write(&next, text).and_then(|()| fs::rename(&next, &path));
+        let work = || -> io::Result<()> {
+            let mut file = File::create(&next)?;
+            file.write_all(&text)?;
+            // Else a power failure could leave an empty record, which says less than none.
+            file.sync_all()?;
+            fs::rename(&next, &path)
+        };
         work().map_err(|e| RuntimeError::io(format!("write {}", path.display()), &e))
     }
 
