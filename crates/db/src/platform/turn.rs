@@ -31,9 +31,10 @@ impl Turn {
         Ok(None)
     }
 
-    /// Ends the turn in good order, so that the next runner finds the lock free at once.
-    pub async fn end(self) {
-        if let Err(error) = self.session.close().await {
+    /// Ends the turn in good order. The lock is freed before this returns: the server ends a closed session only some time later.
+    pub async fn end(mut self) {
+        let freed = sqlx::query!("SELECT pg_advisory_unlock_all()").execute(&mut self.session).await;
+        if let Err(error) = freed.map(drop).and(self.session.close().await) {
             tracing::debug!(error = %error, "the session of a turn was gone already");
         }
     }
