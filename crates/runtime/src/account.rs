@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn finds_an_account_in_the_password_file() {
-        let table = "root:x:0:0:root:/root:/bin/bash\nodoo:x:999:995::/home/odoo:/bin/sh\nodoo2:x:1:2::/:/bin/sh\nshort:x\n";
+        let table = "daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin\nodoo:x:999:995::/home/odoo:/bin/sh\nodoo2:x:1000:1000::/:/bin/sh\nshort:x\n";
         assert_eq!(Account::find(table, "odoo"), Some(Account::Other { uid: 999, gid: 995 }));
         assert_eq!(Account::find(table, "short"), None);
         assert_eq!(Account::find(table, "nobody"), None);
