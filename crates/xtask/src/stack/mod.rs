@@ -101,6 +101,13 @@ impl Stack {
         Ok(stopped)
     }
 
+    /// Whether nothing of it has to be started.
+    fn is_whole(&self) -> Result<bool> {
+        let all = self.processes().all()?;
+        let servers = databases::Side::BOTH.iter().all(|side| databases::is_up(self, *side));
+        Ok(servers && all.len() == services::COUNT && all.iter().all(Running::is_alive))
+    }
+
     /// The services that run now; `None` when none does.
     fn running(&self) -> Result<Option<Vec<Running>>> {
         let all = self.processes().all()?;

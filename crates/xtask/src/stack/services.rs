@@ -13,6 +13,8 @@ use std::process::Command;
 use std::time::Duration;
 use testkit::pair;
 
+/// The stand-ins, the API and the worker.
+pub(super) const COUNT: usize = 3;
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
 impl Stack {
@@ -95,7 +97,7 @@ impl Stack {
         let address = format!("127.0.0.1:{}", self.options.services_port);
         let mut stand_ins = self.command("dev-services")?;
         stand_ins.args([address, shown(&self.at("services"))]);
-        let started = [
+        let started: [_; COUNT] = [
             ("dev-services", stand_ins, format!("{}/health", self.services_url())),
             ("instance-api", self.api()?, format!("{}/readyz", self.api_url())),
             ("instance-worker", self.worker(odoos)?, format!("{}/readyz", self.worker_url())),

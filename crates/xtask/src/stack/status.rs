@@ -10,8 +10,11 @@ use testkit::server::SUPERUSER;
 
 /// Prints the state of this checkout's stack.
 pub(crate) fn status(options: Options, as_json: bool) -> Result<()> {
-    let stack = Stack::open(options)?;
-    let description = describe(&stack)?;
+    print(&Stack::open(options)?, as_json)
+}
+
+pub(super) fn print(stack: &Stack, as_json: bool) -> Result<()> {
+    let description = describe(stack)?;
     if as_json {
         println!("{}", serde_json::to_string_pretty(&description)?);
         return Ok(());

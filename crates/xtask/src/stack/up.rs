@@ -4,6 +4,7 @@ use super::billing::{self, Ready};
 use super::databases::{self, Side};
 use super::interrupt::Interrupt;
 use super::prepare::{at_once, build, ensure_odoo, ensure_packages};
+use super::status;
 use super::{Options, Stack};
 use crate::progress::Progress;
 use anyhow::{Context, Result, bail};
@@ -20,6 +21,10 @@ pub(crate) fn up(options: Options, detach: bool) -> Result<()> {
     let stack = Stack::open(options)?;
     let lock = File::create(stack.at("lock"))?;
     lock.try_lock().context("another `cargo dev up` is at work in this checkout: stop it with Ctrl-C or cargo dev down")?;
+    if stack.is_whole()? {
+        println!("it runs already; cargo dev down stops it");
+        return status::print(&stack, false);
+    }
     let interrupt = Interrupt::watch()?;
     // Of a start that was killed, or whose services died.
     stack.stop()?;
