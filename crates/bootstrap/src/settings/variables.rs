@@ -224,8 +224,3 @@ pub const IGNORED_PREFIXES: &[(&str, &str)] = &[("RABBITMQ_", "the service uses 
 /// Beginnings that only this service's variables have: an unknown name with one of them is a mistake worth a warning.
 pub const OWN_PREFIXES: &[&str] =
     &["PLATFORM_", "DB_SERVICE_", "ODOO_", "CEPHFS_", "PROCESS_ODOO_", "WORKER_", "INSTANCE_", "KILLBILL_", "PURGE_", "BACKUP_"];
-
-/// The variable called `name`.
-pub fn find(name: &str) -> Option<&'static Variable> {
-    ALL.iter().find(|variable| variable.name == name)
-}
