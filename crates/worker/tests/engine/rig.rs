@@ -7,7 +7,7 @@ use db::platform::{PlatformDb, PlatformTx, PoolLimits};
 use db::queue::QueuePool;
 use domain::ids::{InstanceId, OperationId};
 use domain::operation::{Kind, Place, State};
-use domain::sources::random_uuid;
+use domain::sources::{Clock, random_uuid};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -402,7 +402,7 @@ impl Transport for DueLoop {
                 ..operations::Filter::default()
             };
             let page = operations::list(&db, &filter).await.map(|page| page.operations).unwrap_or_default();
-            for operation in page.into_iter().filter(|o| o.next_run_at <= chrono::Utc::now()) {
+            for operation in page.into_iter().filter(|o| o.next_run_at <= bootstrap::SystemClock.now()) {
                 if !busy.lock().unwrap().insert(operation.id) {
                     continue;
                 }

@@ -6,7 +6,7 @@ use crate::engine::{Cx, StepError};
 
 /// Nothing can be armed.
 #[derive(Clone, Debug, Default)]
-pub struct Faults;
+pub struct Faults(());
 
 impl Faults {
     #[allow(clippy::unused_async, reason = "the same signature as with the feature")]
