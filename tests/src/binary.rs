@@ -51,6 +51,22 @@ impl Binary {
         Ok(Self { child, log: log.to_owned() })
     }
 
+    /// Runs `name` with `arguments` to its end and answers what it printed.
+    ///
+    /// # Errors
+    /// When it fails, with what it said.
+    pub fn answer(name: &str, arguments: &[&str]) -> Result<String> {
+        let output = Command::new(Self::path(name)?)
+            .args(arguments)
+            .env_clear()
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("cannot run {name}"))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{name} {arguments:?} ended with {}: {said}", output.status);
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// Its process id.
     pub fn pid(&self) -> Option<Pid> {
         Pid::from_raw(i32::try_from(self.child.id()).ok()?)

@@ -5,10 +5,16 @@
 
 mod billing;
 mod binary;
+mod environment;
+mod fake;
+pub mod faults;
+pub mod invariants;
 mod stack;
+pub mod sweep;
 mod wait;
 
 pub use billing::{Answer, Order, call};
 pub use binary::Binary;
-pub use stack::{Runtime, Stack, StackOptions, Worker, real_odoo, uuid};
+pub use fake::Fake;
+pub use stack::{Acknowledged, Runtime, Stack, StackOptions, Worker, real_odoo, uuid};
 pub use wait::until;

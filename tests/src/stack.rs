@@ -1,18 +1,18 @@
 //! One deployment for one story: two servers, a runtime, the API, workers, and the neighbours that they call.
 
 use crate::billing::{Answer, Order, call};
-use crate::{Binary, until};
+use crate::environment::{self, variable};
+use crate::{Binary, Fake, until};
 use anyhow::{Context, Result, bail};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use secrecy::ExposeSecret;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::sync::{Mutex, PoisonError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
 use testkit::port::Port;
 use testkit::services::Services;
-use testkit::{Options, Pair, random};
+use testkit::{Cluster, Options, Pair, Snapshot, random};
 
 /// What runs Odoo.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,11 +51,13 @@ pub struct StackOptions {
     pub durable: bool,
     /// More variables for workers and API.
     pub environment: Vec<(String, String)>,
+    /// More settings of both servers.
+    pub settings: Vec<(String, String)>,
 }
 
 impl Default for StackOptions {
     fn default() -> Self {
-        Self { runtime: Runtime::Fake, workers: 1, durable: false, environment: Vec::new() }
+        Self { runtime: Runtime::Fake, workers: 1, durable: false, environment: Vec::new(), settings: Vec::new() }
     }
 }
 
@@ -64,7 +66,26 @@ impl Default for StackOptions {
 pub struct Worker {
     /// The process.
     pub process: Binary,
-    _health: Port,
+    health: Port,
+}
+
+impl Worker {
+    /// Whether it says that it takes work.
+    pub fn is_ready(&self) -> bool {
+        let url = format!("http://127.0.0.1:{}/readyz", self.health.number());
+        call("GET", &url, None).is_ok_and(|answer| answer.status == 200)
+    }
+}
+
+/// A request that was answered with an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// The operation's kind.
+    pub kind: &'static str,
+    /// The operation.
+    pub operation: String,
+    /// The instance it is about.
+    pub instance: String,
 }
 
 /// A whole deployment. Everything ends when it is dropped.
@@ -74,11 +95,14 @@ pub struct Stack {
     /// The API.
     pub api: Binary,
     /// The fake runtime, if that is what runs Odoo.
-    pub fake: Option<Binary>,
+    pub fake: Option<Fake>,
     /// User service and mail catcher.
     pub services: Services,
     /// Both servers.
     pub pair: Pair,
+    /// What the Odoo server held before anything of ours came to it.
+    pub empty: Snapshot,
+    acknowledged: Mutex<Vec<Acknowledged>>,
     runtime: Runtime,
     common: Vec<(String, String)>,
     own: Vec<(String, String)>,
@@ -96,16 +120,17 @@ impl Stack {
     pub fn start(options: &StackOptions) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("story-").tempdir()?;
         open_to_others(directory.path())?;
-        let pair = Pair::start(&Options { fsync: options.durable, ..Options::default() })?;
+        let pair = Pair::start(&Options { fsync: options.durable, settings: options.settings.clone() })?;
+        let empty = Snapshot::of_server(&pair.postgres2)?;
         let services = Services::start(&directory.path().join("services"))?;
         let api_port = Port::reserve()?;
-        let common = common_environment(&pair, &services, &options.environment);
+        let common = environment::common(&pair, &services, &options.environment);
         let fake = match options.runtime {
-            Runtime::Fake => Some(start_fake(directory.path())?),
+            Runtime::Fake => Some(Fake::start(directory.path())?),
             Runtime::Process { .. } => None,
         };
         let api = start_api(directory.path(), &common, &api_port)?;
-        let own = worker_environment(&pair, directory.path(), &options.runtime)?;
+        let own = environment::of_worker(&pair, directory.path(), &options.runtime)?;
         let runtime = options.runtime.clone();
         let mut stack = Self {
             workers: Vec::new(),
@@ -113,6 +138,8 @@ impl Stack {
             fake,
             services,
             pair,
+            empty,
+            acknowledged: Mutex::default(),
             runtime,
             common,
             own,
@@ -134,12 +161,11 @@ impl Stack {
     pub fn start_worker(&mut self) -> Result<()> {
         self.start_worker_unwaited()?;
         let index = self.workers.len() - 1;
-        let url = format!("http://127.0.0.1:{}/readyz", self.workers[index]._health.number());
         until(Duration::from_secs(30), &format!("a ready worker, see {}", self.log_directory().display()), || {
             if let Some(status) = self.workers[index].process.ended()? {
                 bail!("the worker ended with {status}:\n{}", self.workers[index].process.output()?);
             }
-            Ok(call("GET", &url, None).ok().filter(|answer| answer.status == 200).map(drop))
+            Ok(self.workers[index].is_ready().then_some(()))
         })
     }
 
@@ -152,10 +178,10 @@ impl Stack {
         let health = Port::reserve()?;
         let mut environment = self.common.clone();
         environment.extend(self.own.clone());
-        environment.push(("WORKER_HEALTH_ADDR".into(), format!("127.0.0.1:{}", health.number())));
+        environment.push(variable("WORKER_HEALTH_ADDR", format!("127.0.0.1:{}", health.number())));
         let log = self.directory.path().join(format!("worker-{}.log", self.started_workers));
         let process = Binary::start("instance-worker", &[], &environment, &log)?;
-        self.workers.push(Worker { process, _health: health });
+        self.workers.push(Worker { process, health });
         Ok(())
     }
 
@@ -223,7 +249,7 @@ impl Stack {
 
     /// The socket of the fake runtime.
     pub fn fake_socket(&self) -> PathBuf {
-        fake_socket(self.directory.path())
+        Fake::socket(self.directory.path())
     }
 
     /// What runs Odoo here.
@@ -275,7 +301,9 @@ impl Stack {
     /// When the order is refused.
     pub fn provision(&self, order: &Order) -> Result<(String, String)> {
         let answer = self.post("/api/v1/instances/?provision=true", order.body())?.expect(201)?;
-        Ok((answer.text("id")?, answer.text("operation_id")?))
+        let (instance, operation) = (answer.text("id")?, answer.text("operation_id")?);
+        self.acknowledge("provision", &operation, &instance);
+        Ok((instance, operation))
     }
 
     /// Deletes an instance; answers the operation.
@@ -283,7 +311,9 @@ impl Stack {
     /// # Errors
     /// When it is refused.
     pub fn remove(&self, instance: &str) -> Result<String> {
-        self.delete(&format!("/api/v1/instances/{instance}"))?.expect(200)?.text("job_id")
+        let operation = self.delete(&format!("/api/v1/instances/{instance}"))?.expect(200)?.text("job_id")?;
+        self.acknowledge("delete", &operation, instance);
+        Ok(operation)
     }
 
     /// Terminates an instance; answers the operation.
@@ -291,9 +321,21 @@ impl Stack {
     /// # Errors
     /// When it is refused.
     pub fn terminate(&self, instance: &str) -> Result<String> {
-        self.post(&format!("/api/v1/instances/{instance}/actions"), &json!({ "action": "terminate" }))?
-            .expect(200)?
-            .text("job_id")
+        let answer = self.post(&format!("/api/v1/instances/{instance}/actions"), &json!({ "action": "terminate" }))?;
+        let operation = answer.expect(200)?.text("job_id")?;
+        self.acknowledge("terminate", &operation, instance);
+        Ok(operation)
+    }
+
+    /// Notes that a request was answered with this operation: it may neither be lost nor carried out twice.
+    pub fn acknowledge(&self, kind: &'static str, operation: &str, instance: &str) {
+        let noted = Acknowledged { kind, operation: operation.to_owned(), instance: instance.to_owned() };
+        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).push(noted);
+    }
+
+    /// Everything that was acknowledged so far.
+    pub fn acknowledged(&self) -> Vec<Acknowledged> {
+        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until an operation has ended, whatever way; answers it.
@@ -338,6 +380,27 @@ impl Stack {
     pub fn platform_sql(&self, sql: &str) -> Result<String> {
         self.pair.postgres1.psql("instance", sql)
     }
+
+    /// Rows of a query on postgres1, by column names.
+    ///
+    /// # Errors
+    /// With the server's message, or when the rows have another form.
+    pub fn platform_rows<T: DeserializeOwned>(&self, query: &str) -> Result<Vec<T>> {
+        rows(&self.pair.postgres1, "instance", query)
+    }
+
+    /// Rows of a query on postgres2, in its maintenance database.
+    ///
+    /// # Errors
+    /// With the server's message, or when the rows have another form.
+    pub fn odoo_rows<T: DeserializeOwned>(&self, query: &str) -> Result<Vec<T>> {
+        rows(&self.pair.postgres2, "postgres", query)
+    }
+}
+
+fn rows<T: DeserializeOwned>(server: &Cluster, database: &str, query: &str) -> Result<Vec<T>> {
+    let text = server.psql(database, &format!("SELECT coalesce(json_agg(q), '[]') FROM ({query}) q"))?;
+    serde_json::from_str(&text).with_context(|| format!("rows of {query}"))
 }
 
 /// A random UUID.
@@ -362,73 +425,8 @@ fn open_to_others(directory: &Path) -> Result<()> {
     Ok(std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o711))?)
 }
 
-fn variable(name: &str, value: impl Into<String>) -> (String, String) {
-    (name.to_owned(), value.into())
-}
-
-fn common_environment(pair: &Pair, services: &Services, more: &[(String, String)]) -> Vec<(String, String)> {
-    let platform = pair.platform();
-    let mut all = vec![
-        variable("PLATFORM_POSTGRES_HOST", &platform.host),
-        variable("PLATFORM_POSTGRES_PORT", platform.port.to_string()),
-        variable("PLATFORM_POSTGRES_DB", &platform.database),
-        variable("PLATFORM_POSTGRES_USER", &platform.user),
-        variable("PLATFORM_POSTGRES_PASSWORD", platform.password.expose_secret()),
-        variable("USER_SERVICE_URL", services.url()),
-        variable("NOTIFICATION_SERVICE_URL", services.url()),
-        variable("DEFAULT_ODOO_VERSION", "19"),
-        variable("LOG_LEVEL", "info"),
-    ];
-    all.extend(more.iter().cloned());
-    all
-}
-
-fn worker_environment(pair: &Pair, directory: &Path, runtime: &Runtime) -> Result<Vec<(String, String)>> {
-    let admin = pair.odoo_admin();
-    let mut all = vec![
-        variable("ODOO_POSTGRES_HOST", &admin.host),
-        variable("ODOO_POSTGRES_PORT", admin.port.to_string()),
-        variable("ODOO_POSTGRES_ADMIN_USER", &admin.user),
-        variable("ODOO_POSTGRES_ADMIN_PASSWORD", admin.password.expose_secret()),
-        variable("INSTANCE_SECRETS_KEY", STANDARD.encode(random::key()?)),
-        variable("PURGE_FINAL_BACKUP", "false"),
-        variable("STORAGE_QUOTA", "none"),
-        variable("CEPHFS_INSTANCES_PATH", directory.join("instances").display().to_string()),
-        variable("FAULTS_FILE", directory.join("faults").display().to_string()),
-    ];
-    match runtime {
-        Runtime::Fake => {
-            all.push(variable("RUNTIME", "fake"));
-            all.push(variable("FAKE_RUNTIME_SOCKET", fake_socket(directory).display().to_string()));
-        }
-        Runtime::Process { launcher, user } => {
-            let versions = directory.join("odoo-19/bin");
-            std::fs::create_dir_all(&versions)?;
-            std::os::unix::fs::symlink(launcher, versions.join("odoo"))?;
-            all.push(variable("RUNTIME", "process"));
-            all.push(variable("PROCESS_ODOO_COMMAND", directory.join("odoo-{version}/bin/odoo").display().to_string()));
-            all.push(variable("PROCESS_ODOO_USER", user));
-        }
-    }
-    Ok(all)
-}
-
 fn start_api(directory: &Path, common: &[(String, String)], port: &Port) -> Result<Binary> {
     let mut environment = common.to_vec();
     environment.push(variable("LISTEN_ADDR", format!("127.0.0.1:{}", port.number())));
     Binary::start("instance-api", &[], &environment, &directory.join("api.log"))
-}
-
-fn fake_socket(directory: &Path) -> PathBuf {
-    directory.join("fake-runtime.sock")
-}
-
-fn start_fake(directory: &Path) -> Result<Binary> {
-    let socket = fake_socket(directory);
-    let (text, root) = (socket.display().to_string(), directory.join("instances").display().to_string());
-    std::fs::create_dir_all(directory.join("instances"))?;
-    let arguments = ["--socket", &text, "--root", &root];
-    let process = Binary::start("instance-fake-runtime", &arguments, &[], &directory.join("fake-runtime.log"))?;
-    until(Duration::from_secs(10), "the socket of the fake runtime", || Ok(socket.exists().then_some(())))?;
-    Ok(process)
 }

@@ -1,0 +1,61 @@
+//! The environments that processes of a stack are started with: theirs alone, nothing of the test's own.
+
+use crate::{Fake, Runtime};
+use anyhow::Result;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::ExposeSecret;
+use std::path::Path;
+use testkit::services::Services;
+use testkit::{Pair, random};
+
+pub(crate) fn variable(name: &str, value: impl Into<String>) -> (String, String) {
+    (name.to_owned(), value.into())
+}
+
+pub(crate) fn common(pair: &Pair, services: &Services, more: &[(String, String)]) -> Vec<(String, String)> {
+    let platform = pair.platform();
+    let mut all = vec![
+        variable("PLATFORM_POSTGRES_HOST", &platform.host),
+        variable("PLATFORM_POSTGRES_PORT", platform.port.to_string()),
+        variable("PLATFORM_POSTGRES_DB", &platform.database),
+        variable("PLATFORM_POSTGRES_USER", &platform.user),
+        variable("PLATFORM_POSTGRES_PASSWORD", platform.password.expose_secret()),
+        variable("USER_SERVICE_URL", services.url()),
+        variable("NOTIFICATION_SERVICE_URL", services.url()),
+        variable("DEFAULT_ODOO_VERSION", "19"),
+        variable("LOG_LEVEL", "info"),
+    ];
+    all.extend(more.iter().cloned());
+    all
+}
+
+pub(crate) fn of_worker(pair: &Pair, directory: &Path, runtime: &Runtime) -> Result<Vec<(String, String)>> {
+    let admin = pair.odoo_admin();
+    let mut all = vec![
+        variable("ODOO_POSTGRES_HOST", &admin.host),
+        variable("ODOO_POSTGRES_PORT", admin.port.to_string()),
+        variable("ODOO_POSTGRES_ADMIN_USER", &admin.user),
+        variable("ODOO_POSTGRES_ADMIN_PASSWORD", admin.password.expose_secret()),
+        variable("INSTANCE_SECRETS_KEY", STANDARD.encode(random::key()?)),
+        variable("PURGE_FINAL_BACKUP", "false"),
+        variable("STORAGE_QUOTA", "none"),
+        variable("CEPHFS_INSTANCES_PATH", directory.join("instances").display().to_string()),
+        variable("FAULTS_FILE", directory.join("faults").display().to_string()),
+    ];
+    match runtime {
+        Runtime::Fake => {
+            all.push(variable("RUNTIME", "fake"));
+            all.push(variable("FAKE_RUNTIME_SOCKET", Fake::socket(directory).display().to_string()));
+        }
+        Runtime::Process { launcher, user } => {
+            let versions = directory.join("odoo-19/bin");
+            std::fs::create_dir_all(&versions)?;
+            std::os::unix::fs::symlink(launcher, versions.join("odoo"))?;
+            all.push(variable("RUNTIME", "process"));
+            all.push(variable("PROCESS_ODOO_COMMAND", directory.join("odoo-{version}/bin/odoo").display().to_string()));
+            all.push(variable("PROCESS_ODOO_USER", user));
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,234 @@
+//! One deployment of the sweep, and one kill in it.
+
+use super::{Measured, Point, Way};
+use crate::faults::{Action, Armed, Kind};
+use crate::invariants::{self, Secrets};
+use crate::{Stack, StackOptions, until};
+use anyhow::{Context, Result, bail, ensure};
+use runtime::fake::{Call, Effect, Fault};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Longest time from a kill to the next owner's first step (engine 7).
+const TAKEOVER: Duration = Duration::from_secs(10);
+/// Longest time until an armed point is reached.
+const REACHED: Duration = Duration::from_secs(60);
+/// Longest time of an operation that nothing disturbs, and of one that is taken over.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Leases are renewed more often than this.
+const RENEWALS: u64 = 5_000;
+
+/// A deployment with two workers whose operations are killed one after the other.
+pub struct Lane {
+    stack: Stack,
+    secrets: Secrets,
+    undisturbed: BTreeMap<(String, Way), Duration>,
+    /// Deletes that tidy up behind earlier points.
+    tidying: Vec<String>,
+    serial: u32,
+}
+
+/// An operation under way, and the instance that brought it about.
+struct Started {
+    operation: String,
+    instance: String,
+}
+
+/// What postgres1 knows of an operation.
+#[derive(Deserialize)]
+struct Kept {
+    state: String,
+    error: Option<serde_json::Value>,
+    /// In microseconds since 1970, by the clock that the test reads as well.
+    created: i64,
+    finished: Option<i64>,
+}
+
+impl Lane {
+    /// A durable deployment with a template that is ready.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start() -> Result<Self> {
+        let stack = Stack::start(&StackOptions { workers: 2, durable: true, ..StackOptions::default() })?;
+        let mut lane =
+            Self { stack, secrets: Secrets::default(), undisturbed: BTreeMap::new(), tidying: Vec::new(), serial: 0 };
+        let first = lane.begin("provision", None)?;
+        lane.ends(&first.operation, "succeeded")?;
+        lane.tidy(&first.instance)?;
+        Ok(lane)
+    }
+
+    /// Kills the worker that reaches the point, and judges what follows.
+    ///
+    /// # Errors
+    /// When the point is never reached, takeover or end are late, or an invariant is broken.
+    pub fn kill_at(&mut self, point: &Point) -> Result<Measured> {
+        let undisturbed = self.undisturbed(point)?;
+        let subject = self.prepare(&point.kind)?;
+        self.arm(point)?;
+        let started = self.begin(&point.kind, subject)?;
+        let killed = self.await_kill(&started)?;
+        let expected = if point.way == Way::Back { "failed" } else { "succeeded" };
+        let kept = self.ends(&started.operation, expected)?;
+        self.stack.faults().disarm()?;
+        let measured = self.measure(&started.operation, &kept, killed)?;
+        if let Some(takeover) = measured.takeover {
+            ensure!(takeover <= TAKEOVER, "the next owner's first step came after {takeover:?}");
+        }
+        let slowed = if point.slow { Duration::from_millis(RENEWALS) } else { Duration::ZERO };
+        let limit = TAKEOVER + 3 * undisturbed + slowed;
+        let took = measured.convergence;
+        ensure!(took <= limit, "it ended after {took:?}; undisturbed it takes {undisturbed:?}");
+        self.stack.start_worker()?;
+        self.invariants()?;
+        self.tidy(&started.instance)?;
+        Ok(measured)
+    }
+
+    fn invariants(&mut self) -> Result<()> {
+        let violations = invariants::check(&self.stack, &mut self.secrets)?;
+        let text: Vec<String> = violations.iter().map(ToString::to_string).collect();
+        ensure!(text.is_empty(), "{}", text.join("; "));
+        Ok(())
+    }
+
+    /// How long the same operation takes that nobody kills, measured once.
+    fn undisturbed(&mut self, point: &Point) -> Result<Duration> {
+        let key = (point.kind.clone(), point.way);
+        if let Some(known) = self.undisturbed.get(&key) {
+            return Ok(*known);
+        }
+        let subject = self.prepare(&point.kind)?;
+        let turn = point.turn.iter().map(|turn| Armed::once(turn, Action::Error(Kind::Permanent)));
+        self.stack.faults().arm(&turn.collect::<Vec<_>>())?;
+        let started = self.begin(&point.kind, subject)?;
+        let kept = self.ends(&started.operation, if point.way == Way::Back { "failed" } else { "succeeded" })?;
+        self.tidy(&started.instance)?;
+        let took = between(kept.created, kept.finished.context("it has ended")?);
+        self.undisturbed.insert(key, took);
+        Ok(took)
+    }
+
+    fn arm(&self, point: &Point) -> Result<()> {
+        let mut armed = vec![Armed::once(&point.name, Action::Kill)];
+        armed.extend(point.turn.iter().map(|turn| Armed::once(turn, Action::Error(Kind::Permanent))));
+        let fake = self.stack.fake.as_ref().context("the sweep runs on the fake runtime")?;
+        fake.clear_faults()?;
+        if point.slow {
+            fake.fault(Fault { call: Call::Ensure, service: None, times: 1, effect: Effect::Delay(RENEWALS) })?;
+        }
+        self.stack.faults().arm(&armed)
+    }
+
+    /// What has to be there before the operation can be started: the instance that it is about.
+    fn prepare(&mut self, kind: &str) -> Result<Option<String>> {
+        for operation in std::mem::take(&mut self.tidying) {
+            self.ends(&operation, "succeeded")?;
+        }
+        match kind {
+            "provision" | "build_template" => Ok(None),
+            _ => {
+                let started = self.begin("provision", None)?;
+                self.ends(&started.operation, "succeeded")?;
+                self.secrets.learn(&self.stack)?;
+                Ok(Some(started.instance))
+            }
+        }
+    }
+
+    fn begin(&mut self, kind: &str, subject: Option<String>) -> Result<Started> {
+        let instance = |subject: Option<String>| subject.context("nothing was prepared");
+        match kind {
+            "provision" => {
+                self.serial += 1;
+                let order = self.stack.order(&format!("shop_{}", self.serial))?;
+                let (instance, operation) = self.stack.provision(&order)?;
+                Ok(Started { operation, instance })
+            }
+            "build_template" => self.rebuild(),
+            "delete" => {
+                let instance = instance(subject)?;
+                Ok(Started { operation: self.stack.remove(&instance)?, instance })
+            }
+            "terminate" => {
+                let instance = instance(subject)?;
+                Ok(Started { operation: self.stack.terminate(&instance)?, instance })
+            }
+            other => bail!("nobody knows how to start a {other}"),
+        }
+    }
+
+    /// The template counts as made with an older image: the next provisioning orders a new one.
+    fn rebuild(&mut self) -> Result<Started> {
+        self.stack.platform_sql("UPDATE instance_service.templates SET image = 'an older one' WHERE state = 'ready'")?;
+        let ordered = "SELECT id FROM instance_service.operations WHERE kind = 'build_template' ORDER BY seq DESC LIMIT 1";
+        let before = self.stack.platform_sql(ordered)?;
+        let customer = self.begin("provision", None)?;
+        let operation = until(REACHED, "the order of a new template", || {
+            let newest = self.stack.platform_sql(ordered)?;
+            Ok((newest != before).then_some(newest))
+        })?;
+        Ok(Started { operation, instance: customer.instance })
+    }
+
+    /// Waits until a worker was killed at the armed point; answers when.
+    fn await_kill(&mut self, started: &Started) -> Result<SystemTime> {
+        let faults = self.stack.faults();
+        let reached = until(REACHED, "the armed point", || faults.fired(0));
+        let killed = reached.with_context(|| format!("never reached by operation {}", started.operation))?;
+        let mut dead = 0;
+        until(Duration::from_secs(10), "a worker that was killed", || {
+            dead += self.stack.bury_workers()?;
+            Ok((dead > 0).then_some(()))
+        })?;
+        Ok(killed)
+    }
+
+    /// Waits for the end of an operation, on postgres1, and checks how it ended.
+    fn ends(&self, operation: &str, state: &str) -> Result<Kept> {
+        let query = format!(
+            "SELECT state, error, (extract(epoch FROM created_at) * 1e6)::bigint AS created,
+                    (extract(epoch FROM finished_at) * 1e6)::bigint AS finished
+               FROM instance_service.operations WHERE id = '{operation}'"
+        );
+        let mut last = String::new();
+        let ended = until(PATIENCE, &format!("the end of operation {operation}"), || {
+            let kept: Vec<Kept> = self.stack.platform_rows(&query)?;
+            let kept = kept.into_iter().next().with_context(|| format!("operation {operation} is gone"))?;
+            last = format!("{} {:?}", kept.state, kept.error);
+            let over = kept.finished.is_some() || kept.state == "needs_attention";
+            Ok(over.then_some(kept))
+        });
+        let kept = ended.with_context(|| format!("last seen: {last}"))?;
+        ensure!(kept.state == state, "operation {operation} should have {state}: {last}");
+        Ok(kept)
+    }
+
+    /// The next owner's first word is the start of its first step: it writes nothing before.
+    fn measure(&self, operation: &str, kept: &Kept, killed: SystemTime) -> Result<Measured> {
+        let killed = i64::try_from(killed.duration_since(UNIX_EPOCH)?.as_micros())?;
+        let first = self.stack.platform_sql(&format!(
+            "SELECT (extract(epoch FROM min(created_at)) * 1e6)::bigint FROM instance_service.operation_events
+              WHERE operation_id = '{operation}' AND created_at > to_timestamp({killed} / 1e6)"
+        ))?;
+        let takeover = if first.is_empty() { None } else { Some(between(killed, first.parse()?)) };
+        Ok(Measured { takeover, convergence: between(killed, kept.finished.context("it has ended")?) })
+    }
+
+    /// Removes the instance; the next point waits for it.
+    fn tidy(&mut self, instance: &str) -> Result<()> {
+        let gone = self.stack.instance(instance)?["purged_at"].is_string();
+        if !gone {
+            self.secrets.learn(&self.stack)?;
+            self.tidying.push(self.stack.remove(instance)?);
+        }
+        Ok(())
+    }
+}
+
+/// From one moment to another, both in microseconds; nothing if the order is the other way round.
+fn between(from: i64, to: i64) -> Duration {
+    Duration::from_micros(u64::try_from(to - from).unwrap_or(0))
+}

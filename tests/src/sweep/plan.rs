@@ -1,0 +1,137 @@
+//! Which points a run of the sweep takes.
+
+use crate::faults;
+use anyhow::{Context, Result, bail};
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Operations that change nothing: there is nothing that a kill could leave behind.
+const READING: &[&str] = &["fetch_logs"];
+/// About how many points a bounded run takes.
+const BOUNDED: usize = 20;
+
+/// How much of it is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// Another part each day.
+    Rotating,
+    /// Everything.
+    Full,
+}
+
+impl Length {
+    /// Everything with `INSTANCE_SOAK=1`, else a part.
+    #[allow(clippy::disallowed_methods, reason = "a test reads its own environment")]
+    pub fn from_environment() -> Self {
+        if std::env::var("INSTANCE_SOAK").is_ok_and(|value| value == "1") { Self::Full } else { Self::Rotating }
+    }
+}
+
+/// Whether the operation is on its way forward or back when its worker is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    /// Applying steps.
+    Forward,
+    /// Undoing them, after the last one failed.
+    Back,
+}
+
+/// A fault point, and how it is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// As the worker lists it.
+    pub name: String,
+    /// The operation to start.
+    pub kind: String,
+    /// Which way it has to go.
+    pub way: Way,
+    /// The point where it is made to fail, so that it goes back.
+    pub turn: Option<String>,
+    /// It is reached only by an operation that takes a while.
+    pub slow: bool,
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// All points, and those of this run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// How many there are.
+    pub all: usize,
+    /// Those of this run.
+    pub chosen: Vec<Point>,
+    /// What decided.
+    pub rule: String,
+}
+
+impl Plan {
+    /// Asks the worker for all points and chooses.
+    ///
+    /// # Errors
+    /// When the worker cannot say, or lists a point that nobody knows how to reach.
+    pub fn make(length: Length) -> Result<Self> {
+        let reads = |name: &String| READING.iter().any(|kind| name.split('/').next() == Some(kind));
+        let names: Vec<String> = faults::points()?.into_iter().filter(|name| !reads(name)).collect();
+        let points: Vec<Point> = names.iter().map(|name| Point::parse(name, &names)).collect::<Result<_>>()?;
+        let all = points.len();
+        if length == Length::Full {
+            return Ok(Self { all, chosen: points, rule: "all".to_owned() });
+        }
+        let every = all.div_ceil(BOUNDED).max(1);
+        let day = usize::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() / 86_400)?;
+        let chosen = points.into_iter().enumerate().filter(|(index, _)| index % every == day % every).map(|(_, point)| point);
+        let rule = format!("every {every}th, beginning with number {} (day {day})", day % every);
+        Ok(Self { all, chosen: chosen.collect(), rule })
+    }
+}
+
+impl Point {
+    /// Reads a name: `renew`, `<kind>/claim`, `<kind>/finish|unwound/<moment>`, `<kind>/<step>/apply|undo/<moment>`.
+    ///
+    /// # Errors
+    /// When it has another form.
+    pub fn parse(name: &str, all: &[String]) -> Result<Self> {
+        let parts: Vec<&str> = name.split('/').collect();
+        let (kind, way) = match parts.as_slice() {
+            ["renew"] => ("provision", Way::Forward),
+            [kind, "claim"] | [kind, "finish", _] | [kind, _, "apply", _] => (*kind, Way::Forward),
+            [kind, "unwound", _] | [kind, _, "undo", _] => (*kind, Way::Back),
+            _ => bail!("nobody knows how to reach the fault point {name}"),
+        };
+        let turn = match way {
+            Way::Forward => None,
+            Way::Back => Some(last_step(kind, all)?),
+        };
+        Ok(Self { name: name.to_owned(), kind: kind.to_owned(), way, turn, slow: parts == ["renew"] })
+    }
+}
+
+/// The end of the last step of a kind, where every step has been started.
+///
+/// # Errors
+/// When the kind has no steps.
+fn last_step(kind: &str, all: &[String]) -> Result<String> {
+    let ours = |name: &&String| name.strip_prefix(kind).is_some_and(|rest| rest.starts_with('/') && rest.ends_with("/apply/after"));
+    all.iter().rev().find(ours).cloned().with_context(|| format!("{kind} has no steps"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_says_how_it_is_reached() {
+        let all: Vec<String> = ["a/claim", "a/x/apply/after", "a/y/apply/after", "a/x/undo/during", "ab/z/apply/after", "renew"]
+            .map(str::to_owned)
+            .to_vec();
+        let point = Point::parse("a/x/undo/during", &all).unwrap();
+        assert_eq!((point.kind.as_str(), point.way, point.turn.as_deref()), ("a", Way::Back, Some("a/y/apply/after")));
+        assert_eq!(Point::parse("a/claim", &all).unwrap().way, Way::Forward);
+        assert!(Point::parse("renew", &all).unwrap().slow);
+        assert!(Point::parse("a/b", &all).is_err());
+    }
+}
