@@ -30,7 +30,8 @@ const TRACES: &str = "
      GROUP BY o.id";
 
 /// Names of all services that were ever planned: the fake runtime counts by them.
-const SERVICES: &str = "SELECT DISTINCT output ->> 'service' FROM instance_service.operation_steps WHERE output ->> 'service' IS NOT NULL";
+const SERVICES: &str =
+    "SELECT DISTINCT output ->> 'service' FROM instance_service.operation_steps WHERE output ->> 'service' IS NOT NULL";
 
 pub(super) fn check(stack: &Stack, world: &World, found: &mut Found) -> Result<()> {
     let traces: Vec<Trace> = stack.platform_rows(TRACES)?;

@@ -94,7 +94,11 @@ fn ready_template(world: &World, template: &Template, wrong: &mut Vec<String>) {
             expect(!database.public, "PUBLIC has rights in its database", wrong);
         }
     }
-    expect(world.role(&template.content_role).is_some_and(|role| !role.login), "its content role is missing or may log in", wrong);
+    expect(
+        world.role(&template.content_role).is_some_and(|role| !role.login),
+        "its content role is missing or may log in",
+        wrong,
+    );
     expect(world.directories.contains(&template.directory), "its directory is missing", wrong);
 }
 

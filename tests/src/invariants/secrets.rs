@@ -58,7 +58,9 @@ fn of_configuration(file: &Path) -> Result<Vec<String>> {
     let text = match std::fs::read_to_string(file) {
         Ok(text) => text,
         // A directory without a configuration, or one that is being removed.
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => return Ok(Vec::new()),
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
         Err(error) => return Err(error).with_context(|| file.display().to_string()),
     };
     let secret = |line: &str| {

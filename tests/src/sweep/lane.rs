@@ -52,8 +52,7 @@ impl Lane {
     /// When it cannot be started.
     pub fn start() -> Result<Self> {
         let stack = Stack::start(&StackOptions { workers: 2, durable: true, ..StackOptions::default() })?;
-        let mut lane =
-            Self { stack, secrets: Secrets::default(), undisturbed: BTreeMap::new(), tidying: Vec::new(), serial: 0 };
+        let mut lane = Self { stack, secrets: Secrets::default(), undisturbed: BTreeMap::new(), tidying: Vec::new(), serial: 0 };
         let first = lane.begin("provision", None)?;
         lane.ends(&first.operation, "succeeded")?;
         lane.tidy(&first.instance)?;

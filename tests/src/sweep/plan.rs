@@ -115,7 +115,8 @@ impl Point {
 /// # Errors
 /// When the kind has no steps.
 fn last_step(kind: &str, all: &[String]) -> Result<String> {
-    let ours = |name: &&String| name.strip_prefix(kind).is_some_and(|rest| rest.starts_with('/') && rest.ends_with("/apply/after"));
+    let ours =
+        |name: &&String| name.strip_prefix(kind).is_some_and(|rest| rest.starts_with('/') && rest.ends_with("/apply/after"));
     all.iter().rev().find(ours).cloned().with_context(|| format!("{kind} has no steps"))
 }
 

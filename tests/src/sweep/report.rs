@@ -56,7 +56,11 @@ impl fmt::Display for Report {
         let mut kinds: Vec<&str> = self.good.iter().map(|(point, _)| point.kind.as_str()).collect();
         kinds.sort_unstable();
         kinds.dedup();
-        writeln!(f, "{:<16} {:>6} {:>13} {:>13} {:>15}", "operation", "points", "takeover p50", "takeover max", "longest to end")?;
+        writeln!(
+            f,
+            "{:<16} {:>6} {:>13} {:>13} {:>15}",
+            "operation", "points", "takeover p50", "takeover max", "longest to end"
+        )?;
         for kind in kinds {
             let good = self.good.iter().filter(|(point, _)| point.kind == kind).cloned().collect();
             Self { good, bad: Vec::new() }.line(f, kind)?;
