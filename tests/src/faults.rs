@@ -76,22 +76,19 @@ impl Faults {
         self.write(&lines?)
     }
 
-    /// Switches a mutation of the code on, and disarms everything.
+    /// Arms these points, and makes these mistakes (`db::mutation`).
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn mutate(&self, mutation: &str) -> Result<()> {
-        self.write(&[serde_json::json!({ "mutate": mutation }).to_string()])
+    pub fn mutate(&self, armed: &[Armed], mutations: &[&str]) -> Result<()> {
+        let mut lines = armed.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
+        lines.extend(mutations.iter().map(|mutation| serde_json::json!({ "mutate": mutation }).to_string()));
+        self.write(&lines)
     }
 
-    /// Arms points while a mutation is on.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn arm_mutated(&self, armed: &[Armed], mutation: &str) -> Result<()> {
-        let mut lines = armed.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
-        lines.push(serde_json::json!({ "mutate": mutation }).to_string());
-        self.write(&lines)
+    /// Whether somebody stands still with its fence in hand.
+    pub fn stalled(&self) -> bool {
+        self.beside("stall.fired").exists()
     }
 
     /// Disarms everything.

@@ -9,12 +9,16 @@ mod environment;
 mod fake;
 pub mod faults;
 pub mod invariants;
+mod load;
 mod stack;
 pub mod sweep;
 mod wait;
+mod zombie;
 
 pub use billing::{Answer, Order, call};
 pub use binary::Binary;
 pub use fake::Fake;
+pub use load::Load;
 pub use stack::{Acknowledged, Runtime, Stack, StackOptions, Worker, real_odoo, uuid};
 pub use wait::until;
+pub use zombie::Zombie;

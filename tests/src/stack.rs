@@ -202,6 +202,23 @@ impl Stack {
         Ok(killed)
     }
 
+    /// The worker that holds the lease of an operation: its name is in its own log.
+    ///
+    /// # Errors
+    /// When none of ours does.
+    pub fn holder_of(&self, operation: &str) -> Result<usize> {
+        let owner = self.platform_sql(&format!(
+            "SELECT l.owner FROM instance_service.leases l JOIN instance_service.operations o ON o.scope = l.resource
+              WHERE o.id = '{operation}'"
+        ))?;
+        for (index, worker) in self.workers.iter().enumerate() {
+            if !owner.is_empty() && worker.process.output()?.contains(&owner) {
+                return Ok(index);
+            }
+        }
+        bail!("no worker of this stack holds operation {operation}, {owner:?} does")
+    }
+
     /// Starts the API again, for example after it was killed.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 
 pub mod error;
 pub mod migrate;
+pub mod mutation;
 pub mod odoo;
 pub mod platform;
 pub mod queue;

@@ -5,6 +5,7 @@ use super::error::{OdooError, OdooResult};
 use super::fence::Fence;
 use super::quote::{ident, literal};
 use super::roles::RoleState;
+use crate::mutation::{Mutation, is_on};
 use domain::names::{Mark, PhysicalName};
 use std::time::{Duration, Instant};
 
@@ -206,8 +207,13 @@ impl Fence {
 
     /// One transaction. A clone does not inherit the template's revokes.
     async fn label_and_open(&mut self, name: &PhysicalName) -> OdooResult<u32> {
+        let revoke = if is_on(Mutation::SkipRevoke) {
+            String::new()
+        } else {
+            format!("REVOKE ALL ON DATABASE {} FROM PUBLIC; ", ident(name))
+        };
         let statements = format!(
-            "REVOKE ALL ON DATABASE {name} FROM PUBLIC; COMMENT ON DATABASE {name} IS {mark}; ALTER DATABASE {name} ALLOW_CONNECTIONS true",
+            "{revoke}COMMENT ON DATABASE {name} IS {mark}; ALTER DATABASE {name} ALLOW_CONNECTIONS true",
             name = ident(name),
             mark = literal(self.mark().as_str())
         );

@@ -7,6 +7,7 @@
 use super::connection::AdminConnection;
 use super::error::{OdooError, OdooResult};
 use super::server::OdooServer;
+use crate::mutation::{Mutation, is_on, stall};
 use domain::names::Mark;
 use sqlx::Connection as _;
 use std::time::{Duration, Instant};
@@ -70,7 +71,10 @@ impl UnconfirmedFence {
     /// # Errors
     /// Whatever the question ends in; the lock is then free again.
     pub async fn confirm<E>(self, token_is_ours: impl Future<Output = Result<(), E>>) -> Result<Fence, E> {
-        token_is_ours.await?;
+        if !is_on(Mutation::IgnoreFence) {
+            token_is_ours.await?;
+        }
+        stall();
         Ok(Fence { admin: self.admin, mark: self.mark })
     }
 
@@ -78,7 +82,7 @@ impl UnconfirmedFence {
         let start = Instant::now();
         let mut earlier_since: Option<(i32, Instant)> = None;
         loop {
-            if self.try_lock().await? {
+            if is_on(Mutation::IgnoreFence) || self.try_lock().await? {
                 return Ok(());
             }
             let waited = start.elapsed();

@@ -84,6 +84,9 @@ pub struct Faults {
 impl Faults {
     /// Armed from outside, by this file.
     pub fn controlled_by(control: Option<PathBuf>) -> Self {
+        if let Some(control) = &control {
+            db::mutation::controlled_by(control.clone());
+        }
         Self { control, ..Self::default() }
     }
 

@@ -5,6 +5,7 @@ use crate::sagas::Tools;
 use crate::sagas::errors::unless_foreign;
 use crate::sagas::site::Site;
 use async_trait::async_trait;
+use db::mutation::{Mutation, is_on};
 use domain::operation::Place;
 use runtime::Observed;
 use serde_json::{Value, json};
@@ -38,7 +39,11 @@ impl Step for StartService {
 
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let site = Site::of(cx, &self.0).await?;
-        self.0.runtime.ensure(&site.workload(cx, &self.0)?).await?;
+        let mut workload = site.workload(cx, &self.0)?;
+        if is_on(Mutation::ServicePerOwner) {
+            workload.service.name.push_str(&format!("-{}", cx.token()));
+        }
+        self.0.runtime.ensure(&workload).await?;
         Ok(json!({ "service": site.placement.service_name }))
     }
 }
