@@ -55,10 +55,11 @@ impl Binary {
     ///
     /// # Errors
     /// When it fails, with what it said.
-    pub fn answer(name: &str, arguments: &[&str]) -> Result<String> {
+    pub fn answer(name: &str, arguments: &[&str], environment: &[(String, String)]) -> Result<String> {
         let output = Command::new(Self::path(name)?)
             .args(arguments)
             .env_clear()
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .output()
             .with_context(|| format!("cannot run {name}"))?;

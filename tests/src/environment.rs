@@ -59,3 +59,23 @@ pub(crate) fn of_worker(pair: &Pair, directory: &Path, runtime: &Runtime) -> Res
     }
     Ok(all)
 }
+
+/// For commands of the worker that read its settings and open no connection.
+pub(crate) fn without_servers(directory: &Path) -> Result<Vec<(String, String)>> {
+    let mut all = Vec::new();
+    for server in ["PLATFORM_POSTGRES", "ODOO_POSTGRES"] {
+        all.push(variable(&format!("{server}_HOST"), "127.0.0.1"));
+        all.push(variable(&format!("{server}_PASSWORD"), "none"));
+    }
+    all.push(variable("ODOO_POSTGRES_ADMIN_USER", "nobody"));
+    all.push(variable("ODOO_POSTGRES_ADMIN_PASSWORD", "none"));
+    all.push(variable("USER_SERVICE_URL", "http://127.0.0.1:9"));
+    all.push(variable("NOTIFICATION_SERVICE_URL", "http://127.0.0.1:9"));
+    all.push(variable("INSTANCE_SECRETS_KEY", STANDARD.encode(random::key()?)));
+    all.push(variable("PURGE_FINAL_BACKUP", "false"));
+    all.push(variable("STORAGE_QUOTA", "none"));
+    all.push(variable("CEPHFS_INSTANCES_PATH", directory.display().to_string()));
+    all.push(variable("RUNTIME", "fake"));
+    all.push(variable("FAKE_RUNTIME_SOCKET", directory.join("none.sock").display().to_string()));
+    Ok(all)
+}

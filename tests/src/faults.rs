@@ -1,6 +1,6 @@
 //! The control file that arms fault points in the workers of a stack (the format is `worker::engine::faults`').
 
-use crate::{Binary, Stack};
+use crate::{Binary, Stack, environment};
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -153,12 +153,13 @@ impl Faults {
     }
 }
 
-/// Every fault point, as the worker itself lists them.
+/// Every fault point, as the worker itself lists them. It needs settings that make sense, but no server.
 ///
 /// # Errors
 /// When the worker cannot say.
 pub fn points() -> Result<Vec<String>> {
-    let text = Binary::answer("instance-worker", &["faults", "list"])?;
+    let somewhere = tempfile::tempdir()?;
+    let text = Binary::answer("instance-worker", &["faults", "list"], &environment::without_servers(somewhere.path())?)?;
     let points: Vec<String> = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
     ensure!(!points.is_empty(), "the worker lists no fault point");
     Ok(points)
