@@ -121,13 +121,14 @@ mod chaos {
     fn metadata_is_served(rig: &Rig) -> Result<()> {
         let order = rig.stack.order("meanwhile")?;
         let id = rig.stack.post("/api/v1/instances/", order.body())?.expect(201)?.text("id")?;
-        let subscription = order.body()["subscription_id"].as_str().context("an order has a subscription")?;
+        let of = |field: &str| order.body()[field].as_str().map(str::to_owned).context("an order names customer and subscription");
+        let (customer, subscription) = (of("customer_id")?, of("subscription_id")?);
         for path in [
             format!("/api/v1/instances/{id}"),
             format!("/api/v1/instances/{id}/status"),
             format!("/api/v1/instances/by-subscription/{subscription}"),
-            "/api/v1/instances/?limit=10".to_owned(),
-            "/api/v1/operations".to_owned(),
+            format!("/api/v1/instances/?customer_id={customer}"),
+            format!("/api/v1/operations?instance_id={id}"),
             "/readyz".to_owned(),
         ] {
             rig.stack.get(&path)?.expect(200).with_context(|| path.clone())?;

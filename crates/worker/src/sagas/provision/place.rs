@@ -5,6 +5,7 @@ use crate::engine::{Cx, Seen, Step, StepError, Undo};
 use crate::sagas::Tools;
 use crate::sagas::site::{instance, instance_id};
 use async_trait::async_trait;
+use db::DbError;
 use db::platform::PlatformTx;
 use db::platform::instances::{self, Instance, Placement};
 use db::platform::servers::{self, ServerRecord};
@@ -16,6 +17,9 @@ use std::time::Duration;
 
 /// Between two looks for a server with room.
 const NO_ROOM: Duration = Duration::from_secs(30);
+
+/// Of many that are placed at the same moment each but one finds its port taken; so they look again at once.
+const PORT_TRIES: usize = 16;
 
 pub(super) struct ChoosePlace(pub(super) Arc<Tools>);
 
@@ -36,16 +40,20 @@ impl Step for ChoosePlace {
     }
 
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
-        let taken = instances::ports(&cx.services().db).await?;
-        let port = self.0.runtime.free_port(&taken).await?;
         let found: image::Found = cx.output(image::NAME)?;
-        let mut tx = cx.fenced_tx().await?;
-        let instance = super::locked(cx, &mut tx).await?;
-        let server = self.reserve(&mut tx, &instance).await?;
-        let placement = self.draw(cx, server, port, &found)?;
-        instances::place(&mut tx, instance.id, &placement).await?;
-        tx.commit().await?;
-        Ok(output(&placement))
+        let mut taken = instances::ports(&cx.services().db).await?;
+        for _ in 0..PORT_TRIES {
+            let port = self.0.runtime.free_port(&taken).await?;
+            if let Some(output) = self.take(cx, port, &found).await? {
+                return Ok(output);
+            }
+            taken.extend(port);
+        }
+        Err(StepError::retry(
+            "ports_contested",
+            "The service is busy; the operation goes on by itself.",
+            "others were quicker each time",
+        ))
     }
 }
 
@@ -59,6 +67,20 @@ impl Undo for ChoosePlace {
 }
 
 impl ChoosePlace {
+    /// `None`: another instance took the port between the look and the write.
+    async fn take(&self, cx: &Cx, port: Option<u16>, found: &image::Found) -> Result<Option<Value>, StepError> {
+        let mut tx = cx.fenced_tx().await?;
+        let instance = super::locked(cx, &mut tx).await?;
+        let server = self.reserve(&mut tx, &instance).await?;
+        let placement = self.draw(cx, server, port, found)?;
+        match instances::place(&mut tx, instance.id, &placement).await {
+            Err(DbError::Constraint { constraint }) if constraint == "instances_external_port" => return Ok(None),
+            other => other?,
+        }
+        tx.commit().await?;
+        Ok(Some(output(&placement)))
+    }
+
     async fn reserve(&self, tx: &mut PlatformTx, instance: &Instance) -> Result<ServerRecord, StepError> {
         servers::reserve(tx, instance.db_type).await?.ok_or_else(|| {
             let cause = format!("no active {} server has room", instance.db_type);
