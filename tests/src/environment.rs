@@ -63,10 +63,11 @@ pub(crate) fn of_worker(pair: &Pair, directory: &Path, runtime: &Runtime) -> Res
 /// For commands of the worker that read its settings and open no connection.
 pub(crate) fn without_servers(directory: &Path) -> Result<Vec<(String, String)>> {
     let mut all = Vec::new();
-    for server in ["PLATFORM_POSTGRES", "ODOO_POSTGRES"] {
+    for (server, port) in [("PLATFORM_POSTGRES", "1"), ("ODOO_POSTGRES", "2")] {
         all.push(variable(&format!("{server}_HOST"), "127.0.0.1"));
-        all.push(variable(&format!("{server}_PASSWORD"), "none"));
+        all.push(variable(&format!("{server}_PORT"), port));
     }
+    all.push(variable("PLATFORM_POSTGRES_PASSWORD", "none"));
     all.push(variable("ODOO_POSTGRES_ADMIN_USER", "nobody"));
     all.push(variable("ODOO_POSTGRES_ADMIN_PASSWORD", "none"));
     all.push(variable("USER_SERVICE_URL", "http://127.0.0.1:9"));

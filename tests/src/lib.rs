@@ -20,5 +20,5 @@ pub use binary::Binary;
 pub use fake::Fake;
 pub use load::Load;
 pub use stack::{Acknowledged, Runtime, Stack, StackOptions, Worker, real_odoo, uuid};
-pub use wait::until;
+pub use wait::{eventually, until};
 pub use zombie::Zombie;

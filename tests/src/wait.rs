@@ -7,7 +7,19 @@ use std::time::{Duration, Instant};
 ///
 /// # Errors
 /// When the limit is over, naming `what` was waited for; or at once with an error of `look`.
-pub fn until<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+pub fn until<T>(limit: Duration, what: &str, look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    every(Duration::from_millis(20), limit, what, look)
+}
+
+/// The same, every 200 ms: for looks that cost a process, where nothing is measured by them.
+///
+/// # Errors
+/// As [`until`].
+pub fn eventually<T>(limit: Duration, what: &str, look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    every(Duration::from_millis(200), limit, what, look)
+}
+
+fn every<T>(pause: Duration, limit: Duration, what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let begin = Instant::now();
     loop {
         if let Some(found) = look()? {
@@ -16,6 +28,6 @@ pub fn until<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Result<Op
         if begin.elapsed() > limit {
             bail!("not within {limit:?}: {what}");
         }
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(pause);
     }
 }

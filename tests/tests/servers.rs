@@ -121,7 +121,8 @@ mod chaos {
     fn metadata_is_served(rig: &Rig) -> Result<()> {
         let order = rig.stack.order("meanwhile")?;
         let id = rig.stack.post("/api/v1/instances/", order.body())?.expect(201)?.text("id")?;
-        let of = |field: &str| order.body()[field].as_str().map(str::to_owned).context("an order names customer and subscription");
+        let of =
+            |field: &str| order.body()[field].as_str().map(str::to_owned).context("an order names customer and subscription");
         let (customer, subscription) = (of("customer_id")?, of("subscription_id")?);
         for path in [
             format!("/api/v1/instances/{id}"),

@@ -20,7 +20,7 @@ mod world;
 
 pub use secrets::Secrets;
 
-use crate::{Stack, until};
+use crate::{Stack, eventually};
 use anyhow::Result;
 use std::fmt;
 use std::time::Duration;
@@ -81,7 +81,7 @@ pub fn check(stack: &Stack, secrets: &mut Secrets) -> Result<Vec<Violation>> {
 /// I1: what is neither over, nor waiting, nor set aside, must become so by itself.
 fn settle(stack: &Stack) -> Result<()> {
     let mut busy = String::new();
-    let idle = until(SETTLING, "a stack in which nothing is queued or running", || {
+    let idle = eventually(SETTLING, "a stack in which nothing is queued or running", || {
         busy = stack.platform_sql(
             "SELECT string_agg(id || ' ' || kind || ' ' || state, ', ') FROM instance_service.operations
               WHERE state IN ('queued', 'running') OR (state = 'waiting' AND next_run_at < clock_timestamp() - interval '15 s')",

@@ -2,7 +2,7 @@
 
 use super::Found;
 use super::world::World;
-use crate::{Stack, until};
+use crate::{Stack, eventually};
 use anyhow::Result;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -81,7 +81,7 @@ fn gone_soon(stack: &Stack, found: &mut Found) -> Result<()> {
         name: String,
     }
     let mut names = Vec::new();
-    let free = until(MOMENT, "free locks on postgres2", || {
+    let free = eventually(MOMENT, "free locks on postgres2", || {
         names = stack.odoo_rows::<Name>(FENCES)?;
         Ok(names.is_empty().then_some(()))
     });

@@ -3,7 +3,7 @@
 use super::{Measured, Point, Way};
 use crate::faults::{Action, Armed, Kind};
 use crate::invariants::{self, Secrets};
-use crate::{Stack, StackOptions, until};
+use crate::{Stack, StackOptions, eventually, until};
 use anyhow::{Context, Result, bail, ensure};
 use runtime::fake::{Call, Effect, Fault};
 use serde::Deserialize;
@@ -165,7 +165,7 @@ impl Lane {
         let ordered = "SELECT id FROM instance_service.operations WHERE kind = 'build_template' ORDER BY seq DESC LIMIT 1";
         let before = self.stack.platform_sql(ordered)?;
         let customer = self.begin("provision", None)?;
-        let operation = until(REACHED, "the order of a new template", || {
+        let operation = eventually(REACHED, "the order of a new template", || {
             let newest = self.stack.platform_sql(ordered)?;
             Ok((newest != before).then_some(newest))
         })?;
@@ -193,7 +193,7 @@ impl Lane {
                FROM instance_service.operations WHERE id = '{operation}'"
         );
         let mut last = String::new();
-        let ended = until(PATIENCE, &format!("the end of operation {operation}"), || {
+        let ended = eventually(PATIENCE, &format!("the end of operation {operation}"), || {
             let kept: Vec<Kept> = self.stack.platform_rows(&query)?;
             let kept = kept.into_iter().next().with_context(|| format!("operation {operation} is gone"))?;
             last = format!("{} {:?}", kept.state, kept.error);
