@@ -26,12 +26,12 @@ impl Progress {
 
     /// Begins a thing with an open end.
     pub(crate) fn task(&self, name: &str) -> Task {
-        self.begin(name, ProgressBar::new_spinner(), "{spinner} {prefix:<12} {wide_msg} {elapsed:>5}")
+        self.begin(name, ProgressBar::new_spinner(), "{spinner} {prefix:<14} {wide_msg} {elapsed:>5}")
     }
 
     /// Begins a thing of which percents are known.
     pub(crate) fn percents(&self, name: &str) -> Task {
-        self.begin(name, ProgressBar::new(100), "{spinner} {prefix:<12} [{bar:30}] {percent:>3} % {wide_msg} {elapsed:>5}")
+        self.begin(name, ProgressBar::new(100), "{spinner} {prefix:<14} [{bar:30}] {percent:>3} % {wide_msg} {elapsed:>5}")
     }
 
     fn begin(&self, name: &str, bar: ProgressBar, template: &str) -> Task {
@@ -78,7 +78,7 @@ impl Task {
         match &self.bar {
             Some(bar) => {
                 bar.set_style(
-                    ProgressStyle::with_template("✓ {prefix:<12} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar()),
+                    ProgressStyle::with_template("✓ {prefix:<14} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar()),
                 );
                 bar.finish_with_message(format!("{what} ({seconds:.1} s)"));
             }
