@@ -100,7 +100,7 @@ async fn a_refused_operation_ends_cancelled_without_a_step() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operation_past_its_deadline_is_undone() {
     let rig = Rig::start();
-    rig.world.script("apply b", &[Act::Snooze(50)]);
+    rig.world.script("finish", &[Act::Snooze(50)]);
     let id = rig.provision().await;
     rig.psql("UPDATE instance_service.operations SET deadline_at = clock_timestamp() + interval '1 second'");
     let _running = rig.run(hurried("one"));
