@@ -1,4 +1,6 @@
-//! The crash sweep over every fault point that the workers list (engine 16). `INSTANCE_SOAK=1` takes all of them.
+//! The crash sweep over the fault points that the workers list (engine 16): a part that changes from day to day, all of them
+//! with `INSTANCE_SOAK=1`, or those whose names contain `INSTANCE_SWEEP`. The table is in `crash-sweep.txt` among cargo's
+//! temporary files.
 
 mod chaos {
     use anyhow::{Result, ensure};
@@ -8,8 +10,7 @@ mod chaos {
     #[test]
     fn killed_anywhere_another_worker_finishes() -> Result<()> {
         let plan = Plan::make(Length::from_environment())?;
-        let kinds = ["provision", "delete", "terminate", "build_template"];
-        ensure!(plan.chosen.len() >= kinds.len(), "only {} points of {}", plan.chosen.len(), plan.all);
+        ensure!(!plan.chosen.is_empty(), "no point is chosen: {}", plan.rule);
         let begin = std::time::Instant::now();
         let heading = format!("{} of {} points: {}", plan.chosen.len(), plan.all, plan.rule);
         let report = sweep::run(plan.chosen)?;

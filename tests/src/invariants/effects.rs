@@ -5,7 +5,7 @@ use super::world::World;
 use crate::Stack;
 use anyhow::Result;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What an operation left behind: its audit entries by action, and its mails.
 #[derive(Deserialize)]
@@ -48,7 +48,7 @@ pub(super) fn check(stack: &Stack, world: &World, found: &mut Found) -> Result<(
         found.unless(trace.purged == expected, "I4", format!("delete {} purged {} times", trace.id, trace.purged));
     }
     mails(stack, found)?;
-    writers(stack, found)
+    writers(stack, world, found)
 }
 
 fn acknowledged(world: &World, traces: &[Trace], found: &mut Found) {
@@ -77,9 +77,12 @@ fn mails(stack: &Stack, found: &mut Found) -> Result<()> {
     Ok(())
 }
 
-fn writers(stack: &Stack, found: &mut Found) -> Result<()> {
+fn writers(stack: &Stack, world: &World, found: &mut Found) -> Result<()> {
     let Some(fake) = &stack.fake else { return Ok(()) };
-    for service in stack.platform_sql(SERVICES)?.lines() {
+    let planned = stack.platform_sql(SERVICES)?;
+    let mut services: BTreeSet<&str> = planned.lines().collect();
+    services.extend(world.services.iter().map(|service| service.name.as_str()));
+    for service in services {
         let counts = fake.counts(service)?;
         found.unless(counts.most_writers <= 1, "I3", format!("service {service} had {} writers at once", counts.most_writers));
         found.unless(counts.starts <= 1, "I4", format!("service {service} was started {} times", counts.starts));

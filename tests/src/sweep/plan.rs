@@ -11,19 +11,25 @@ const READING: &[&str] = &["fetch_logs"];
 const BOUNDED: usize = 20;
 
 /// How much of it is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Length {
     /// Another part each day.
     Rotating,
     /// Everything.
     Full,
+    /// The points whose names contain this text.
+    Matching(String),
 }
 
 impl Length {
-    /// Everything with `INSTANCE_SOAK=1`, else a part.
+    /// What `INSTANCE_SWEEP` names, everything with `INSTANCE_SOAK=1`, else a part.
     #[allow(clippy::disallowed_methods, reason = "a test reads its own environment")]
     pub fn from_environment() -> Self {
-        if std::env::var("INSTANCE_SOAK").is_ok_and(|value| value == "1") { Self::Full } else { Self::Rotating }
+        match (std::env::var("INSTANCE_SWEEP"), std::env::var("INSTANCE_SOAK")) {
+            (Ok(text), _) => Self::Matching(text),
+            (_, Ok(value)) if value == "1" => Self::Full,
+            _ => Self::Rotating,
+        }
     }
 }
 
@@ -78,14 +84,23 @@ impl Plan {
         let names: Vec<String> = faults::points()?.into_iter().filter(|name| !reads(name)).collect();
         let points: Vec<Point> = names.iter().map(|name| Point::parse(name, &names)).collect::<Result<_>>()?;
         let all = points.len();
-        if length == Length::Full {
-            return Ok(Self { all, chosen: points, rule: "all".to_owned() });
+        match length {
+            Length::Full => Ok(Self { all, chosen: points, rule: "all".to_owned() }),
+            Length::Matching(text) => {
+                let chosen = points.into_iter().filter(|point| point.name.contains(&text)).collect();
+                Ok(Self { all, chosen, rule: format!("those that contain {text:?}") })
+            }
+            Length::Rotating => Self::rotating(points),
         }
+    }
+
+    fn rotating(points: Vec<Point>) -> Result<Self> {
+        let all = points.len();
         let every = all.div_ceil(BOUNDED).max(1);
         let day = usize::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() / 86_400)?;
-        let chosen = points.into_iter().enumerate().filter(|(index, _)| index % every == day % every).map(|(_, point)| point);
-        let rule = format!("every {every}th, beginning with number {} (day {day})", day % every);
-        Ok(Self { all, chosen: chosen.collect(), rule })
+        let first = day % every;
+        let chosen = points.into_iter().skip(first).step_by(every).collect();
+        Ok(Self { all, chosen, rule: format!("every {every}th, beginning with number {first} (day {day})") })
     }
 }
 
