@@ -3,6 +3,8 @@
 /// One entry of a server's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// When it was written, as `2026-01-02 03:04:05.678` in the server's `log_timezone`. Such texts compare as times do.
+    pub time: String,
     /// Process id of the backend.
     pub pid: u32,
     /// `application_name`; empty for the server's own processes.
@@ -45,7 +47,9 @@ fn head(line: &str) -> Option<Entry> {
     let (time, pid) = (fields.next()?, fields.next()?.parse().ok()?);
     let mut word = || fields.next().map(str::to_owned);
     let (application, user, database, text) = (word()?, word()?, word()?, word()?);
-    time.starts_with(|c: char| c.is_ascii_digit()).then_some(Entry { pid, application, user, database, text })
+    let (time, _zone) = time.rsplit_once(' ')?;
+    let time = time.to_owned();
+    time.starts_with(|c: char| c.is_ascii_digit()).then_some(Entry { time, pid, application, user, database, text })
 }
 
 #[cfg(test)]
@@ -60,6 +64,7 @@ mod tests {
         assert_eq!(entries.len(), 2);
         assert_eq!(entries[0].statement(), Some("SELECT 1\nFROM t"));
         assert_eq!((entries[0].application.as_str(), entries[0].user.as_str()), ("api", "instance_service"));
+        assert_eq!(entries[0].time, "2026-01-02 03:04:05.678");
         assert_eq!(entries[1].statement(), None);
     }
 }
