@@ -19,7 +19,7 @@ const TENANTS_SQL: [&str; 12] = [
 ];
 
 /// Names of the platform's tables: none of them belongs on postgres2.
-const PLATFORMS_SQL: [&str; 4] = ["instance_service", "public.instances", "apalis", "subscription"];
+const PLATFORMS_SQL: [&str; 5] = ["instance_service", "public.instances", "apalis", "subscription_id", "customer_id"];
 
 /// A request, and SQL that it must have sent to postgres1.
 struct Request {
@@ -34,19 +34,19 @@ fn request(what: &'static str, path: String, body: Option<Value>, sends: &'stati
 }
 
 /// Reads and metadata writes, in this order on one instance. Accepting work is metadata as well: nobody is there to do it.
-fn requests(id: &str, subscription: &str) -> Vec<Request> {
+fn requests(id: &str, customer: &str, subscription: &str) -> Vec<Request> {
     let at = |rest: &str| format!("/api/v1/instances/{id}{rest}");
-    let billing = json!({ "billing_status": "paid", "provisioning_trigger": "invoice_payment_success_billing_update" });
+    let billing = json!({ "billing_status": "trial", "provisioning_trigger": "trial_expired_billing_update" });
     vec![
         request("read", at(""), None, "FROM public.instances"),
-        request("list", "/api/v1/instances/".into(), None, "FROM public.instances"),
+        request("list", format!("/api/v1/instances/?customer_id={customer}"), None, "FROM public.instances"),
         request("by subscription", format!("/api/v1/instances/by-subscription/{subscription}"), None, "FROM public.instances"),
         request("check-subdomain", "/api/v1/instances/check-subdomain/elsewhere".into(), None, "FROM public.instances"),
         request("status", at("/status"), None, "FROM public.instances"),
         request("logs of nothing", at("/logs"), None, "FROM public.instances"),
         request("billing update", at("/provision"), Some(billing), "UPDATE public.instances"),
         request("provision", at("/provision"), Some(json!({})), "INSERT INTO instance_service.operations"),
-        request("operations", at("/operations"), None, "FROM instance_service.operations"),
+        request("operations", format!("/api/v1/operations?instance_id={id}"), None, "FROM instance_service.operations"),
         request("terminate", at("/actions"), Some(json!({ "action": "terminate" })), "INSERT INTO apalis.jobs"),
         request("servers", "/health/database".into(), None, "FROM instance_service.odoo_servers"),
     ]
@@ -58,8 +58,8 @@ fn the_api_touches_postgres1_only() -> Result<()> {
     let order = stack.order("routes")?;
     let (created, traffic) = during(&stack, || stack.post("/api/v1/instances/", order.body())?.expect(201))?;
     one_sided("create", &traffic.postgres1, &traffic.postgres2, "INSERT INTO public.instances")?;
-    let (id, subscription) = (created.text("id")?, created.text("subscription_id")?);
-    for Request { what, path, body, sends } in requests(&id, &subscription) {
+    let (id, customer, subscription) = (created.text("id")?, created.text("customer_id")?, created.text("subscription_id")?);
+    for Request { what, path, body, sends } in requests(&id, &customer, &subscription) {
         let call = || match &body {
             Some(body) => stack.post(&path, body)?.expect(200),
             None => stack.get(&path)?.expect(200),
@@ -91,7 +91,7 @@ fn expected(kind: &str, step: &str) -> Result<&'static [Through]> {
         ("provision", "begin" | "image" | "place" | "secrets" | "data_directory" | "addons" | "service" | "ready") => &[],
         ("terminate" | "delete", "remove_service") => &[],
         ("terminate" | "delete", "close_database") => &[Through::Fence],
-        ("delete", "verify" | "drop_database" | "drop_role") => &[Through::Fence],
+        ("delete", "verify_database" | "drop_database" | "drop_role") => &[Through::Fence],
         ("delete", "remove_directory") => &[],
         ("fetch_logs", "read") => &[],
         _ => bail!("{kind} has a step {step} of which this test does not know where it belongs"),
@@ -198,8 +198,8 @@ fn the_probe_only_looks(stack: &Stack) -> Result<()> {
 /// Over all that was done: who came where, and in which words.
 fn each_server_heard_only_its_own_language(stack: &Stack) -> Result<()> {
     for entry in of_clients(&stack.pair.postgres1)? {
-        let ours = entry.user == "instance_service" && entry.database == "instance" && entry.application.starts_with("instance-");
-        ensure!(ours, "somebody else came to postgres1: {entry:?}");
+        let process = ["instance-", "lease-keeper "].iter().any(|name| entry.application.starts_with(name));
+        ensure!(process && entry.user == "instance_service" && entry.database == "instance", "somebody else came to postgres1: {entry:?}");
         let foreign = TENANTS_SQL.iter().find(|word| sql(&entry).contains(**word));
         ensure!(foreign.is_none(), "{foreign:?} on postgres1: {entry:?}");
     }
