@@ -29,7 +29,6 @@ impl Fake {
     pub fn start(directory: &Path) -> Result<Self> {
         let socket = Self::socket(directory);
         let root = directory.join("instances");
-        std::fs::create_dir_all(&root)?;
         let (text, root) = (socket.display().to_string(), root.display().to_string());
         let arguments = ["--socket", &text, "--root", &root];
         let process = Binary::start("instance-fake-runtime", &arguments, &[], &directory.join("fake-runtime.log"))?;

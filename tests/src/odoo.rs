@@ -32,8 +32,11 @@ impl Odoo {
     /// # Errors
     /// When it is not served with status 200.
     pub fn fetch(&self, path: &str) -> Result<Vec<u8>> {
-        let agent: ureq::Agent =
-            ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(60))).build().into();
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(60)))
+            .build()
+            .into();
         let url = format!("{}{path}", self.url);
         let mut response = agent.get(&url).call().with_context(|| url.clone())?;
         let body = response.body_mut().with_config().limit(64 * 1024 * 1024).read_to_vec()?;

@@ -120,6 +120,7 @@ impl Stack {
     pub fn start(options: &StackOptions) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("story-").tempdir()?;
         open_to_others(directory.path())?;
+        std::fs::create_dir_all(directory.path().join("instances"))?;
         let pair = Pair::start(&Options { fsync: options.durable, settings: options.settings.clone() })?;
         let empty = Snapshot::of_server(&pair.postgres2)?;
         let services = Services::start(&directory.path().join("services"))?;

@@ -23,7 +23,8 @@ fn neighbours(stack: &Stack) -> Result<[(String, Place); 2]> {
 }
 
 fn template(stack: &Stack) -> Result<(String, String)> {
-    let row = stack.platform_sql("SELECT db_name || ' ' || content_role FROM instance_service.templates WHERE state = 'ready'")?;
+    let row =
+        stack.platform_sql("SELECT db_name || ' ' || content_role FROM instance_service.templates WHERE state = 'ready'")?;
     let (database, role) = row.split_once(' ').unwrap_or_default();
     ensure!(!database.is_empty(), "there is no template");
     Ok((database.to_owned(), role.to_owned()))

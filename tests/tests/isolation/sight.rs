@@ -76,9 +76,9 @@ impl Seen {
                 "role" => is_fixed_role(text) || is_physical(text),
                 "comment" => is_hex16(text) || is_of_postgres(text),
                 "application" => is_application(text),
-                "setting" => text.split_once('=').is_some_and(|(name, value)| {
-                    name.ends_with("_timeout") && value.bytes().all(|byte| byte.is_ascii_digit())
-                }),
+                "setting" => text
+                    .split_once('=')
+                    .is_some_and(|(name, value)| name.ends_with("_timeout") && value.bytes().all(|byte| byte.is_ascii_digit())),
                 "query" => text == "<insufficient privilege>",
                 "grant" => text.split([' ', '=', '/', ',']).all(|word| is_grant_word(word)),
                 "tablespace" => text.starts_with("pg_"),

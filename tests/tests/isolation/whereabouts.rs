@@ -97,7 +97,10 @@ impl Secrets {
             ensure!(known, "no {kind} was learned, so nothing was looked for");
         }
         // One of the instance, one of the template.
-        ensure!(self.0.get("tenant password").is_some_and(|passwords| passwords.len() >= 2), "the template's password is not known");
+        ensure!(
+            self.0.get("tenant password").is_some_and(|passwords| passwords.len() >= 2),
+            "the template's password is not known"
+        );
         Ok(())
     }
 
@@ -147,7 +150,8 @@ impl Secrets {
     /// password of the one role that a PostgreSQL client is to log in as.
     pub(crate) fn are_in_no_process_list(&self, stack: &Stack, processes: &BTreeSet<Seen>) -> Result<()> {
         let api = stack.api.pid().context("no API")?.as_raw_nonzero().get();
-        let workers: Vec<_> = stack.workers.iter().filter_map(|worker| Some(worker.process.pid()?.as_raw_nonzero().get())).collect();
+        let workers: Vec<_> =
+            stack.workers.iter().filter_map(|worker| Some(worker.process.pid()?.as_raw_nonzero().get())).collect();
         ensure!(processes.iter().any(|seen| is_client(seen)), "no client of PostgreSQL was seen: the look was too slow");
         for seen in processes {
             self.are_not_in(&format!("the arguments of process {}", seen.pid), &seen.arguments)?;

@@ -68,7 +68,8 @@ impl Footprint {
 
     /// Beside what each server has there are only templates: their databases, roles and directories.
     pub(crate) fn holds_templates_only(&self, stack: &Stack) -> Result<()> {
-        let templates = stack.platform_sql("SELECT db_name || '|' || content_role || '|' || directory FROM instance_service.templates")?;
+        let templates =
+            stack.platform_sql("SELECT db_name || '|' || content_role || '|' || directory FROM instance_service.templates")?;
         let known: Vec<&str> = templates.split(['|', '\n']).filter(|name| !name.is_empty()).collect();
         ensure!(!known.is_empty(), "the template is gone");
         let fixed = ["postgres", "template0", "template1", "odoo_admin", "odoo_tenants"];

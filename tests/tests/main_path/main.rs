@@ -10,7 +10,7 @@ use rustix::process::{Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
 use std::time::Duration;
 use stories::odoo::{Odoo, assets};
-use stories::{Order, Place, Stack, StackOptions, real_odoo, until};
+use stories::{Order, Place, Stack, StackOptions, eventually, real_odoo, until};
 
 /// A template has to be built in it, on a machine that may be busy with other tests.
 const BUILD: Duration = Duration::from_secs(300);
@@ -39,7 +39,7 @@ impl Hosted {
 
 #[test]
 #[ignore = "needs real Odoo: run `cargo dev test`, which brings it"]
-fn from_a_billing_call_to_a_login_page_and_back_to_nothing() -> Result<()> {
+fn real_odoo_from_a_billing_call_to_a_login_page_and_back_to_nothing() -> Result<()> {
     let runtime = real_odoo()?.context("INSTANCE_TEST_ODOO names no Odoo: run `cargo dev test`, which brings one")?;
     let environment = vec![("HEALTH_CHECK_INTERVAL_SECONDS".to_owned(), HEALTH_CHECK.to_owned())];
     let mut stack = Stack::start(&StackOptions { runtime, environment, ..StackOptions::default() })?;
@@ -168,7 +168,10 @@ fn two_customers_of_one_label_share_nothing(first: &Hosted, second: &Hosted) -> 
     let (one, other) = (&first.place, &second.place);
     ensure!(one.database != other.database && one.role != other.role && one.directory != other.directory, "{one:?} {other:?}");
     the_mailed_login_works_and_no_other(second)?;
-    ensure!(second.odoo().authenticate(first.admin_email()?, &first.admin_password)?.is_none(), "a login works at the neighbour's");
+    ensure!(
+        second.odoo().authenticate(first.admin_email()?, &first.admin_password)?.is_none(),
+        "a login works at the neighbour's"
+    );
     // Neither serves the other's database.
     let astray = Odoo::at(&first.url, &other.database).authenticate(second.admin_email()?, &second.admin_password);
     ensure!(!matches!(astray, Ok(Some(_))), "one Odoo serves the other's database: {astray:?}");
@@ -185,7 +188,10 @@ fn terminate_keeps_the_data_and_closes_access(stack: &Stack, hosted: &Hosted) ->
     let words = login.refusal(&stack.pair.postgres2, &place.database, "SELECT 1")?;
     ensure!(words.contains("not permitted to log in"), "{words}");
     let database = format!("SELECT oid || ' ' || datallowconn FROM pg_database WHERE datname = '{}'", place.database);
-    ensure!(stack.pair.postgres2.psql("postgres", &database)? == format!("{} false", place.oid), "the database is not kept, closed");
+    ensure!(
+        stack.pair.postgres2.psql("postgres", &database)? == format!("{} false", place.oid),
+        "the database is not kept, closed"
+    );
     ensure!(place.directory.join("data/filestore").join(&place.database).is_dir(), "the files are not kept");
     Ok(())
 }

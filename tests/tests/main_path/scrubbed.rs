@@ -5,9 +5,23 @@ use serde_json::Value;
 use stories::{Place, Stack};
 
 /// Columns that must be empty.
-const EMPTY: [&str; 17] = [
-    "admin_password", "description", "hostname", "external_url", "internal_url", "external_port", "service_id", "service_name",
-    "db_host", "db_name", "db_user", "db_oid", "db_secret", "data_dir", "mark", "odoo_server_id", "error_message",
+const EMPTY: [&str; 16] = [
+    "admin_password",
+    "description",
+    "hostname",
+    "external_url",
+    "internal_url",
+    "external_port",
+    "service_id",
+    "service_name",
+    "db_host",
+    "db_name",
+    "db_user",
+    "db_oid",
+    "db_secret",
+    "data_dir",
+    "mark",
+    "odoo_server_id",
 ];
 
 /// What the order of a customer said that a record has no business to keep.
@@ -33,7 +47,9 @@ pub(crate) fn record_of(stack: &Stack, id: &str, place: &Place) -> Result<()> {
 
 /// Journals and mails of its operations: what was sealed there is erased as well.
 fn no_clear_or_sealed_secret_is_left(stack: &Stack, id: &str) -> Result<()> {
-    let sealed = stack.platform_sql(&format!("SELECT count(*) FROM instance_service.outbox WHERE instance_id = '{id}' AND secret IS NOT NULL"))?;
+    let sealed = stack.platform_sql(&format!(
+        "SELECT count(*) FROM instance_service.outbox WHERE instance_id = '{id}' AND secret IS NOT NULL"
+    ))?;
     ensure!(sealed == "0", "{sealed} mails keep a secret");
     let journal = stack.platform_sql(&format!(
         "SELECT s.output FROM instance_service.operation_steps s JOIN instance_service.operations o ON o.id = s.operation_id

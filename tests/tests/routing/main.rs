@@ -14,8 +14,18 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Words of DDL on roles and databases, and of Odoo's tables: none of them belongs on postgres1.
 const TENANTS_SQL: [&str; 12] = [
-    "CREATE ROLE", "ALTER ROLE", "DROP ROLE", "CREATE DATABASE", "ALTER DATABASE", "DROP DATABASE", "REASSIGN OWNED",
-    "COMMENT ON", "REVOKE ", "res_users", "ir_module_module", "ir_config_parameter",
+    "CREATE ROLE",
+    "ALTER ROLE",
+    "DROP ROLE",
+    "CREATE DATABASE",
+    "ALTER DATABASE",
+    "DROP DATABASE",
+    "REASSIGN OWNED",
+    "COMMENT ON",
+    "REVOKE ",
+    "res_users",
+    "ir_module_module",
+    "ir_config_parameter",
 ];
 
 /// Names of the platform's tables: none of them belongs on postgres2.
@@ -114,7 +124,10 @@ fn each_step_of_the_worker_touches_the_server_of_its_place() -> Result<()> {
     steps_keep_to_their_place(&stack, "provision", &operation, traffic.postgres2)?;
     let fenced = fenced_by(&stack, &place.mark)?;
     ensure!(says(&fenced, &format!("CREATE ROLE \"{}\"", place.role)), "no role under the instance's fence: {fenced:#?}");
-    ensure!(says(&fenced, &format!("CREATE DATABASE \"{}\"", place.database)), "no clone under the instance's fence: {fenced:#?}");
+    ensure!(
+        says(&fenced, &format!("CREATE DATABASE \"{}\"", place.database)),
+        "no clone under the instance's fence: {fenced:#?}"
+    );
 
     let (_, traffic) = during(&stack, || stack.get(&format!("/api/v1/instances/{id}/logs"))?.expect(200))?;
     let logs = stack.platform_sql("SELECT id FROM instance_service.operations WHERE kind = 'fetch_logs'")?;
@@ -170,7 +183,9 @@ fn the_template_was_built_under_its_own_fence(stack: &Stack) -> Result<()> {
     let (database, content_role) = template_names(stack)?;
     let mark = stack.platform_sql("SELECT mark FROM instance_service.templates")?;
     let fenced = fenced_by(stack, &mark)?;
-    for wanted in [format!("CREATE ROLE \"{content_role}\""), format!("CREATE DATABASE \"{database}\""), "IS_TEMPLATE true".into()] {
+    for wanted in
+        [format!("CREATE ROLE \"{content_role}\""), format!("CREATE DATABASE \"{database}\""), "IS_TEMPLATE true".into()]
+    {
         ensure!(says(&fenced, &wanted), "no {wanted} under the template's fence: {fenced:#?}");
     }
     let steps = JournalStep::of(stack, &template_build(stack)?)?;
@@ -199,7 +214,10 @@ fn the_probe_only_looks(stack: &Stack) -> Result<()> {
 fn each_server_heard_only_its_own_language(stack: &Stack) -> Result<()> {
     for entry in of_clients(&stack.pair.postgres1)? {
         let process = ["instance-", "lease-keeper "].iter().any(|name| entry.application.starts_with(name));
-        ensure!(process && entry.user == "instance_service" && entry.database == "instance", "somebody else came to postgres1: {entry:?}");
+        ensure!(
+            process && entry.user == "instance_service" && entry.database == "instance",
+            "somebody else came to postgres1: {entry:?}"
+        );
         let foreign = TENANTS_SQL.iter().find(|word| sql(&entry).contains(**word));
         ensure!(foreign.is_none(), "{foreign:?} on postgres1: {entry:?}");
     }

@@ -69,7 +69,10 @@ impl Through {
 fn is_fence(application: &str) -> bool {
     let mut parts = application.split(':');
     let (service, mark, token, end) = (parts.next(), parts.next(), parts.next(), parts.next());
-    service == Some("ois") && mark.is_some_and(is_hex16) && token.is_some_and(|token| token.parse::<u64>().is_ok()) && end.is_none()
+    service == Some("ois")
+        && mark.is_some_and(is_hex16)
+        && token.is_some_and(|token| token.parse::<u64>().is_ok())
+        && end.is_none()
 }
 
 fn is_hex16(text: &str) -> bool {
