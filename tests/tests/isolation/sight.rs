@@ -40,7 +40,7 @@ impl Sight {
             Ok(text)
         });
         let mut input = client.stdin.take().context("no input")?;
-        write!(input, "{} \\watch 0.002\n", VISIBLE.replace('\n', " "))?;
+        writeln!(input, "{} \\watch 0.002", VISIBLE.replace('\n', " "))?;
         Ok(Self { client, reading })
     }
 
@@ -80,7 +80,7 @@ impl Seen {
                     .split_once('=')
                     .is_some_and(|(name, value)| name.ends_with("_timeout") && value.bytes().all(|byte| byte.is_ascii_digit())),
                 "query" => text == "<insufficient privilege>",
-                "grant" => text.split([' ', '=', '/', ',']).all(|word| is_grant_word(word)),
+                "grant" => text.split([' ', '=', '/', ',']).all(is_grant_word),
                 "tablespace" => text.starts_with("pg_"),
                 _ => false,
             };

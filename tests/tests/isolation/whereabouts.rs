@@ -152,7 +152,7 @@ impl Secrets {
         let api = stack.api.pid().context("no API")?.as_raw_nonzero().get();
         let workers: Vec<_> =
             stack.workers.iter().filter_map(|worker| Some(worker.process.pid()?.as_raw_nonzero().get())).collect();
-        ensure!(processes.iter().any(|seen| is_client(seen)), "no client of PostgreSQL was seen: the look was too slow");
+        ensure!(processes.iter().any(is_client), "no client of PostgreSQL was seen: the look was too slow");
         for seen in processes {
             self.are_not_in(&format!("the arguments of process {}", seen.pid), &seen.arguments)?;
             let pid = i32::try_from(seen.pid)?;

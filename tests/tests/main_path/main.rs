@@ -214,7 +214,11 @@ fn odoo_outlives_the_worker_and_is_adopted(stack: &mut Stack, hosted: &Hosted) -
         let since = stack.platform_sql("SELECT clock_timestamp()")?;
         stack.start_worker()?;
         let looked = format!("SELECT last_health_check > '{since}' FROM public.instances WHERE id = '{}'", hosted.id);
-        until(LIMIT, "a look of the new worker at the instance", || Ok((stack.platform_sql(&looked)? == "t").then_some(())))?;
+        eventually(
+            LIMIT,
+            "a look of the new worker at the instance",
+            || Ok((stack.platform_sql(&looked)? == "t").then_some(())),
+        )?;
         ensure!(footprint::processes_of(&hosted.place)? == odoo, "another process than before");
         ensure!(stack.instance(&hosted.id)?["status"] == "running");
     }
