@@ -115,6 +115,12 @@ impl OdooError {
             Self::StaleToken => Verdict::LeaseLost,
             Self::Foreign { .. } => Verdict::Permanent,
             Self::Mismatch { .. } | Self::Blocked { .. } | Self::Refused { .. } => Verdict::NeedsAttention,
+            // Our statement does not fit what is there; the next try would be the same statement.
+            Self::Server { source, .. }
+                if sqlstate_of(source).is_some_and(|code| matches!(&*code, "42601" | "42703" | "42883" | "42P01")) =>
+            {
+                Verdict::Permanent
+            }
             Self::TemplateUnusable { .. } | Self::Missing { .. } | Self::Server { .. } => Verdict::Retry,
         }
     }

@@ -2,7 +2,7 @@
 //! stories.
 
 use crate::rig::{Rig, Tenant};
-use db::odoo::Personal;
+use db::odoo::{Personal, Verdict};
 
 /// The tables that personalising touches, owned by the tenant.
 pub(crate) fn odoo_tables(rig: &Rig, tenant: &Tenant) {
@@ -60,6 +60,15 @@ async fn a_personalised_clone_keeps_nothing_of_the_template() {
     let name = &personal.company_name;
     assert_eq!(ask(company), format!("{name}|{name}|{name}"));
     assert_eq!(ask("SELECT email FROM res_partner WHERE id = 3"), personal.admin_email);
+}
+
+#[tokio::test]
+async fn a_database_that_is_no_odoo_is_not_tried_again() {
+    let rig = Rig::start();
+    let tenant = rig.tenant().await;
+    let mut inside = rig.server.instance_connection(&tenant.name).await.unwrap();
+    let error = inside.personalise(&personal(&tenant)).await.unwrap_err();
+    assert_eq!(error.verdict(), Verdict::Permanent, "{error}");
 }
 
 #[tokio::test]

@@ -26,7 +26,10 @@ impl From<OdooError> for StepError {
         match error.verdict() {
             db::odoo::Verdict::Retry => Self::retry("odoo_server_error", BUSY, &error),
             db::odoo::Verdict::Snooze => Self::snooze(LATER, "odoo_server_busy", BUSY, &error),
-            db::odoo::Verdict::Permanent => Self::permanent("name_taken", INTERNAL, &error),
+            db::odoo::Verdict::Permanent if matches!(error, OdooError::Foreign { .. }) => {
+                Self::permanent("name_taken", INTERNAL, &error)
+            }
+            db::odoo::Verdict::Permanent => Self::permanent("odoo_database_unfit", INTERNAL, &error),
             db::odoo::Verdict::LeaseLost => Self::new(Verdict::LeaseLost, "lease_lost", BUSY, &error),
             db::odoo::Verdict::NeedsAttention => Self::needs_attention("odoo_server_mismatch", STOPPED, &error),
         }
