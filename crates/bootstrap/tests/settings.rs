@@ -144,7 +144,7 @@ const WRONG: &[(&str, &str)] = &[
     ("RUNTIME", "podman"),
     ("RUNTIME", "docker"),
     ("RUNTIME", "fake"),
-    ("PROCESS_ODOO_COMMAND", "odoo"),
+    ("PROCESS_ODOO_COMMAND", "/opt/odoo/bin/odoo"),
     ("PROCESS_PORT_RANGE", "80-90"),
     ("PROCESS_PORT_RANGE", "30000-20000"),
     ("PROCESS_PORT_RANGE", "20000"),

@@ -149,8 +149,10 @@ fn quota(reader: &mut Reader<'_>, built_in: bool) -> Option<StorageQuota> {
 }
 
 fn process(reader: &mut Reader<'_>) -> Option<ProcessSettings> {
-    let odoo_command =
-        reader.parsed(&v::PROCESS_ODOO_COMMAND, "an absolute path", |text| text.starts_with('/').then(|| text.to_owned()));
+    // Without the placeholder every version would run on one and the same Odoo.
+    let odoo_command = reader.parsed(&v::PROCESS_ODOO_COMMAND, "an absolute path with `{version}` in it", |text| {
+        (text.starts_with('/') && text.contains("{version}")).then(|| text.to_owned())
+    });
     let odoo_user = reader.text(&v::PROCESS_ODOO_USER);
     let ports = reader.parsed(&v::PROCESS_PORT_RANGE, "two ports from 1024 on, such as 20000-29999", |text| {
         let (first, last) = text.split_once('-')?;

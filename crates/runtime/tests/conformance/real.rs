@@ -18,11 +18,13 @@ use testkit::{Cluster, Options};
 const GRACE: Duration = Duration::from_secs(30);
 const LIMIT: Duration = Duration::from_secs(600);
 
-/// The pattern of the installations, as in the settings. A test that is run without it fails, since it has shown nothing.
+/// The pattern of the installations, as in the settings, from the launcher of Odoo 19. A test that is run without it fails,
+/// since it has shown nothing.
 #[allow(clippy::disallowed_methods, reason = "where Odoo is installed is a matter of the machine")]
 fn installations() -> String {
-    std::env::var("INSTANCE_TEST_ODOO")
-        .expect("INSTANCE_TEST_ODOO must name Odoo's launcher, such as /opt/odoo-{version}/bin/odoo")
+    let launcher = std::env::var("INSTANCE_TEST_ODOO").expect("INSTANCE_TEST_ODOO must name the launcher of Odoo 19");
+    let (before, after) = launcher.rsplit_once("19").expect("the launcher's path has the version in it");
+    format!("{before}{{version}}{after}")
 }
 
 /// A server with a template database, and the template's directory.
@@ -152,7 +154,7 @@ impl Stage for Real {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs real Odoo: INSTANCE_TEST_ODOO=/opt/odoo-{version}/bin/odoo"]
+#[ignore = "needs real Odoo: INSTANCE_TEST_ODOO=/opt/odoo-19/bin/odoo"]
 async fn real_odoo_keeps_every_rule() {
     let foundation = Arc::new(Foundation::lay().await);
     rules!(each_rule_in_turn Real::on(&foundation););
