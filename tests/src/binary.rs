@@ -41,6 +41,8 @@ impl Binary {
             .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .env("RUST_BACKTRACE", "1")
+            // Every process of a stack names its directory: so it is found when the test is killed.
+            .env("TMPDIR", log.parent().unwrap_or(Path::new("/tmp")))
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .process_group(0)
             .stdin(Stdio::null())

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
+use testkit::guard::Guard;
 use testkit::port::Port;
 use testkit::services::Services;
 use testkit::{Cluster, Options, Pair, Snapshot, random};
@@ -108,8 +109,19 @@ pub struct Stack {
     own: Vec<(String, String)>,
     started_workers: usize,
     api_port: Port,
+    guard: Guard,
     // Last: removed when all processes are gone.
     directory: TempDir,
+}
+
+impl Drop for Stack {
+    /// Odoo outlives its worker by design, and so a story that ends early: the guard ends all that works in our directory.
+    fn drop(&mut self) {
+        self.workers.clear();
+        if let Err(error) = self.guard.clean() {
+            eprintln!("processes of {} may be left: {error}", self.directory.path().display());
+        }
+    }
 }
 
 impl Stack {
@@ -119,6 +131,7 @@ impl Stack {
     /// When a part cannot be started; its log is named.
     pub fn start(options: &StackOptions) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("story-").tempdir()?;
+        let guard = Guard::over(directory.path())?;
         open_to_others(directory.path())?;
         std::fs::create_dir_all(directory.path().join("instances"))?;
         let pair = Pair::start(&Options { fsync: options.durable, settings: options.settings.clone() })?;
@@ -146,6 +159,7 @@ impl Stack {
             own,
             started_workers: 0,
             api_port,
+            guard,
             directory,
         };
         for _ in 0..options.workers {

@@ -55,6 +55,15 @@ impl Guard {
         Ok(Self(child))
     }
 
+    /// Cleans up now: ends every process that names the directory, and removes it.
+    ///
+    /// # Errors
+    /// When the shell is gone already.
+    pub fn clean(&mut self) -> std::io::Result<()> {
+        drop(self.0.stdin.take());
+        self.0.wait().map(drop)
+    }
+
     /// Ends the watch: what was to be cleaned up has been.
     ///
     /// # Errors
