@@ -115,9 +115,10 @@ pub(crate) fn without_probe(stack: &Stack, entries: Vec<Entry>) -> Result<Vec<En
     Ok(entries.into_iter().filter(|entry| !probes.contains(&entry.pid)).collect())
 }
 
-/// The sessions that asked the server who it is.
+/// The sessions that asked the server who it is, other than fences, which ask it before they lock.
 pub(crate) fn probes(entries: &[Entry]) -> Vec<u32> {
-    entries.iter().filter(|entry| sql(entry).contains("pg_control_system()")).map(|entry| entry.pid).collect()
+    let asks = |entry: &&Entry| Through::of(entry) != Through::Fence && sql(entry).contains("pg_control_system()");
+    entries.iter().filter(asks).map(|entry| entry.pid).collect()
 }
 
 /// The operation that built the only template.

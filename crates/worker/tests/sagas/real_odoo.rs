@@ -16,8 +16,9 @@ use testkit::pair::Pair;
 /// has shown nothing.
 #[allow(clippy::disallowed_methods, reason = "where Odoo is installed is a matter of the machine")]
 fn installations() -> String {
-    let launcher = std::env::var("INSTANCE_TEST_ODOO").expect("INSTANCE_TEST_ODOO must name the launcher of Odoo 19");
-    let (before, after) = launcher.rsplit_once("19").expect("the launcher's path has the version in it");
+    let launcher =
+        std::env::var("INSTANCE_TEST_ODOO").unwrap_or_else(|_| panic!("INSTANCE_TEST_ODOO must name the launcher of Odoo 19"));
+    let (before, after) = launcher.rsplit_once("19").unwrap();
     format!("{before}{{version}}{after}")
 }
 
