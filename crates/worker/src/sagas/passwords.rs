@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 /// Letters and digits that are told apart when read aloud, and signs that every keyboard has.
-const CLASSES: [&[u8]; 4] = [b"ABCDEFGHJKLMNPQRSTUVWXYZ", b"abcdefghijkmnopqrstuvwxyz", b"23456789", b"!@#$*-_+="];
+const CLASSES: [&[u8]; 4] = [b"ABCDEFGHJKLMNPQRSTUVWXYZ", b"abcdefghijkmnpqrstuvwxyz", b"23456789", b"!@#$*-_+="];
 const ADMIN_LENGTH: usize = 10;
 
 /// A sealed text as it rests in the journal, bound to its operation and its use.
