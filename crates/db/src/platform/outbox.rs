@@ -193,7 +193,7 @@ pub async fn failed(db: &PlatformDb, id: Uuid, error: &str, for_good: bool) -> D
     Ok(if state.as_deref() == Some("pending") { AfterFailure::Again } else { AfterFailure::Dead })
 }
 
-/// Makes a dead mail due again, for another day. `false`: there is no such dead mail.
+/// Makes a dead mail due again, for another day. `false`: there is no such dead mail, or its content is erased.
 ///
 /// # Errors
 /// Database errors only.
@@ -202,7 +202,7 @@ pub async fn replay(db: &PlatformDb, id: Uuid) -> DbResult<bool> {
         "UPDATE instance_service.outbox
             SET state = 'pending', attempts = 0, next_try_at = clock_timestamp(),
                 give_up_at = clock_timestamp() + interval '24 hours'
-          WHERE id = $1 AND state = 'dead'",
+          WHERE id = $1 AND state = 'dead' AND variables <> '{}'",
         id,
     )
     .execute(db.pool())
@@ -210,14 +210,31 @@ pub async fn replay(db: &PlatformDb, id: Uuid) -> DbResult<bool> {
     Ok(done.rows_affected() == 1)
 }
 
-/// Erases sealed parts older than seven days; says how many. A pending mail whose secret is gone would say nothing: it dies.
+/// Erases what the mails about an instance say; those not sent yet die. For the end of a purge.
+///
+/// # Errors
+/// Database errors only.
+pub(in crate::platform) async fn erase_of(tx: &mut PlatformTx, instance: InstanceId) -> DbResult<()> {
+    sqlx::query!(
+        "UPDATE instance_service.outbox
+            SET secret = NULL, variables = '{}', state = CASE state WHEN 'pending' THEN 'dead' ELSE state END
+          WHERE instance_id = $1",
+        instance.as_uuid(),
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Erases sealed parts older than seven days, and what would be said around them; says how many. A mail that was still
+/// pending dies.
 ///
 /// # Errors
 /// Database errors only.
 pub async fn erase_old_secrets(db: &PlatformDb) -> DbResult<u64> {
     let done = sqlx::query!(
         "UPDATE instance_service.outbox
-            SET secret = NULL, state = CASE state WHEN 'pending' THEN 'dead' ELSE state END
+            SET secret = NULL, variables = '{}', state = CASE state WHEN 'pending' THEN 'dead' ELSE state END
           WHERE secret IS NOT NULL AND created_at < clock_timestamp() - make_interval(secs => $1)",
         KEEP_SECRET.as_secs_f64(),
     )

@@ -188,6 +188,7 @@ async fn a_placement_is_repeatable_exclusive_and_undone_once() {
     let undone = rig.get(id).await;
     assert!(undone.placement.is_none() && undone.db_secret.is_none() && undone.db_oid.is_none());
     assert_eq!(rig.sql("SELECT instances FROM instance_service.odoo_servers"), "0", "released once");
+    assert_eq!(rig.sql("SELECT state, variables, secret IS NULL FROM instance_service.outbox"), "dead|{}|t");
 }
 
 #[tokio::test]
@@ -222,6 +223,11 @@ async fn scrubbing_leaves_a_record_without_names_secrets_and_personal_settings()
     tx.rollback().await.unwrap();
 
     assert!(matches!(rig.delete(id).await, Deleted::Accepted { .. }));
+    rig.sql(&format!(
+        "INSERT INTO instance_service.outbox (id, operation_id, instance_id, customer_id, template, variables, secret)
+         SELECT gen_random_uuid(), o.id, '{id}', i.customer_id, 'instance_ready', '{{\"admin_email\": \"owner@shop.example\"}}', 'sealed'
+           FROM instance_service.operations o JOIN public.instances i ON i.id = o.instance_id WHERE i.id = '{id}'"
+    ));
     for _ in 0..2 {
         let mut tx = rig.tx().await;
         let seen = lock(&mut tx, id).await.unwrap().unwrap();
@@ -233,6 +239,7 @@ async fn scrubbing_leaves_a_record_without_names_secrets_and_personal_settings()
         assert_eq!((record.name.as_str(), record.database_name.as_str()), ("Shop", "shop"));
     }
     assert_eq!(rig.sql("SELECT instances FROM instance_service.odoo_servers"), "0", "released once");
+    assert_eq!(rig.sql("SELECT state, variables, secret IS NULL FROM instance_service.outbox"), "dead|{}|t");
     let trail = rig.sql("SELECT details ->> 'database' FROM instance_service.audit_log WHERE action = 'purged'");
     assert_eq!(trail, at.db_name.as_str());
 }

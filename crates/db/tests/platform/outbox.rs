@@ -121,4 +121,6 @@ async fn secrets_do_not_outlive_seven_days() {
         "dead|t",
         "without its secret it would say nothing"
     );
+    let id = rig.sql("SELECT id FROM instance_service.outbox").parse().unwrap();
+    assert!(!replay(&rig.db, id).await.unwrap(), "nor would it later");
 }

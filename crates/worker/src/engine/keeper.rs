@@ -35,10 +35,19 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// Whether nobody else can have it yet. Asked before every effect and every write: a process that was stopped and
-    /// goes on may get here before its keeper does.
+    /// Whether nobody else can have it yet; whoever finds first that somebody can says so. Asked before every effect and
+    /// every write: a process that was stopped and goes on may get here before its keeper does.
     pub(crate) fn is_trusted(&self) -> bool {
-        !self.lost.is_cancelled() && (lock(&self.renewed).elapsed() < self.trusted || is_on(Mutation::IgnoreFence))
+        if self.lost.is_cancelled() {
+            return false;
+        }
+        if lock(&self.renewed).elapsed() < self.trusted || is_on(Mutation::IgnoreFence) {
+            return true;
+        }
+        tracing::warn!(resource = self.held.resource, token = self.held.token, "lease counts as lost");
+        metrics::counter!("engine_leases_lost_total").increment(1);
+        self.lost.cancel();
+        false
     }
 
     /// From then on the running step counts as hung.
@@ -146,16 +155,12 @@ impl Drop for Keeper {
     }
 }
 
-/// Trips the token of each lease that can no longer be trusted.
+/// Looks at each lease, so that a run learns of its loss also in the middle of a step.
 async fn watch(leases: &Mutex<Leases>) {
     loop {
-        for lease in lock(leases).values() {
-            if !lease.is_trusted() && !lease.lost.is_cancelled() {
-                tracing::warn!(resource = lease.held.resource, token = lease.held.token, "lease counts as lost");
-                metrics::counter!("engine_leases_lost_total").increment(1);
-                lease.lost.cancel();
-            }
-        }
+        lock(leases).values().for_each(|lease| {
+            lease.is_trusted();
+        });
         tokio::time::sleep(LOOK).await;
     }
 }

@@ -150,23 +150,13 @@ impl Servers {
     }
 
     async fn judge(&self, record: &ServerRecord, platform: &PlatformIdentity, report: &ServerReport) -> ServerHealth {
-        let known = match servers::remember_identity(&self.db, record.id, report.system_identifier).await {
-            Ok(known) => known,
+        let problem = match self.identify(record, platform, report).await {
+            Ok(None) if report.admin_is_superuser && !self.permitted.superuser => Some("its admin is a superuser"),
+            Ok(problem) => problem,
             Err(error) => {
                 tracing::warn!(server = record.name, error = %error, "the identity of a server cannot be compared");
                 return unhealthy("its identity could not be compared".to_owned());
             }
-        };
-        let same = report.system_identifier == platform.system_identifier;
-        let permitted = self.permitted.shared && record.name == servers::DEFAULT_SERVER;
-        let problem = if known != report.system_identifier {
-            Some("another server answers behind its address")
-        } else if same && record.separated && !permitted {
-            Some("it is the platform's own server")
-        } else if report.admin_is_superuser && !self.permitted.superuser {
-            Some("its admin is a superuser")
-        } else {
-            None
         };
         ServerHealth {
             healthy: Some(problem.is_none()),
@@ -176,6 +166,21 @@ impl Servers {
             deviations: json!(report.deviations),
             checked_at: None,
         }
+    }
+
+    /// Why this is a server that must not be used; one that may be is remembered at the first look.
+    async fn identify(
+        &self,
+        record: &ServerRecord,
+        platform: &PlatformIdentity,
+        report: &ServerReport,
+    ) -> db::DbResult<Option<&'static str>> {
+        let permitted = self.permitted.shared && record.name == servers::DEFAULT_SERVER;
+        if report.system_identifier == platform.system_identifier && record.separated && !permitted {
+            return Ok(Some("it is the platform's own server"));
+        }
+        let known = servers::remember_identity(&self.db, record.id, report.system_identifier).await?;
+        Ok((known != report.system_identifier).then_some("another server answers behind its address"))
     }
 }
 

@@ -353,7 +353,8 @@ impl Rig {
     pub(crate) async fn reaches(&self, id: OperationId, state: State) -> Operation {
         let mut last = None;
         let reached = until(Duration::from_secs(30), async || {
-            let operation = self.get(id).await;
+            // A fault may have cut this look, too.
+            let Ok(Some(operation)) = operations::get(&self.db, id).await else { return false };
             let there = operation.state == state;
             last = Some(operation);
             there

@@ -91,6 +91,7 @@ async fn the_platforms_own_server_is_recognised_under_any_address() {
     assert_eq!(probe.round().await.unwrap()["healthy"], 0);
     assert_eq!(record(&rig).await.health.error.as_deref(), Some("it is the platform's own server"));
     assert_eq!(record(&rig).await.state, ServerState::Probing, "nothing is ever placed on it");
+    assert_eq!(record(&rig).await.system_identifier, None, "and it does not become the identity of the server meant");
 }
 
 #[tokio::test]

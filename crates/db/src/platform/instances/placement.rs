@@ -4,7 +4,7 @@ use super::advance::{Change, Refused, happen};
 use super::{Instance, lock};
 use crate::error::{DbError, DbResult};
 use crate::platform::audit::AuditContext;
-use crate::platform::{PlatformTx, servers};
+use crate::platform::{PlatformTx, outbox, servers};
 use domain::ids::{InstanceId, OperationId, ServerId};
 use domain::instance::{Event, Phase};
 use domain::names::{Mark, PhysicalName};
@@ -150,6 +150,7 @@ pub async fn scrub(
     }
     forget_places(tx, instance.id).await?;
     erase_personal(tx, instance.id).await?;
+    outbox::erase_of(tx, instance.id).await?;
     lock(tx, instance.id).await?.map(Ok).ok_or(DbError::Stale)
 }
 
