@@ -57,13 +57,18 @@ impl DbError {
         }
     }
 
+    /// Whether a lock was not to be had in time: somebody else is at work on the same rows.
+    pub fn is_lock_timeout(&self) -> bool {
+        self.sqlstate().as_deref() == Some("55P03")
+    }
+
     /// Whether the server was not reached at all (as opposed to: answered with an error).
     pub const fn is_unreachable(&self) -> bool {
         matches!(self, Self::Unreachable { .. })
     }
 
     /// Classifies a driver error of the server called `server`. Connection trouble is SQLSTATE class 08, 57P01-57P03,
-    /// 53300 (PostgreSQL docs, appendix A), an input or output error, or a pool that had nothing free in time.
+    /// 53300, 25P03 (PostgreSQL docs, appendix A), an input or output error, or a pool that had nothing free in time.
     pub fn classify(server: &str, error: sqlx::Error) -> Self {
         let unreachable = match &error {
             sqlx::Error::Io(_)
@@ -72,7 +77,7 @@ impl DbError {
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => true,
             sqlx::Error::Database(db) => {
-                db.code().is_some_and(|code| code.starts_with("08") || matches!(&*code, "57P01" | "57P02" | "57P03" | "53300"))
+                db.code().is_some_and(|code| code.starts_with("08") || matches!(&*code, "57P01" | "57P02" | "57P03" | "53300" | "25P03"))
             }
             _ => false,
         };

@@ -172,7 +172,7 @@ variables! {
 
     WORKER_CONCURRENCY WORKER "Operations at a time, 1 to 64.".or("4");
     WORKER_LEASE_SECONDS WORKER "How long a claim lives without renewal, 4 to 30.".or("6");
-    WORKER_LEASE_RENEW_SECONDS WORKER "How often claims are renewed, 1 to 10, at most a third of the lease.".or("2");
+    WORKER_LEASE_RENEW_SECONDS WORKER "How often claims are renewed, 1 to 10, at most a third of the lease. A request to cancel is seen as often.".or("1");
     WORKER_SWEEP_SECONDS WORKER "How often lost work is looked for, 1 to 15.".or("1");
     WORKER_HEALTH_ADDR WORKER "Health port: `/livez`, `/readyz`, `/metrics`.".or("127.0.0.1:8004");
     FAULTS_FILE WORKER "Builds with fault points only: file that arms one.";

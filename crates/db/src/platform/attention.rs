@@ -7,7 +7,7 @@ use crate::error::{DbError, DbResult};
 use crate::platform::audit::{self, AuditContext, Entry};
 use crate::platform::operation_view::OperationView;
 use crate::platform::operations::Operation;
-use crate::platform::{PlatformTx, cancellation, events, journal, record};
+use crate::platform::{PlatformTx, acceptance, cancellation, events, instances, journal, record};
 use crate::queue;
 use domain::ids::OperationId;
 use domain::operation::{Kind, State};
@@ -34,6 +34,8 @@ impl Decision {
     }
 }
 
+const RESOLVED: &str = "Resolved by an operator";
+
 /// What became of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -55,6 +57,11 @@ pub enum Decided {
 /// # Errors
 /// Database errors only.
 pub async fn decide(tx: &mut PlatformTx, id: OperationId, decision: Decision, by: &AuditContext) -> DbResult<Decided> {
+    // The row before the operation, in the order of every use case.
+    let instance = match cancellation::instance_of(tx, id).await? {
+        Some(instance) => instances::lock(tx, instance).await?,
+        None => None,
+    };
     let Some(operation) = cancellation::lock(tx, id).await? else { return Ok(Decided::Unknown) };
     if operation.state != State::NeedsAttention {
         return Ok(Decided::InState(operation.state));
@@ -72,13 +79,35 @@ pub async fn decide(tx: &mut PlatformTx, id: OperationId, decision: Decision, by
     };
     tell(tx, &changed, decision, by).await?;
     match decision {
-        Decision::Resolve => record::wake_head(tx, &changed.scope).await?,
+        Decision::Resolve => {
+            // The row must not wait for an operation that is over.
+            if let (Kind::Provision, Some(instance)) = (changed.kind, &instance) {
+                acceptance::take_back_provision(tx, instance, id, RESOLVED, by).await?;
+            }
+            record::wake_head(tx, &changed.scope).await?;
+        }
         Decision::Retry | Decision::Undo => drop(queue::wake(tx, &[id]).await?),
     }
     Ok(Decided::Done)
 }
 
-/// All counts begin anew, and so does the time limit.
+/// Takes back what stopped half-way in a scope whose access is closed for good: it gives way to the operation `by`.
+pub(crate) async fn undo_what_gave_way(tx: &mut PlatformTx, scope: &str) -> DbResult<()> {
+    let stopped = sqlx::query_scalar!(
+        "SELECT id FROM instance_service.operations
+          WHERE scope = $1 AND state = 'needs_attention' AND preempted_by IS NOT NULL ORDER BY seq LIMIT 1 FOR UPDATE",
+        scope
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    let Some(id) = stopped.map(OperationId::from_uuid) else { return Ok(()) };
+    let operation = reopen(tx, id, true).await?;
+    let journal = journal::of(tx.conn(), id).await?;
+    events::tell(tx, id, None, &OperationView::new(&operation, &journal, None)).await?;
+    queue::wake(tx, &[id]).await.map(drop)
+}
+
+/// All counts begin anew, and so does the time limit: the next claim sets it. On the way back it stays known what it failed of.
 async fn reopen(tx: &mut PlatformTx, id: OperationId, undo: bool) -> DbResult<Operation> {
     sqlx::query!(
         "UPDATE instance_service.operation_steps SET attempt = 0 WHERE operation_id = $1 AND status IN ('started', 'failed')",
@@ -89,8 +118,8 @@ async fn reopen(tx: &mut PlatformTx, id: OperationId, undo: bool) -> DbResult<Op
     let Json(operation) = sqlx::query_scalar!(
         r#"UPDATE instance_service.operations o
               SET state = 'waiting', direction = CASE WHEN $2 THEN 'undo' ELSE direction END, claims = 0, attempts = 0,
-                  next_run_at = clock_timestamp(), error = NULL,
-                  deadline_at = clock_timestamp() + (deadline_at - coalesce(started_at, created_at))
+                  next_run_at = clock_timestamp(), error = CASE WHEN $2 OR direction = 'undo' THEN error END,
+                  deadline_at = NULL, started_at = NULL
             WHERE id = $1 RETURNING to_jsonb(o) AS "operation!: Json<Operation>""#,
         id.as_uuid(),
         undo
@@ -103,12 +132,14 @@ async fn reopen(tx: &mut PlatformTx, id: OperationId, undo: bool) -> DbResult<Op
 async fn close(tx: &mut PlatformTx, id: OperationId) -> DbResult<Operation> {
     let Json(operation) = sqlx::query_scalar!(
         r#"UPDATE instance_service.operations o
-              SET state = 'cancelled', finished_at = clock_timestamp(), cancel_reason = 'Resolved by an operator', current_step = NULL
+              SET state = 'cancelled', finished_at = clock_timestamp(), cancel_reason = $2, current_step = NULL
             WHERE id = $1 RETURNING to_jsonb(o) AS "operation!: Json<Operation>""#,
-        id.as_uuid()
+        id.as_uuid(),
+        RESOLVED
     )
     .fetch_one(tx.conn())
     .await?;
+    journal::forget_sealed(tx, id).await?;
     Ok(operation)
 }
 

@@ -76,7 +76,12 @@ pub async fn preempt(tx: &mut PlatformTx, instance: InstanceId, by: Kind) -> DbR
     let reason = format!("makes way for {by}");
     for operation in unfinished(tx, instance).await? {
         let queued = operation.state == State::Queued;
-        if queued && absorbed_by_queued(by, operation.kind) {
+        if operation.state == State::NeedsAttention {
+            // It stands still and is in nobody's way; when it goes on, then only backwards.
+            if on_arrival(operation.kind, by) == Preemption::GiveUp {
+                ask(tx, &operation, &reason, Some(by)).await?;
+            }
+        } else if queued && absorbed_by_queued(by, operation.kind) {
             outcome.absorbed_by.get_or_insert(operation.id);
         } else if queued && cancels_queued(by, operation.kind) {
             cancel_queued(tx, operation.id, &reason, Some(by)).await?;
@@ -98,13 +103,21 @@ pub async fn preempt(tx: &mut PlatformTx, instance: InstanceId, by: Kind) -> DbR
 async fn unfinished(tx: &mut PlatformTx, instance: InstanceId) -> DbResult<Vec<Operation>> {
     let rows = sqlx::query_scalar!(
         r#"SELECT to_jsonb(o) AS "operation!: Json<Operation>" FROM instance_service.operations o
-            WHERE o.scope = 'instance:' || $1::uuid AND o.state IN ('running', 'waiting', 'queued')
+            WHERE o.scope = 'instance:' || $1::uuid AND o.state IN ('running', 'waiting', 'queued', 'needs_attention')
             ORDER BY (o.state = 'queued'), o.seq FOR UPDATE"#,
         instance.as_uuid()
     )
     .fetch_all(tx.conn())
     .await?;
     Ok(rows.into_iter().map(|Json(operation)| operation).collect())
+}
+
+/// The instance that an operation is about, before anything is locked.
+pub(crate) async fn instance_of(tx: &mut PlatformTx, id: OperationId) -> DbResult<Option<InstanceId>> {
+    let row = sqlx::query_scalar!("SELECT instance_id FROM instance_service.operations WHERE id = $1", id.as_uuid())
+        .fetch_optional(tx.conn())
+        .await?;
+    Ok(row.flatten().map(InstanceId::from_uuid))
 }
 
 pub(crate) async fn lock(tx: &mut PlatformTx, id: OperationId) -> DbResult<Option<Operation>> {

@@ -5,13 +5,13 @@
 use crate::error::DbResult;
 use crate::platform::operation_view::OperationView;
 use crate::platform::operations::{Fault, Operation, PlannedStep};
-use crate::platform::{PlatformTx, events, journal};
+use crate::platform::{LockClass, PlatformTx, events, journal, record};
 use domain::ids::OperationId;
 use domain::operation::{Kind, State};
 use journal::JournalStep;
 use serde_json::Value;
 use sqlx::types::Json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Claims in a row without any recorded outcome, after which an operation is set aside: it kills its workers (engine 8).
 pub const CLAIM_LIMIT: i32 = 5;
@@ -53,6 +53,8 @@ pub struct Claim {
     pub seconds_left: Option<f64>,
     /// A predecessor held it and went silent.
     pub taken_over: bool,
+    /// A moment before the lease was taken: from then on it can be trusted for no longer than it lasts.
+    pub taken_at: Instant,
 }
 
 /// What became of a claim.
@@ -71,7 +73,16 @@ pub enum Claimed {
 /// # Errors
 /// Database errors only.
 pub async fn claim(tx: &mut PlatformTx, id: OperationId, me: &Claimant) -> DbResult<Claimed> {
-    let Some(target) = lock_in_order(tx, id).await? else { return Ok(Claimed::NotOurs) };
+    let target = match lock_in_order(tx, id).await {
+        Ok(Some(target)) => target,
+        // Somebody is at work on it, or stands still there: the sweeper comes back to it.
+        Err(error) if error.is_lock_timeout() => return Ok(Claimed::NotOurs),
+        other => match other? {
+            Some(target) => target,
+            None => return Ok(Claimed::NotOurs),
+        },
+    };
+    let taken_at = Instant::now();
     let Some(token) = take_lease(tx, &target.scope, me).await? else { return Ok(Claimed::NotOurs) };
     let Some((operation, seconds_left)) = take_row(tx, id, token, target.customer, me).await? else {
         return Ok(Claimed::NotOurs);
@@ -82,7 +93,7 @@ pub async fn claim(tx: &mut PlatformTx, id: OperationId, me: &Claimant) -> DbRes
     }
     let fence = Fence { operation: id, token, write_no: operation.write_no };
     let taken_over = target.state == State::Running;
-    Ok(Claimed::Ours(Box::new(Claim { operation, fence, journal, seconds_left, taken_over })))
+    Ok(Claimed::Ours(Box::new(Claim { operation, fence, journal, seconds_left, taken_over, taken_at })))
 }
 
 struct Target {
@@ -91,12 +102,12 @@ struct Target {
     customer: Option<uuid::Uuid>,
 }
 
-/// Locks instance and operation, in this order. Claims of one customer go one by one, or two of them could both find the
-/// last free place of its share; the lock has two integers, since the transport uses single ones in this database.
+/// Locks instance and operation, in this order. First claims of one customer go one by one, or two of them could both find the
+/// last free place of its share. No wait is long: whoever waits here has a slot that others need.
 async fn lock_in_order(tx: &mut PlatformTx, id: OperationId) -> DbResult<Option<Target>> {
+    sqlx::query!("SELECT set_config('lock_timeout', '2s', true)").fetch_one(tx.conn()).await?;
     let row = sqlx::query!(
-        r#"SELECT i.customer_id AS "customer?", o.instance_id,
-                  pg_advisory_xact_lock(7, hashtext(coalesce(i.customer_id::text, o.scope))) IS NULL AS "locked!"
+        r#"SELECT i.customer_id AS "customer?", o.instance_id, o.state = 'queued' AS "queued!"
              FROM instance_service.operations o LEFT JOIN public.instances i ON i.id = o.instance_id
             WHERE o.id = $1 AND o.state IN ('queued', 'running', 'waiting')"#,
         id.as_uuid()
@@ -104,6 +115,9 @@ async fn lock_in_order(tx: &mut PlatformTx, id: OperationId) -> DbResult<Option<
     .fetch_optional(tx.conn())
     .await?;
     let Some(row) = row else { return Ok(None) };
+    if let Some(customer) = row.customer.filter(|_| row.queued) {
+        tx.lock(LockClass::Customer, &customer.to_string()).await?;
+    }
     if let Some(instance) = row.instance_id {
         sqlx::query_scalar!("SELECT id FROM public.instances WHERE id = $1 FOR NO KEY UPDATE", instance)
             .fetch_one(tx.conn())
@@ -167,10 +181,14 @@ async fn take_row(
 }
 
 async fn quarantine(tx: &mut PlatformTx, operation: &Operation, journal: &[JournalStep]) -> DbResult<Claimed> {
-    let fault = Fault {
-        code: "worker_lost".to_owned(),
-        message: "The operation was interrupted too often; an operator will look at it.".to_owned(),
-        cause: format!("{CLAIM_LIMIT} claims in a row ended without a word, the last in step {:?}", operation.current_step),
+    let cause = format!("{CLAIM_LIMIT} claims in a row ended without a word, the last in step {:?}", operation.current_step);
+    let fault = match operation.error.clone() {
+        Some(first) => Fault { cause: format!("{}; then {cause}", first.cause), ..first },
+        None => Fault {
+            code: "worker_lost".to_owned(),
+            message: "The operation was interrupted too often; an operator will look at it.".to_owned(),
+            cause,
+        },
     };
     let Json(stopped) = sqlx::query_scalar!(
         r#"UPDATE instance_service.operations o
@@ -181,10 +199,11 @@ async fn quarantine(tx: &mut PlatformTx, operation: &Operation, journal: &[Journ
     )
     .fetch_one(tx.conn())
     .await?;
+    events::tell(tx, stopped.id, None, &OperationView::new(&stopped, journal, None)).await?;
+    record::wake_head(tx, &stopped.scope).await?;
     sqlx::query!("UPDATE instance_service.leases SET expires_at = '-infinity' WHERE resource = $1", stopped.scope)
         .execute(tx.conn())
         .await?;
-    events::tell(tx, stopped.id, None, &OperationView::new(&stopped, journal, None)).await?;
     Ok(Claimed::Quarantined(Box::new(stopped)))
 }
 

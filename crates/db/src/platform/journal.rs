@@ -4,8 +4,8 @@ use crate::error::DbResult;
 use crate::platform::operations::Fault;
 use crate::platform::{PlatformDb, PlatformTx};
 use chrono::{DateTime, Utc};
-use domain::ids::{InstanceId, OperationId};
-use domain::operation::{Kind, Place, StepStatus};
+use domain::ids::OperationId;
+use domain::operation::{Place, StepStatus};
 use serde::Deserialize;
 use serde_json::Value;
 use sqlx::PgExecutor;
@@ -60,22 +60,6 @@ pub(crate) async fn of(executor: impl PgExecutor<'_>, id: OperationId) -> DbResu
     Ok(rows.into_iter().map(|Json(entry)| entry).collect())
 }
 
-/// Every journal entry of every operation of an instance, oldest first: what a delete works from (engine 9, rule 6).
-///
-/// # Errors
-/// Database errors only.
-pub async fn of_instance(db: &PlatformDb, instance: InstanceId) -> DbResult<Vec<(Kind, JournalStep)>> {
-    let rows = sqlx::query!(
-        r#"SELECT to_jsonb(o.kind) AS "kind!: Json<Kind>", to_jsonb(s) AS "entry!: Json<JournalStep>"
-             FROM instance_service.operations o JOIN instance_service.operation_steps s ON s.operation_id = o.id
-            WHERE o.instance_id = $1 ORDER BY o.seq, s.position, s.phase"#,
-        instance.as_uuid()
-    )
-    .fetch_all(db.pool())
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.kind.0, row.entry.0)).collect())
-}
-
 /// How long ago a step was started for the first time, by the database's clock; `None` if it never was.
 ///
 /// # Errors
@@ -92,16 +76,15 @@ pub async fn age(db: &PlatformDb, id: OperationId, step: &str) -> DbResult<Optio
     Ok(seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()))
 }
 
-/// Erases one part of what a step recorded, once nobody needs it any more: a sealed secret.
-///
-/// # Errors
-/// Database errors only.
-pub async fn forget(tx: &mut PlatformTx, id: OperationId, step: &str, key: &str) -> DbResult<()> {
+/// Key under which a step records its sealed secrets.
+pub const SEALED: &str = "sealed";
+
+/// Erases the sealed secrets that an operation recorded: it has ended, and nobody needs them any more.
+pub(crate) async fn forget_sealed(tx: &mut PlatformTx, id: OperationId) -> DbResult<()> {
     sqlx::query!(
-        "UPDATE instance_service.operation_steps SET output = output - $3::text WHERE operation_id = $1 AND step = $2",
+        "UPDATE instance_service.operation_steps SET output = output - $2::text WHERE operation_id = $1 AND output ? $2",
         id.as_uuid(),
-        step,
-        key
+        SEALED
     )
     .execute(tx.conn())
     .await?;

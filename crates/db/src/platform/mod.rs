@@ -85,7 +85,7 @@ pub struct PlatformDb {
 impl PlatformDb {
     /// A pool that connects when first used: the service starts also while postgres1 is down.
     pub fn connect_lazy(endpoint: &Endpoint, limits: &PoolLimits, application_name: &str) -> Self {
-        let options = connect_options(endpoint)
+        let options = platform_options(endpoint)
             .application_name(application_name)
             .options([("statement_timeout", limits.statement_timeout.as_millis().to_string())]);
         let pool = PgPoolOptions::new()
@@ -145,6 +145,10 @@ pub(crate) enum LockClass {
     Migration = 3,
     /// One runner of each background loop.
     Loop = 4,
+    /// Deciding by what a scope did last.
+    Scope = 5,
+    /// First claims of one customer, one by one.
+    Customer = 6,
 }
 
 /// A transaction on postgres1.
@@ -205,6 +209,20 @@ impl PlatformTx {
     pub(crate) fn conn(&mut self) -> &mut PgConnection {
         &mut self.tx
     }
+}
+
+/// Sessions on postgres1. A process that was stopped or cut off in the middle of a transaction must not hold its row locks for
+/// longer than its lease: the server ends such a session by itself.
+pub(crate) fn platform_options(endpoint: &Endpoint) -> PgConnectOptions {
+    connect_options(endpoint).options([
+        ("idle_in_transaction_session_timeout", "5s"),
+        ("lock_timeout", "10s"),
+        ("client_connection_check_interval", "1s"),
+        ("tcp_keepalives_idle", "5"),
+        ("tcp_keepalives_interval", "2"),
+        ("tcp_keepalives_count", "3"),
+        ("tcp_user_timeout", "10s"),
+    ])
 }
 
 pub(crate) fn connect_options(endpoint: &Endpoint) -> PgConnectOptions {

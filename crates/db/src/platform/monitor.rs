@@ -4,6 +4,7 @@ use crate::error::DbResult;
 use crate::platform::PlatformDb;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use std::time::Duration;
 
 /// The last report of a loop, and when it was written.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,6 +13,8 @@ pub struct Report {
     pub value: Value,
     /// When, by the database's clock.
     pub updated_at: DateTime<Utc>,
+    /// How long ago, by the same clock.
+    pub age: Duration,
 }
 
 /// Keeps the report of the loop called `name`.
@@ -35,7 +38,16 @@ pub async fn write(db: &PlatformDb, name: &str, value: &Value) -> DbResult<()> {
 /// # Errors
 /// Database errors only.
 pub async fn read(db: &PlatformDb, name: &str) -> DbResult<Option<Report>> {
-    Ok(sqlx::query_as!(Report, "SELECT value, updated_at FROM instance_service.monitor_state WHERE name = $1", name)
-        .fetch_optional(db.pool())
-        .await?)
+    let row = sqlx::query!(
+        r#"SELECT value, updated_at, extract(epoch FROM clock_timestamp() - updated_at)::float8 AS "seconds!"
+             FROM instance_service.monitor_state WHERE name = $1"#,
+        name
+    )
+    .fetch_optional(db.pool())
+    .await?;
+    Ok(row.map(|row| Report {
+        value: row.value,
+        updated_at: row.updated_at,
+        age: Duration::try_from_secs_f64(row.seconds).unwrap_or_default(),
+    }))
 }

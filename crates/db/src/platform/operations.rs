@@ -14,7 +14,7 @@ pub use domain::scope::Scope;
 use crate::error::DbResult;
 use crate::platform::audit::AuditContext;
 use crate::platform::operation_view::OperationView;
-use crate::platform::{PlatformDb, PlatformTx, events};
+use crate::platform::{LockClass, PlatformDb, PlatformTx, events};
 use crate::queue;
 use chrono::{DateTime, Utc};
 use domain::ids::{InstanceId, OperationId};
@@ -24,10 +24,13 @@ use serde_json::Value;
 use sqlx::PgExecutor;
 use sqlx::types::Json;
 use std::time::Duration;
-use uuid::Uuid;
 
 /// Most operations that may wait in one scope (contract 11.2).
 pub const QUEUE_LIMIT: i64 = 10;
+
+/// As many unfinished operations of one customer and class are woken when they are accepted; what comes on top waits for the
+/// sweeper.
+const FLOOD: i64 = 8;
 
 /// An operation to be accepted.
 #[derive(Clone, Debug)]
@@ -173,7 +176,7 @@ pub async fn enqueue(tx: &mut PlatformTx, new: NewOperation, by: &AuditContext) 
     let operation = insert(tx, &new, &scope, by).await?;
     let position = position_of(tx.conn(), operation.id).await?;
     events::tell(tx, operation.id, None, &OperationView::new(&operation, &[], position)).await?;
-    if is_ready(tx, operation.id).await? {
+    if is_ready(tx, operation.id).await? && !is_flood(tx, &operation).await? {
         queue::wake(tx, &[operation.id]).await?;
     }
     Ok(Enqueued::Accepted(operation.id))
@@ -220,6 +223,25 @@ async fn insert(tx: &mut PlatformTx, new: &NewOperation, scope: &str, by: &Audit
     .fetch_one(tx.conn())
     .await?;
     Ok(operation)
+}
+
+/// Whether the customer has so much to do already that another wake-up would only stand in the way of other customers': the
+/// sweeper wakes it when the customer's share has room. Closing access never waits for that.
+async fn is_flood(tx: &mut PlatformTx, operation: &Operation) -> DbResult<bool> {
+    let Some(instance) = operation.instance_id.filter(|_| !operation.kind.is_forward_only()) else { return Ok(false) };
+    let under_way = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM (
+               SELECT FROM instance_service.operations o JOIN public.instances i ON i.id = o.instance_id
+                WHERE i.customer_id = (SELECT customer_id FROM public.instances WHERE id = $1)
+                  AND o.class = $2 AND o.state IN ('queued', 'running', 'waiting') AND o.id <> $3 LIMIT $4) AS busy"#,
+        instance.as_uuid(),
+        operation.class.as_str(),
+        operation.id.as_uuid(),
+        FLOOD
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(under_way >= FLOOD)
 }
 
 async fn is_ready(tx: &mut PlatformTx, id: OperationId) -> DbResult<bool> {
@@ -298,39 +320,13 @@ pub(crate) async fn position_of(executor: impl PgExecutor<'_>, id: OperationId) 
     Ok(position)
 }
 
-/// The active operation of an instance, else the next in its queue.
-///
-/// # Errors
-/// Database errors only.
-pub async fn active_or_next(db: &PlatformDb, instance: InstanceId) -> DbResult<Option<Operation>> {
-    first_of(db.pool(), instance.as_uuid()).await
-}
-
-/// The same, inside a transaction.
-///
-/// # Errors
-/// Database errors only.
-pub async fn active_or_next_tx(tx: &mut PlatformTx, instance: InstanceId) -> DbResult<Option<Operation>> {
-    first_of(tx.conn(), instance.as_uuid()).await
-}
-
-async fn first_of(executor: impl PgExecutor<'_>, instance: Uuid) -> DbResult<Option<Operation>> {
-    let row = sqlx::query_scalar!(
-        r#"SELECT to_jsonb(o) AS "operation!: Json<Operation>" FROM instance_service.operations o
-            WHERE o.scope = 'instance:' || $1::uuid AND o.state IN ('running', 'waiting', 'queued')
-            ORDER BY (o.state = 'queued'), o.priority DESC, o.seq LIMIT 1"#,
-        instance
-    )
-    .fetch_optional(executor)
-    .await?;
-    Ok(row.map(|Json(operation)| operation))
-}
-
-/// The operation of a scope that was accepted last, and how long ago, by the database's clock.
+/// The operation of a scope that was accepted last, and how long ago, by the database's clock. Whoever decides by it has the
+/// decision to itself until the end of the transaction: of many who miss the same template, one orders it.
 ///
 /// # Errors
 /// Database errors only.
 pub async fn last_of(tx: &mut PlatformTx, scope: &Scope) -> DbResult<Option<(Operation, Duration)>> {
+    tx.lock(LockClass::Scope, &scope.to_string()).await?;
     let row = sqlx::query!(
         r#"SELECT to_jsonb(o) AS "operation!: Json<Operation>",
                   extract(epoch FROM clock_timestamp() - o.created_at)::float8 AS "seconds!"

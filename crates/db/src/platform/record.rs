@@ -8,7 +8,7 @@ use crate::platform::claims::Fence;
 use crate::platform::journal::{JournalStep, Phase};
 use crate::platform::operation_view::{OperationView, StepView};
 use crate::platform::operations::{self, Fault, Operation};
-use crate::platform::{PlatformDb, PlatformTx, events};
+use crate::platform::{PlatformDb, PlatformTx, attention, events, journal};
 use crate::queue;
 use domain::ids::OperationId;
 use domain::operation::{Direction, Kind, Place, State, StepStatus};
@@ -40,8 +40,8 @@ pub enum Next {
     Wait {
         /// How long.
         after: Duration,
-        /// The time was lost to an unreachable server: the deadline moves by as much.
-        unreachable: bool,
+        /// Time lost to a server that is away, this wait included: the deadline moves by as much.
+        lost: Duration,
     },
     /// It stops with everything kept, for an operator.
     Attention,
@@ -76,7 +76,7 @@ pub struct Write {
     pub attempts: i32,
     /// Share of the work done.
     pub percent: i16,
-    /// From now on a cancel is no longer obeyed.
+    /// From now on a cancel is no longer obeyed, unless one was requested already.
     pub past_return: bool,
     /// Why it turned back or stopped.
     pub error: Option<Fault>,
@@ -158,9 +158,9 @@ pub async fn write(tx: &mut PlatformTx, fence: &Fence, write: &Write, journal: &
 }
 
 async fn write_operation(tx: &mut PlatformTx, fence: &Fence, write: &Write) -> DbResult<Operation> {
-    let (wait, unreachable) = match write.next {
-        Next::Wait { after, unreachable } => (Some(after.as_secs_f64()), unreachable),
-        _ => (None, false),
+    let (wait, lost) = match write.next {
+        Next::Wait { after, lost } => (Some(after.as_secs_f64()), lost.as_secs_f64()),
+        _ => (None, 0.0),
     };
     let result = match &write.next {
         Next::End { result, .. } => result.clone(),
@@ -169,13 +169,13 @@ async fn write_operation(tx: &mut PlatformTx, fence: &Fence, write: &Write) -> D
     let row = sqlx::query_scalar!(
         r#"UPDATE instance_service.operations o
               SET write_no = o.write_no + 1, state = $4, direction = $5, attempts = $6, percent = $7,
-                  past_return = o.past_return OR $8, error = $9, result = $10,
+                  past_return = o.past_return OR ($8 AND o.cancel_requested_at IS NULL), error = $9, result = $10,
                   claims = CASE WHEN $11 THEN 0 ELSE o.claims END,
                   current_step = CASE WHEN $4 IN ('succeeded', 'failed', 'cancelled') THEN NULL
                                       WHEN o.plan @> jsonb_build_array(jsonb_build_object('name', $12::text)) THEN $12
                                       ELSE o.current_step END,
                   next_run_at = coalesce(clock_timestamp() + make_interval(secs => $13), o.next_run_at),
-                  deadline_at = CASE WHEN $14 THEN o.deadline_at + make_interval(secs => $13) ELSE o.deadline_at END,
+                  deadline_at = o.deadline_at + make_interval(secs => $14),
                   finished_at = CASE WHEN $4 IN ('succeeded', 'failed', 'cancelled') THEN clock_timestamp() END
             WHERE id = $1 AND lease_token = $2 AND write_no = $3 AND state = 'running'
         RETURNING to_jsonb(o) AS "operation!: Json<Operation>""#,
@@ -192,7 +192,7 @@ async fn write_operation(tx: &mut PlatformTx, fence: &Fence, write: &Write) -> D
         write.outcome,
         write.step.as_ref().map(|step| step.step.as_str()),
         wait,
-        unreachable
+        lost
     )
     .fetch_optional(tx.conn())
     .await?;
@@ -234,8 +234,11 @@ async fn follow(tx: &mut PlatformTx, operation: &Operation, fence: &Fence, next:
         }
         Next::Attention => wake_head(tx, &operation.scope).await?,
         Next::End { state, .. } => {
-            if (operation.kind, *state) == (Kind::Delete, State::Succeeded) {
-                close_attention(tx, operation).await?;
+            journal::forget_sealed(tx, operation.id).await?;
+            match (operation.kind, *state) {
+                (Kind::Delete, State::Succeeded) => close_attention(tx, operation).await?,
+                (Kind::Terminate, State::Succeeded) => attention::undo_what_gave_way(tx, &operation.scope).await?,
+                _ => {}
             }
             wake_head(tx, &operation.scope).await?;
         }
@@ -277,7 +280,8 @@ async fn close_attention(tx: &mut PlatformTx, delete: &Operation) -> DbResult<()
     .fetch_all(tx.conn())
     .await?;
     for Json(operation) in closed {
-        let journal = crate::platform::journal::of(tx.conn(), operation.id).await?;
+        journal::forget_sealed(tx, operation.id).await?;
+        let journal = journal::of(tx.conn(), operation.id).await?;
         events::tell(tx, operation.id, None, &OperationView::new(&operation, &journal, None)).await?;
     }
     Ok(())

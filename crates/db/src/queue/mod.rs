@@ -9,7 +9,7 @@ mod sweep;
 pub use sweep::sweep;
 
 use crate::error::DbResult;
-use crate::platform::{PlatformDb, PlatformTx, connect_options};
+use crate::platform::{PlatformDb, PlatformTx, platform_options};
 use apalis_core::backend::ext::BackendExt;
 use apalis_core::backend::ext::poll_strategy::{IntervalStrategy, PollWith, StreamStrategy};
 use apalis_postgres::{Config, PostgresStorage, Pubsub};
@@ -45,7 +45,7 @@ impl QueuePool {
         let pool = PgPoolOptions::new()
             .max_connections(workers.saturating_mul(4))
             .acquire_timeout(Duration::from_secs(5))
-            .connect_lazy_with(connect_options(endpoint).application_name(application_name));
+            .connect_lazy_with(platform_options(endpoint).application_name(application_name));
         Self { pool, heartbeat: HEARTBEAT_INTERVAL }
     }
 

@@ -115,7 +115,8 @@ impl Keeper {
             name: format!("lease-keeper {}", settings.owner),
             ttl: settings.lease,
             every: settings.renew_every,
-            patience: settings.trusted(),
+            // Two tries fit into the time that is left after the last success: one silent cut costs no lease.
+            patience: settings.trusted().saturating_sub(settings.renew_every) / 2,
             leases: leases.clone(),
             faults,
         };

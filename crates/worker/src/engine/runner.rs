@@ -19,7 +19,6 @@ use domain::ids::OperationId;
 use domain::operation::Direction;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -93,12 +92,12 @@ impl Engine {
 
     /// Looks at one operation and, if it is ours to run, walks it as far as it goes now.
     async fn look_at(&self, id: OperationId) -> DbResult<()> {
-        match self.take(id, true).await? {
+        match self.take_in_time(id, true).await? {
             Taken::Nothing => {}
             Taken::Ours(run, Admission::Go) => run.walk().await,
             Taken::Ours(run, Admission::Refused(why)) => run.refuse(why).await,
             Taken::Unchecked(error) => {
-                if let Taken::Ours(run, _) = self.take(id, false).await? {
+                if let Taken::Ours(run, _) = self.take_in_time(id, false).await? {
                     run.unchecked(error).await;
                 }
             }
@@ -106,8 +105,16 @@ impl Engine {
         Ok(())
     }
 
+    /// A claim that takes longer than a lease lasts is of no use, and whoever waits for it has a slot that others need.
+    async fn take_in_time(&self, id: OperationId, check: bool) -> DbResult<Taken> {
+        let taken = tokio::time::timeout(self.shared.settings.lease, self.take(id, check)).await;
+        taken.unwrap_or_else(|_| {
+            tracing::warn!(operation = %id, "a claim took too long; the sweeper comes back to it");
+            Ok(Taken::Nothing)
+        })
+    }
+
     async fn take(&self, id: OperationId, check: bool) -> DbResult<Taken> {
-        let sent = Instant::now();
         let mut tx = self.shared.services.db.begin().await?;
         let mut claim = match claims::claim(&mut tx, id, &self.shared.claimant).await {
             Ok(Claimed::Ours(claim)) => claim,
@@ -134,7 +141,7 @@ impl Engine {
             return Err(error);
         }
         count_claim(&claim);
-        let kept = self.shared.keeper.keep(&claim.operation.scope, claim.fence.token, sent);
+        let kept = self.shared.keeper.keep(&claim.operation.scope, claim.fence.token, claim.taken_at);
         Ok(Taken::Ours(Box::new(Run::new(self.shared.clone(), saga, kept, *claim)), admission))
     }
 

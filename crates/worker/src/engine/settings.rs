@@ -75,7 +75,7 @@ impl EngineSettings {
         Self {
             owner: owner.into(),
             lease: Duration::from_secs(6),
-            renew_every: Duration::from_secs(2),
+            renew_every: Duration::from_secs(1),
             fence_margin: Duration::from_millis(1500),
             hang_grace: Duration::from_secs(5),
             sweep_every: Duration::from_secs(1),

@@ -31,6 +31,8 @@ pub(crate) struct Run {
     pub(crate) journal: Vec<JournalStep>,
     pub(crate) fence: Fence,
     deadline: Option<Instant>,
+    /// When something was last achieved: the time since then is lost if a server turns out to be away.
+    achieved: Instant,
 }
 
 /// Nothing more to do here: it ended, waits, or belongs to somebody else.
@@ -55,10 +57,10 @@ pub(crate) struct Target {
 
 impl Run {
     pub(crate) fn new(shared: Arc<Shared>, saga: Arc<Saga>, lease: Kept, claim: Claim) -> Self {
-        let Claim { operation, fence, journal, seconds_left, .. } = claim;
+        let Claim { operation, fence, journal, seconds_left, taken_at: claim_time, .. } = claim;
         let left = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO);
         let deadline = seconds_left.filter(|_| !saga.is_forward_only()).and_then(|s| Instant::now().checked_add(left(s)));
-        Self { shared, saga, lease, operation, journal, fence, deadline }
+        Self { shared, saga, lease, operation, journal, fence, deadline, achieved: claim_time }
     }
 
     /// Walks until it is over.
@@ -107,7 +109,12 @@ impl Run {
             return Ok(Way::Back);
         }
         let target = self.target(index, Phase::Apply);
-        let cx = self.start(&target, !self.saga.steps()[index].step().interruptible()).await?;
+        let past_return = !self.saga.steps()[index].step().interruptible();
+        let cx = self.start(&target, past_return).await?;
+        if past_return && !self.operation.past_return {
+            // A cancel came in the moment before.
+            return self.turn_back(None, None).await.map(|()| Way::Back);
+        }
         match (Attempt { run: self, index, target: &target }).apply(cx).await {
             Ok(output) => self.done(&target, Some(output)).await.map(|()| Way::Forward),
             Err(error) => self.failed(&target, &error).await.map(|()| Way::Back),
@@ -183,7 +190,9 @@ impl Run {
         let tries = self.entry(target).map_or(0, |entry| entry.attempt);
         let step = StepWrite { output, ..target.write(StepStatus::Done, tries) };
         self.record(Write { percent: self.percent(Some(target)), step: Some(step), outcome: true, ..self.write(Next::Continue) })
-            .await
+            .await?;
+        self.achieved = Instant::now();
+        Ok(())
     }
 
     /// Writes what follows from a failure. Returns when it is to turn back.
@@ -214,7 +223,8 @@ impl Run {
                     alert(&self.operation, "a step that must succeed keeps failing; it is tried again");
                 }
                 let step = StepWrite { error: fault, ..target.write(status, counted) };
-                let next = Next::Wait { after, unreachable };
+                let lost = if unreachable { self.achieved.elapsed() + after } else { Duration::ZERO };
+                let next = Next::Wait { after, lost };
                 self.record(Write { step: Some(step), attempts, outcome: true, ..self.write(next) }).await?;
                 Err(Over)
             }
@@ -241,7 +251,7 @@ impl Run {
 
     /// Hands over: free, due at once, nothing counted.
     async fn release(&mut self) -> Result<(), Over> {
-        let next = Next::Wait { after: Duration::ZERO, unreachable: false };
+        let next = Next::Wait { after: Duration::ZERO, lost: Duration::ZERO };
         self.record(Write { outcome: true, ..self.write(next) }).await?;
         Err(Over)
     }
@@ -252,9 +262,14 @@ impl Run {
             return Ok(());
         }
         let end = Target { phase: Phase::Apply, ..END };
-        match self.try_finish().await {
-            Ok(()) => Err(Over),
-            Err(error) => self.failed(&end, &error).await,
+        let lost = self.lease.lost.clone();
+        tokio::select! {
+            biased;
+            () = lost.cancelled() => Err(Over),
+            ended = self.try_finish() => match ended {
+                Ok(()) => Err(Over),
+                Err(error) => self.failed(&end, &error).await,
+            },
         }
     }
 
@@ -276,7 +291,13 @@ impl Run {
     /// The end of everything that did not succeed.
     async fn unwound(&mut self, fault: Option<Fault>) -> Result<Infallible, Over> {
         let end = Target { phase: Phase::Undo, ..END };
-        if let Err(error) = self.try_unwound(fault).await {
+        let lost = self.lease.lost.clone();
+        let ended = tokio::select! {
+            biased;
+            () = lost.cancelled() => return Err(Over),
+            ended = self.try_unwound(fault) => ended,
+        };
+        if let Err(error) = ended {
             self.failed(&end, &error).await?;
         }
         Err(Over)

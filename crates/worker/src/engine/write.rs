@@ -18,7 +18,13 @@ impl Run {
             if !self.lease.is_trusted() {
                 return Err(Over);
             }
-            match self.try_record(&write).await {
+            let lost = self.lease.lost.clone();
+            let recorded = tokio::select! {
+                biased;
+                () = lost.cancelled() => return Err(Over),
+                recorded = self.try_record(&write) => recorded,
+            };
+            match recorded {
                 Ok(()) => return Ok(()),
                 Err(DbError::LeaseLost) => return Err(self.refused()),
                 Err(error) if error.is_unreachable() => tracing::warn!(%error, "the journal cannot be written; trying again"),

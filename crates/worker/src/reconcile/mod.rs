@@ -28,6 +28,9 @@ use tokio_util::sync::CancellationToken;
 /// The pause after a round that failed; its period, if that is shorter.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(10);
 
+/// A round younger than this share of the period counts as just done: workers do not tick together.
+const RECENT: f64 = 0.8;
+
 /// How many rows a round reads at a time.
 const BATCH: i64 = 200;
 
@@ -37,8 +40,16 @@ pub trait Round: Send + Sync {
     /// Name of the loop: of its lock, its report and its metrics.
     fn name(&self) -> &'static str;
 
-    /// How often.
+    /// How often, over all workers together.
     fn period(&self) -> Duration;
+
+    /// What every worker does each time, also one that finds the round done by another.
+    ///
+    /// # Errors
+    /// As a round.
+    async fn prepare(&self) -> anyhow::Result<()> {
+        Ok(())
+    }
 
     /// One round. The returned report is kept.
     ///
@@ -49,8 +60,11 @@ pub trait Round: Send + Sync {
 
 /// Runs a loop, beginning at once, until `stop`.
 pub async fn keep(db: PlatformDb, round: Arc<dyn Round>, stop: CancellationToken) {
+    let mut first = true;
     while !stop.is_cancelled() {
-        let pause = match turn(&db, round.as_ref()).await {
+        let outcome = due_turn(&db, round.as_ref(), first).await;
+        first = false;
+        let pause = match outcome {
             Ok(_) => round.period(),
             Err(error) => {
                 tracing::warn!(round = round.name(), error = format!("{error:#}"), "round failed");
@@ -64,7 +78,17 @@ pub async fn keep(db: PlatformDb, round: Arc<dyn Round>, stop: CancellationToken
     }
 }
 
-/// One round, if no other worker is at it. Says whether it was done.
+/// A turn at the start of this process; later only when nobody has had one lately.
+async fn due_turn(db: &PlatformDb, round: &dyn Round, first: bool) -> anyhow::Result<bool> {
+    round.prepare().await?;
+    let recent = |last: monitor::Report| last.value["ok"] == true && last.age < round.period().mul_f64(RECENT);
+    if !first && monitor::read(db, round.name()).await?.is_some_and(recent) {
+        return Ok(false);
+    }
+    turn(db, round).await
+}
+
+/// One round, if no other worker is at it. Says whether it was done here.
 ///
 /// # Errors
 /// Those of the round, or postgres1 does not answer. The failure is kept as the loop's report where that is possible.
@@ -78,7 +102,9 @@ pub async fn turn(db: &PlatformDb, round: &dyn Round) -> anyhow::Result<bool> {
         Ok(report) => json!({"ok": true, "took_ms": took.as_millis() as u64, "report": report}),
         Err(error) => {
             counter!("round_failures_total", "round" => round.name()).increment(1);
-            json!({"ok": false, "took_ms": took.as_millis() as u64, "error": format!("{error:#}")})
+            // What the last round found still holds: some of it counts over rounds.
+            let report = monitor::read(db, round.name()).await?.map(|last| last.value["report"].clone());
+            json!({"ok": false, "took_ms": took.as_millis() as u64, "error": format!("{error:#}"), "report": report})
         }
     };
     monitor::write(db, round.name(), &report).await?;

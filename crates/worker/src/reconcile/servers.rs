@@ -65,6 +65,11 @@ impl Round for Servers {
         if self.troubled.load(Ordering::Relaxed) { PERIOD_IN_TROUBLE } else { PERIOD }
     }
 
+    /// Every worker's steps need the registry, whoever looks at the servers.
+    async fn prepare(&self) -> anyhow::Result<()> {
+        self.refresh(&servers::platform_identity(&self.db).await?).await.map(drop).map_err(Into::into)
+    }
+
     async fn round(&self) -> anyhow::Result<Value> {
         let platform = servers::platform_identity(&self.db).await?;
         let records = self.refresh(&platform).await?;
@@ -130,9 +135,14 @@ impl Servers {
             tenant_port: address.tenant_port,
             identity: Identity {
                 known: record.system_identifier,
-                forbidden: record.separated.then_some(platform.system_identifier),
+                forbidden: (!self.may_be_platform(record)).then_some(platform.system_identifier),
             },
         })
+    }
+
+    /// Whether the server may be postgres1 itself: registered so, or permitted before anybody could look.
+    fn may_be_platform(&self, record: &ServerRecord) -> bool {
+        !record.separated || self.permitted.shared && record.name == servers::DEFAULT_SERVER
     }
 
     async fn look(&self, record: &ServerRecord, platform: &PlatformIdentity) -> ServerHealth {
@@ -175,8 +185,7 @@ impl Servers {
         platform: &PlatformIdentity,
         report: &ServerReport,
     ) -> db::DbResult<Option<&'static str>> {
-        let permitted = self.permitted.shared && record.name == servers::DEFAULT_SERVER;
-        if report.system_identifier == platform.system_identifier && record.separated && !permitted {
+        if report.system_identifier == platform.system_identifier && !self.may_be_platform(record) {
             return Ok(Some("it is the platform's own server"));
         }
         let known = servers::remember_identity(&self.db, record.id, report.system_identifier).await?;

@@ -3,7 +3,7 @@
 use crate::error::DbResult;
 use crate::platform::PlatformTx;
 use crate::platform::audit::{self, AuditContext, Entry};
-use crate::platform::instances::{Change, happen, lock};
+use crate::platform::instances::{Change, Instance, happen, lock};
 use crate::platform::operations::{CancelOutcome, request_cancel};
 use domain::ids::{InstanceId, OperationId};
 use domain::instance::{Event, ProvisioningStatus};
@@ -46,20 +46,32 @@ pub async fn cancel(tx: &mut PlatformTx, request: &CancelRequest, by: &AuditCont
         details: json!({ "reason": request.reason }),
     };
     audit::record(tx, by, &entry).await?;
-    if let (CancelOutcome::Cancelled, Some(Kind::Provision), Some(instance)) = (outcome, kind, &instance)
-        && instance.axes.provisioning == ProvisioningStatus::Provisioning
-    {
-        let change = Change {
-            reason: Some("Provisioning was cancelled".to_owned()),
-            operation_id: Some(request.operation_id),
-            ..Change::default()
-        };
-        // Refused only where a suspend or terminate came first, and that one has taken it back.
-        if happen(tx, instance, Event::ProvisionFailed, change, by).await?.is_err() {
-            tracing::debug!(instance = %instance.id, "nothing to take back");
-        }
+    if let (CancelOutcome::Cancelled, Some(Kind::Provision), Some(instance)) = (outcome, kind, &instance) {
+        take_back_provision(tx, instance, request.operation_id, "Provisioning was cancelled", by).await?;
     }
     Ok(outcome)
+}
+
+/// The row no longer waits for a provisioning that is over. Where a suspend or terminate came first, the status is theirs.
+pub(in crate::platform) async fn take_back_provision(
+    tx: &mut PlatformTx,
+    instance: &Instance,
+    operation: OperationId,
+    reason: &str,
+    by: &AuditContext,
+) -> DbResult<()> {
+    if instance.axes.provisioning != ProvisioningStatus::Provisioning {
+        return Ok(());
+    }
+    let preempted = Change { operation_id: Some(operation), ..Change::default() };
+    if happen(tx, instance, Event::ProvisionPreempted, preempted, by).await?.is_ok() {
+        return Ok(());
+    }
+    let change = Change { reason: Some(reason.to_owned()), operation_id: Some(operation), ..Change::default() };
+    if happen(tx, instance, Event::ProvisionFailed, change, by).await?.is_err() {
+        tracing::debug!(instance = %instance.id, "nothing to take back");
+    }
+    Ok(())
 }
 
 async fn subject(tx: &mut PlatformTx, id: OperationId) -> DbResult<Option<(Option<InstanceId>, Option<Kind>)>> {

@@ -69,7 +69,7 @@ impl Ground {
                 port: address.tenant_port,
                 name: self.plan.database.clone(),
                 user: self.plan.content_role.clone(),
-                password: self.plan.role_password.open(cx, tools, plan::ROLE_PASSWORD)?,
+                password: self.plan.sealed.role.open(cx, tools, plan::ROLE_PASSWORD)?,
                 connection_limit: tools.limits.connections,
             },
             port,

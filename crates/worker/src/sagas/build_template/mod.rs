@@ -18,7 +18,7 @@ use crate::engine::{Cx, Ends, Outcome, Saga, StepError};
 use async_trait::async_trait;
 use db::platform::PlatformTx;
 use db::platform::operations::NewOperation;
-use db::platform::{journal, templates};
+use db::platform::templates;
 use domain::ids::OperationId;
 use domain::operation::Kind;
 use domain::scope::Scope;
@@ -80,19 +80,10 @@ impl Ends for Built {
     async fn finish(&self, cx: &Cx, tx: &mut PlatformTx) -> Result<Value, StepError> {
         let plan: plan::Planned = cx.output(plan::NAME)?;
         templates::mark_ready(tx, plan.template).await?;
-        forget_passwords(cx, tx).await?;
         Ok(json!({ "template": plan.template }))
     }
 
-    async fn unwound(&self, cx: &Cx, tx: &mut PlatformTx, _outcome: &Outcome) -> Result<(), StepError> {
-        forget_passwords(cx, tx).await
+    async fn unwound(&self, _cx: &Cx, _tx: &mut PlatformTx, _outcome: &Outcome) -> Result<(), StepError> {
+        Ok(())
     }
-}
-
-/// Neither password opens anything once the template is closed.
-async fn forget_passwords(cx: &Cx, tx: &mut PlatformTx) -> Result<(), StepError> {
-    for field in [plan::ROLE_PASSWORD, plan::ADMIN_PASSWORD] {
-        journal::forget(tx, cx.operation().id, plan::NAME, field).await?;
-    }
-    Ok(())
 }

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 pub(super) const NAME: &str = "plan";
-/// Keys of the sealed passwords in the journal.
+/// What each sealed password is bound to.
 pub(super) const ROLE_PASSWORD: &str = "role_password";
 pub(super) const ADMIN_PASSWORD: &str = "admin_password";
 
@@ -35,12 +35,18 @@ pub(super) struct Planned {
     pub(super) service: String,
     pub(super) image: Image,
     pub(super) port: Option<u16>,
-    /// Of the content role.
-    pub(super) role_password: Sealed,
-    /// Of Odoo's first user while the template is built: nobody ever logs in as admin/admin.
-    pub(super) admin_password: Sealed,
+    pub(super) sealed: Passwords,
     pub(super) role_salt: Salt,
     pub(super) admin_salt: Salt,
+}
+
+/// Neither opens anything once the template is closed.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Passwords {
+    /// Of the content role.
+    pub(super) role: Sealed,
+    /// Of Odoo's first user while the template is built: nobody ever logs in as admin/admin.
+    pub(super) admin: Sealed,
 }
 
 #[async_trait]
@@ -98,8 +104,10 @@ impl Plan {
             directory: new.directory,
             image: Image::new(new.image),
             port,
-            role_password: Sealed::new(cx, tools, ROLE_PASSWORD, &passwords::database_password(entropy))?,
-            admin_password: Sealed::new(cx, tools, ADMIN_PASSWORD, &passwords::database_password(entropy))?,
+            sealed: Passwords {
+                role: Sealed::new(cx, tools, ROLE_PASSWORD, &passwords::database_password(entropy))?,
+                admin: Sealed::new(cx, tools, ADMIN_PASSWORD, &passwords::database_password(entropy))?,
+            },
             role_salt: passwords::salt(entropy),
             admin_salt: passwords::salt(entropy),
         })

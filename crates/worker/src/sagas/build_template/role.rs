@@ -34,7 +34,7 @@ impl Step for ContentRole {
 
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let ground = Ground::of(cx, &self.0)?;
-        let password = ground.plan.role_password.open(cx, &self.0, plan::ROLE_PASSWORD)?;
+        let password = ground.plan.sealed.role.open(cx, &self.0, plan::ROLE_PASSWORD)?;
         let verifier = ScramVerifier::derive(&password, ground.plan.role_salt);
         let mut fence = ground.fence(cx).await?;
         fence.ensure_role(&ground.plan.content_role, &verifier, &self.0.limits).await?;

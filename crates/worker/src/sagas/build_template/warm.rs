@@ -45,7 +45,7 @@ impl Step for WarmAssets {
 
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let (ground, runtime) = (Ground::of(cx, &self.0)?, &self.0.runtime);
-        let password = ground.plan.admin_password.open(cx, &self.0, plan::ADMIN_PASSWORD)?;
+        let password = ground.plan.sealed.admin.open(cx, &self.0, plan::ADMIN_PASSWORD)?;
         let hash = hashing::compute(password.clone(), ground.plan.admin_salt).await;
         ground.inside().await?.set_admin_password(&hash).await?;
         let workload = ground.workload(cx, &self.0)?;

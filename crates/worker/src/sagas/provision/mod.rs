@@ -25,7 +25,6 @@ use crate::engine::{Admission, Cx, Ends, Outcome, Saga, StepError};
 use async_trait::async_trait;
 use db::platform::PlatformTx;
 use db::platform::instances::{self, Change, Instance};
-use db::platform::journal;
 use db::platform::operations::{Fault, Operation};
 use domain::instance::{Event, Phase, ProvisioningStatus};
 use domain::operation::Kind;
@@ -89,14 +88,12 @@ impl Ends for Provisioned {
         instances::happen(tx, &instance, Event::ProvisionDone, change, &worker(cx)).await?.map_err(overtaken)?;
         let password = secrets::admin_password(cx, &self.0)?;
         mails::ready(tx, cx, &self.0, &instance, &url, password).await?;
-        forget_password(cx, tx).await?;
         let addons: addons::Outcome = cx.output(addons::NAME)?;
         Ok(json!({ "url": url, "installed_addons": addons.installed, "unknown_addons": addons.unknown }))
     }
 
     async fn unwound(&self, cx: &Cx, tx: &mut PlatformTx, outcome: &Outcome) -> Result<(), StepError> {
         let instance = locked(cx, tx).await?;
-        forget_password(cx, tx).await?;
         // A suspend, terminate or delete has written the status already; the row then takes this event and no other.
         let preempted = Change { operation_id: Some(cx.operation().id), ..Change::default() };
         if instances::happen(tx, &instance, Event::ProvisionPreempted, preempted, &worker(cx)).await?.is_ok() {
@@ -104,6 +101,8 @@ impl Ends for Provisioned {
         }
         let message = match outcome {
             Outcome::Failed(Fault { message, .. }) => message.clone(),
+            // Who pre-empted it has written the row since, and maybe somebody after that: the row is theirs.
+            Outcome::Cancelled { preempted_by: Some(_), .. } => return Ok(()),
             Outcome::Cancelled { .. } => "Provisioning was cancelled.".to_owned(),
         };
         let change =
@@ -119,9 +118,4 @@ impl Ends for Provisioned {
 async fn locked(cx: &Cx, tx: &mut PlatformTx) -> Result<Instance, StepError> {
     let id = instance_id(cx)?;
     instances::lock(tx, id).await?.ok_or_else(|| inconsistent(format!("there is no instance {id}")))
-}
-
-/// The mail has its own sealed copy, which is erased once it is delivered; the journal would keep this one for ever.
-async fn forget_password(cx: &Cx, tx: &mut PlatformTx) -> Result<(), StepError> {
-    Ok(journal::forget(tx, cx.operation().id, secrets::NAME, secrets::ADMIN_PASSWORD).await?)
 }

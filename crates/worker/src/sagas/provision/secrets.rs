@@ -15,14 +15,15 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 pub(super) const NAME: &str = "secrets";
-/// The key under which the sealed password rests in the journal until the mail has its own copy.
-pub(super) const ADMIN_PASSWORD: &str = "admin_password";
+/// What the sealed password is bound to.
+const ADMIN_PASSWORD: &str = "admin_password";
 
 pub(super) struct Secrets(pub(super) Arc<Tools>);
 
 #[derive(Serialize, Deserialize)]
 struct Drawn {
-    admin_password: Sealed,
+    /// Of Odoo's administrator. The mail has a copy of its own; this one goes with the end of the operation.
+    sealed: Sealed,
     admin_salt: Salt,
     role_salt: Salt,
 }
@@ -47,7 +48,7 @@ impl Step for Secrets {
         let admin = passwords::admin_password(entropy);
         let database = passwords::database_password(entropy);
         let drawn = Drawn {
-            admin_password: Sealed::new(cx, tools, ADMIN_PASSWORD, &admin)?,
+            sealed: Sealed::new(cx, tools, ADMIN_PASSWORD, &admin)?,
             admin_salt: passwords::salt(entropy),
             role_salt: passwords::salt(entropy),
         };
@@ -71,7 +72,7 @@ impl Undo for Secrets {
 
 /// The recorded password of Odoo's administrator.
 pub(super) fn admin_password(cx: &Cx, tools: &Tools) -> Result<SecretString, StepError> {
-    cx.output::<Drawn>(NAME)?.admin_password.open(cx, tools, ADMIN_PASSWORD)
+    cx.output::<Drawn>(NAME)?.sealed.open(cx, tools, ADMIN_PASSWORD)
 }
 
 /// Its hash, which was started when it was drawn.
