@@ -80,7 +80,7 @@ fn the_worker_has_the_defaults_of_the_contract() {
         ("postgres2", 5432, "postgres", "odoo_admin")
     );
     assert_eq!((s.odoo_server.tenant_host.as_str(), s.odoo_server.tenant_port), ("postgres2", 5432));
-    assert_eq!((s.engine.concurrency, s.engine.lease, s.engine.renew_every), (4, Duration::from_secs(6), Duration::from_secs(2)));
+    assert_eq!((s.engine.concurrency, s.engine.lease, s.engine.renew_every), (4, Duration::from_secs(6), Duration::from_secs(1)));
     assert_eq!(s.engine.health_addr.to_string(), "127.0.0.1:8004");
     assert_eq!((s.monitoring.reconcile_every.as_secs(), s.monitoring.health_check_every.as_secs()), (900, 60));
     assert_eq!(s.runtime.process.ports, 20000..=29999);
@@ -159,7 +159,7 @@ const WRONG: &[(&str, &str)] = &[
     ("WORKER_CONCURRENCY", "0"),
     ("WORKER_CONCURRENCY", "65"),
     ("WORKER_LEASE_SECONDS", "31"),
-    ("WORKER_LEASE_SECONDS", "5"),
+    ("WORKER_LEASE_SECONDS", "3"),
     ("WORKER_LEASE_RENEW_SECONDS", "3"),
     ("WORKER_LEASE_RENEW_SECONDS", "11"),
     ("WORKER_SWEEP_SECONDS", "16"),

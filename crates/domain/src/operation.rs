@@ -107,13 +107,13 @@ words! {
 words! {
     /// Queue and slots of an operation; control always has slots of its own (engine 2).
     Class {
-        /// Short work that must never wait: terminate, suspend, delete, logs.
+        /// Short work that must never wait: terminate, suspend, logs.
         Control = "control",
         /// Making instances and templates.
         Provision = "provision",
         /// Long copies.
         Backup = "backup",
-        /// Everything that may wait.
+        /// Everything that may wait: the row says already that an instance is being removed.
         Maintenance = "maintenance",
     }
 }
@@ -146,14 +146,13 @@ impl Kind {
         match self {
             Self::Provision | Self::BuildTemplate | Self::Reactivate | Self::Adopt => Class::Provision,
             Self::Backup | Self::Restore | Self::Relocate | Self::Update => Class::Backup,
-            Self::Reconcile | Self::Rotate => Class::Maintenance,
+            Self::Delete | Self::Reconcile | Self::Rotate => Class::Maintenance,
             Self::Start
             | Self::Stop
             | Self::Restart
             | Self::Unpause
             | Self::Suspend
             | Self::Terminate
-            | Self::Delete
             | Self::ApplyResources
             | Self::FetchLogs => Class::Control,
         }

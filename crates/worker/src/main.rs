@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use db::platform::{PlatformDb, PoolLimits};
 use startup::Refusal;
 use std::process::ExitCode;
+use std::time::Duration;
 
 #[derive(Parser)]
 #[command(name = "instance-worker", version, about = "Carries out the operations of the instance service")]
@@ -39,14 +40,26 @@ enum FaultsCommand {
 /// The configuration is wrong.
 const CONFIGURATION: u8 = 3;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
-        None => work().await,
-        Some(Command::Healthcheck) => healthcheck().await,
-        #[cfg(feature = "faults")]
-        Some(Command::Faults(FaultsCommand::List)) => startup::list_faults(),
+/// How long work on files may go on after everything else has ended: its successor repeats it.
+const END_OF_THREADS: Duration = Duration::from_secs(2);
+
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("no threads to work on: {error}");
+            return ExitCode::FAILURE;
+        }
     };
+    let outcome = runtime.block_on(async {
+        match Arguments::parse().command {
+            None => work().await,
+            Some(Command::Healthcheck) => healthcheck().await,
+            #[cfg(feature = "faults")]
+            Some(Command::Faults(FaultsCommand::List)) => startup::list_faults(),
+        }
+    });
+    runtime.shutdown_timeout(END_OF_THREADS);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

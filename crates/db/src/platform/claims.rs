@@ -5,7 +5,7 @@
 use crate::error::DbResult;
 use crate::platform::operation_view::OperationView;
 use crate::platform::operations::{Fault, Operation, PlannedStep};
-use crate::platform::{LockClass, PlatformTx, events, journal, record};
+use crate::platform::{LockClass, PlatformDb, PlatformTx, events, journal, record};
 use domain::ids::OperationId;
 use domain::operation::{Kind, State};
 use journal::JournalStep;
@@ -66,6 +66,30 @@ pub enum Claimed {
     Quarantined(Box<Operation>),
     /// Ours.
     Ours(Box<Claim>),
+}
+
+/// Definitions of unfinished operations that this worker has no code for, with how many there are: left by a newer release, or
+/// by an older one whose definition was dropped too early (engine 9, rule 8).
+///
+/// # Errors
+/// Database errors only.
+pub async fn unknown_to(db: &PlatformDb, me: &Claimant) -> DbResult<Vec<(String, i32, i64)>> {
+    let (kinds, versions) = known(me);
+    let rows = sqlx::query!(
+        r#"SELECT kind, def_version, count(*) AS "count!" FROM instance_service.operations
+            WHERE state IN ('queued', 'running', 'waiting')
+              AND (kind, def_version) NOT IN (SELECT * FROM unnest($1::text[], $2::int[]))
+            GROUP BY kind, def_version"#,
+        &kinds,
+        &versions
+    )
+    .fetch_all(db.pool())
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.kind, row.def_version, row.count)).collect())
+}
+
+fn known(me: &Claimant) -> (Vec<String>, Vec<i32>) {
+    me.known.iter().map(|(kind, version)| (kind.to_string(), *version)).unzip()
 }
 
 /// Tries to take an operation. On [`Claimed::NotOurs`] the caller rolls back.
@@ -156,7 +180,7 @@ async fn take_row(
     customer: Option<uuid::Uuid>,
     me: &Claimant,
 ) -> DbResult<Option<(Operation, Option<f64>)>> {
-    let (kinds, versions): (Vec<String>, Vec<i32>) = me.known.iter().map(|(kind, version)| (kind.to_string(), *version)).unzip();
+    let (kinds, versions) = known(me);
     let row = sqlx::query!(
         r#"UPDATE instance_service.operations o
               SET state = 'running', lease_token = $2, claims = o.claims + 1

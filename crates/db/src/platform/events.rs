@@ -67,9 +67,19 @@ pub async fn events_after(db: &PlatformDb, id: OperationId, seq: i64, limit: i64
 /// # Errors
 /// Database errors only.
 pub async fn remove_old(db: &PlatformDb) -> DbResult<u64> {
-    let done =
-        sqlx::query!("DELETE FROM instance_service.operation_events WHERE created_at < clock_timestamp() - interval '30 days'")
-            .execute(db.pool())
-            .await?;
-    Ok(done.rows_affected())
+    let mut removed = 0;
+    loop {
+        // In parts: after a long outage one statement would take longer than a statement may.
+        let done = sqlx::query!(
+            "DELETE FROM instance_service.operation_events WHERE ctid = ANY (ARRAY(
+                 SELECT ctid FROM instance_service.operation_events
+                  WHERE created_at < clock_timestamp() - interval '30 days' LIMIT 5000))"
+        )
+        .execute(db.pool())
+        .await?;
+        removed += done.rows_affected();
+        if done.rows_affected() == 0 {
+            return Ok(removed);
+        }
+    }
 }

@@ -242,6 +242,22 @@ pub async fn retire(tx: &mut PlatformTx, id: TemplateId) -> DbResult<()> {
     Ok(())
 }
 
+/// Whether a provisioning under way has chosen it: its database may be cloned already, its files not yet.
+///
+/// # Errors
+/// Database errors only.
+pub async fn is_in_use(db: &PlatformDb, id: TemplateId) -> DbResult<bool> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+               SELECT FROM instance_service.operations o JOIN instance_service.operation_steps s ON s.operation_id = o.id
+                WHERE o.kind = 'provision' AND o.state IN ('running', 'waiting', 'needs_attention')
+                  AND s.output ->> 'template' = $1) AS "used!""#,
+        id.to_string()
+    )
+    .fetch_one(db.pool())
+    .await?)
+}
+
 /// Forgets a template of which nothing is left.
 ///
 /// # Errors

@@ -119,23 +119,30 @@ pub struct Removed {
 /// # Errors
 /// Database errors only.
 pub async fn retain(db: &PlatformDb) -> DbResult<Removed> {
-    let mut tx = db.begin().await?;
-    let jobs = sqlx::query!(
-        "DELETE FROM apalis.jobs
-          WHERE (status IN ('Done', 'Killed') OR (status = 'Failed' AND attempts >= max_attempts))
-            AND coalesce(done_at, run_at) < clock_timestamp() - interval '7 days'"
-    )
-    .execute(tx.conn())
-    .await?
-    .rows_affected();
+    let mut jobs = 0;
+    loop {
+        // In parts: after a long outage one statement would take longer than a statement may.
+        let done = sqlx::query!(
+            "DELETE FROM apalis.jobs WHERE ctid = ANY (ARRAY(
+                 SELECT ctid FROM apalis.jobs
+                  WHERE (status IN ('Done', 'Killed') OR (status = 'Failed' AND attempts >= max_attempts))
+                    AND coalesce(done_at, run_at) < clock_timestamp() - interval '7 days' LIMIT 5000))"
+        )
+        .execute(db.pool())
+        .await?
+        .rows_affected();
+        jobs += done;
+        if done == 0 {
+            break;
+        }
+    }
     let workers = sqlx::query!(
         "DELETE FROM apalis.workers w
           WHERE w.last_seen < clock_timestamp() - interval '1 day'
             AND NOT EXISTS (SELECT FROM apalis.jobs j WHERE j.lock_by = w.id)"
     )
-    .execute(tx.conn())
+    .execute(db.pool())
     .await?
     .rows_affected();
-    tx.commit().await?;
     Ok(Removed { jobs, workers })
 }

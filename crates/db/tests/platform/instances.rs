@@ -188,7 +188,6 @@ async fn a_placement_is_repeatable_exclusive_and_undone_once() {
     let undone = rig.get(id).await;
     assert!(undone.placement.is_none() && undone.db_secret.is_none() && undone.db_oid.is_none());
     assert_eq!(rig.sql("SELECT instances FROM instance_service.odoo_servers"), "0", "released once");
-    assert_eq!(rig.sql("SELECT state, variables, secret IS NULL FROM instance_service.outbox"), "dead|{}|t");
 }
 
 #[tokio::test]
@@ -311,4 +310,16 @@ async fn constraints_keep_adopted_rows_clean() {
     let mut tx = rig.tx().await;
     let seen = lock(&mut tx, other).await.unwrap().unwrap();
     advance(&mut tx, &seen, "test", seen.axes, change, &by()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_placement_is_whole_or_not_there() {
+    let rig = Rig::start();
+    let server = active(&rig, "one", 5);
+    let id = rig.created(raw("shop")).await.id;
+    placed(&rig, id, server).await;
+    for column in ["odoo_server_id", "db_host", "db_port", "db_name", "db_user", "service_name", "data_dir", "mark"] {
+        let torn = rig.refused(&format!("UPDATE public.instances SET {column} = NULL WHERE id = '{id}'"));
+        assert!(torn.contains("instances_placement_whole"), "{column}: {torn}");
+    }
 }

@@ -88,6 +88,11 @@ impl Rig {
         self.cluster.psql(PLATFORM_DATABASE, sql).unwrap()
     }
 
+    /// What the server says against it.
+    pub(crate) fn refused(&self, sql: &str) -> String {
+        self.cluster.psql(PLATFORM_DATABASE, sql).unwrap_err().to_string()
+    }
+
     /// As one of the roles. The error is the server's first line.
     pub(crate) async fn sql_as(&self, role: &str, sql: &'static str) -> Result<u64, String> {
         use sqlx::{ConnectOptions as _, Connection as _, Executor as _};

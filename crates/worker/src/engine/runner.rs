@@ -19,6 +19,7 @@ use domain::ids::OperationId;
 use domain::operation::Direction;
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -80,11 +81,19 @@ impl Engine {
     pub async fn run(&self, transport: impl Transport) -> Result<(), TransportError> {
         let shared = &self.shared;
         let loops = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(sweeper::run(self.clone())));
+        let stop = shared.shutdown.clone();
+        let stopped = tokio::spawn(async move {
+            stop.cancelled().await;
+            Instant::now()
+        });
         let ended = transport.run(Arc::new(self.clone()), shared.shutdown.clone()).await;
         shared.shutdown.cancel();
         drop(loops);
         shared.runs.close();
-        if tokio::time::timeout(shared.settings.drain, shared.runs.wait()).await.is_err() {
+        // The transport has waited as well: one time limit for both.
+        let waited = stopped.await.map_or(Duration::ZERO, |stopped| stopped.elapsed());
+        let left = shared.settings.drain.saturating_sub(waited);
+        if tokio::time::timeout(left, shared.runs.wait()).await.is_err() {
             tracing::warn!(left = shared.runs.len(), "steps in flight did not end in time; their leases will run out");
         }
         ended

@@ -30,6 +30,15 @@ async fn sweep(engine: &Engine) {
 }
 
 async fn retain(engine: &Engine) {
+    match db::platform::claims::unknown_to(&engine.shared.services.db, &engine.shared.claimant).await {
+        Ok(unknown) => {
+            metrics::gauge!("engine_unknown_operations").set(unknown.len() as f64);
+            for (kind, version, count) in unknown {
+                tracing::error!(kind, version, count, "operations wait for a release that knows their definition");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "waiting operations could not be compared with what this release knows"),
+    }
     match db::queue::retain(&engine.shared.services.db).await {
         Ok(removed) => tracing::info!(removed.jobs, removed.workers, "removed old wake-ups"),
         Err(error) => tracing::warn!(%error, "old wake-ups could not be removed"),

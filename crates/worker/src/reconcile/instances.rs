@@ -1,17 +1,19 @@
 //! Instances against the runtime, both ways: rows whose service is missing, down or crashed, services that run although they
 //! should not, and services without a row.
 //!
-//! Reports, and writes what it saw; it never starts, stops or removes anything. To bring back at start what should run, a round
-//! would open a `start` operation for each row that it reports as stopped from outside: that belongs where [`judge::drift`] is
-//! asked.
+//! Reports, and writes what it saw; it never starts, stops or removes anything. What runs although its row is terminated is taken
+//! down by a new `terminate`, as if the request had been repeated.
 
 use super::judge::{self, Sight};
 use super::settle::{Settled, settle};
 use super::{BATCH, Findings, Round};
 use db::platform::PlatformDb;
+use db::platform::acceptance::{self, Terminate};
+use db::platform::audit::{AuditContext, Door};
 use db::platform::instances::{self, Instance};
 use domain::ids::InstanceId;
-use domain::instance::Phase;
+use domain::instance::{Phase, Status};
+use domain::sources::Entropy;
 use runtime::{InstanceRuntime, Listed, Observed, Owner};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
@@ -24,6 +26,8 @@ pub struct Instances {
     pub db: PlatformDb,
     /// What runs Odoo.
     pub runtime: Arc<dyn InstanceRuntime>,
+    /// Ids of operations.
+    pub entropy: Arc<dyn Entropy>,
     /// How often.
     pub period: Duration,
 }
@@ -70,9 +74,30 @@ impl Instances {
                 if let Some(drift) = judge::drift(&row.axes, sight) {
                     findings.drift(row.id, drift);
                 }
+                if row.axes.status == Status::Terminated && sight.is_up() {
+                    self.terminate_again(row.id, findings).await;
+                }
             }
             Err(error) => {
                 tracing::warn!(instance_id = %row.id, error = %error, "what was seen could not be stored");
+                findings.errors += 1;
+            }
+        }
+    }
+
+    async fn terminate_again(&self, id: InstanceId, findings: &mut Findings) {
+        let by = AuditContext { door: Door::Worker, actor: self.name().to_owned(), request_id: None };
+        let request = Terminate { instance_id: id, reason: None };
+        let accepted = async {
+            let mut tx = self.db.begin().await?;
+            let accepted = acceptance::terminate(&mut tx, request, &*self.entropy, &by).await?;
+            tx.commit().await?;
+            Ok::<_, db::DbError>(accepted)
+        };
+        match accepted.await {
+            Ok(_) => tracing::warn!(instance_id = %id, "a terminated instance runs; it is terminated again"),
+            Err(error) => {
+                tracing::warn!(instance_id = %id, error = %error, "a terminated instance runs and cannot be terminated again");
                 findings.errors += 1;
             }
         }

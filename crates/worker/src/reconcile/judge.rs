@@ -25,9 +25,13 @@ pub(super) enum Sight {
 }
 
 impl Sight {
-    /// What to store as the observed state; `None` leaves what is there.
-    pub(super) const fn observed(self) -> Option<ObservedState> {
+    /// What to store as the observed state in place of `known`; `None` leaves it. What is up counts as running where it was thought
+    /// to be down; whether Odoo is well is for the health check.
+    pub(super) const fn observed(self, known: ObservedState) -> Option<ObservedState> {
         match self {
+            Self::Up if matches!(known, ObservedState::Absent | ObservedState::Stopped | ObservedState::Unknown) => {
+                Some(ObservedState::Running)
+            }
             Self::Absent => Some(ObservedState::Absent),
             Self::Stopped => Some(ObservedState::Stopped),
             Self::Starting => Some(ObservedState::Starting),
@@ -38,7 +42,7 @@ impl Sight {
         }
     }
 
-    const fn is_up(self) -> bool {
+    pub(super) const fn is_up(self) -> bool {
         matches!(self, Self::Starting | Self::Up | Self::Healthy | Self::NotAnswering(_))
     }
 }

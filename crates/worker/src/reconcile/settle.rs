@@ -49,7 +49,7 @@ async fn store(tx: &mut PlatformTx, loop_name: &str, row: &Instance, sight: Sigh
             return Ok(Settled::Moved { from: row.axes.status, to: moved.axes.status });
         }
     }
-    if let Some(observed) = sight.observed() {
+    if let Some(observed) = sight.observed(row.axes.observed) {
         instances::observe(tx, row.id, observed, sight == Sight::Healthy).await?;
     }
     Ok(Settled::Noted)

@@ -4,6 +4,7 @@ use super::Tools;
 use super::build_template;
 use super::site::{Site, worker};
 use crate::engine::{Cx, StepError};
+use db::platform::instances;
 use db::platform::operations::{self, Operation};
 use db::platform::templates::{self, Template};
 use domain::ids::OperationId;
@@ -33,19 +34,23 @@ pub(super) async fn usable(cx: &Cx, tools: &Tools, site: &Site) -> Result<Templa
     let Some(template) = templates::ready(&cx.services().db, &key).await? else {
         return Err(order(cx, &key, None).await?);
     };
-    let unfit = if Some(&template.image) == site.placement.image.as_ref() {
-        fault(site, &template).await?.map(Unfit::Broken)
-    } else {
-        Some(Unfit::Outdated)
-    };
-    match unfit {
-        None => Ok(template),
-        Some(unfit) => Err(replace(cx, tools, &template, unfit).await?),
+    let image = tools.runtime.resolve_image(key.version).await?;
+    let unfit =
+        if template.image == image.as_str() { fault(site, &template).await?.map(Unfit::Broken) } else { Some(Unfit::Outdated) };
+    if let Some(unfit) = unfit {
+        return Err(replace(cx, &template, unfit).await?);
     }
+    if site.placement.image.as_deref() != Some(image.as_str()) {
+        // Placed before the image moved, and nothing was started with the old one.
+        let mut tx = cx.fenced_tx().await?;
+        instances::set_image(&mut tx, site.instance.id, image.as_str()).await?;
+        tx.commit().await?;
+    }
+    Ok(template)
 }
 
 /// Takes a template out of use and orders another one. The answer is how the step ends meanwhile.
-pub(super) async fn replace(cx: &Cx, _tools: &Tools, template: &Template, unfit: Unfit) -> Result<StepError, StepError> {
+pub(super) async fn replace(cx: &Cx, template: &Template, unfit: Unfit) -> Result<StepError, StepError> {
     if let Unfit::Broken(why) = &unfit {
         tracing::warn!(template = %template.id, why, "a template cannot be cloned and is built anew");
     }

@@ -11,7 +11,7 @@ pub(crate) use engine::list_faults;
 
 use anyhow::Context as _;
 use bootstrap::settings::WorkerSettings;
-use bootstrap::{Environment, environment, http};
+use bootstrap::{Environment, OsEntropy, environment, http};
 use clients::notifications::{self, HttpNotificationService};
 use clients::users::HttpUserService;
 use db::odoo::OdooServers;
@@ -117,7 +117,12 @@ impl Parts {
         let monitoring = &self.settings.monitoring;
         if monitoring.auto_start {
             let http = http::client(health::TIMEOUT)?;
-            rounds.push(Arc::new(Instances { db: db.clone(), runtime: driver.clone(), period: monitoring.reconcile_every }));
+            rounds.push(Arc::new(Instances {
+                db: db.clone(),
+                runtime: driver.clone(),
+                entropy: Arc::new(OsEntropy),
+                period: monitoring.reconcile_every,
+            }));
             let period = monitoring.health_check_every;
             rounds.push(Arc::new(HealthCheck { db: db.clone(), runtime: driver.clone(), http, period }));
         }

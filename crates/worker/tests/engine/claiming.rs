@@ -3,11 +3,14 @@
 use crate::rig::{Act, Rig, hurried, short_lease, until};
 use db::DbError;
 use db::platform::claims::{self, Claim, Claimant, Claimed};
+use db::platform::operations::{self, CancelOutcome};
 use db::platform::record;
 use domain::ids::OperationId;
 use domain::operation::{Direction, Kind, State};
 use std::time::{Duration, Instant};
 use testkit::server::Stop;
+use worker::engine::Handler as _;
+use worker::engine::faults::Faults;
 
 fn claimant(owner: &str) -> Claimant {
     Claimant { owner: owner.to_owned(), ttl: Duration::from_secs(60), known: vec![(Kind::Provision, 1)], share: 4 }
@@ -155,4 +158,39 @@ async fn leases_are_renewed_while_a_step_runs() {
     rig.reaches(id, State::Succeeded).await;
     assert_eq!(rig.get(id).await.lease_token, Some(1));
     assert_eq!(rig.world.times("apply a").len(), 1);
+}
+
+/// Whoever stands still in a transaction on the row keeps neither slots nor later owners for long.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_gives_up_on_a_row_that_somebody_holds() {
+    let rig = Rig::start();
+    let (engine, _stop) = rig.engine(hurried("one"), Faults::default());
+    let instance = rig.instance();
+    let id = rig.enqueue(Kind::Provision, instance).await;
+    let mut held = rig.db.begin().await.unwrap();
+    db::platform::instances::lock(&mut held, instance).await.unwrap().unwrap();
+    engine.handle(id).await.unwrap();
+    assert_eq!(rig.get(id).await.state, State::Queued);
+    // The server ends a session that stands still in a transaction: the row is free although nobody let it go.
+    let free = async || {
+        engine.handle(id).await.unwrap();
+        rig.get(id).await.state == State::Succeeded
+    };
+    assert!(until(Duration::from_secs(30), free).await);
+    assert!(held.commit().await.is_err());
+}
+
+/// Between the last look for a cancel and the start of the step from which on none is obeyed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_just_before_the_point_of_no_return_counts() {
+    let rig = Rig::start();
+    let id = rig.provision().await;
+    let claim = claim(&rig, id, "one").await.unwrap();
+    let mut tx = rig.db.begin().await.unwrap();
+    assert_eq!(operations::request_cancel(&mut tx, id, "").await.unwrap(), CancelOutcome::Requested);
+    tx.commit().await.unwrap();
+    let write = record::Write { past_return: true, next: record::Next::Continue, ..nothing(&claim) };
+    let mut tx = rig.db.begin().await.unwrap();
+    let recorded = record::write(&mut tx, &claim.fence, &write, &claim.journal).await.unwrap();
+    assert!(!recorded.operation.past_return);
 }

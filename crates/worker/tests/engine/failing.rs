@@ -1,7 +1,9 @@
 //! Verdicts and what follows from them.
 
-use crate::rig::{Act, Rig, ToyEnds, hurried, toy};
+use crate::rig::{Act, Rig, ToyEnds, by, hurried, toy};
+use db::platform::attention::{self, Decided, Decision};
 use db::platform::operations;
+use domain::ids::OperationId;
 use domain::operation::{Kind, State, StepStatus};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -142,4 +144,62 @@ async fn poison_operation_is_quarantined() {
     assert_eq!(aside.error.unwrap().code, "worker_lost");
     rig.reaches(other, State::Succeeded).await;
     assert_eq!(rig.world.log(), ["apply a", "apply b", "apply c", "finish"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undo_tried_again_still_knows_what_it_failed_of() {
+    let rig = Rig::start();
+    rig.world.script("apply b", &[Act::Permanent]);
+    rig.world.script("undo a", &[Act::Permanent, Act::Done]);
+    let _running = rig.run(hurried("one"));
+    let id = rig.provision().await;
+    rig.reaches(id, State::NeedsAttention).await;
+    decide(&rig, id, Decision::Retry).await;
+    let failed = rig.reaches(id, State::Failed).await;
+    assert_eq!(failed.error.unwrap().code, "toy_permanent");
+    assert_eq!(rig.world.log().last().unwrap(), "unwound failed toy_permanent");
+}
+
+/// The row does not wait for an operation that an operator has closed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provision_resolved_by_hand_leaves_no_row_waiting() {
+    let rig = Rig::start();
+    rig.world.script("apply b", &[Act::Attention]);
+    let _running = rig.run(hurried("one"));
+    let instance = rig.instance();
+    rig.psql(&format!(
+        "UPDATE public.instances SET status = 'starting', provisioning_status = 'provisioning', phase = 'registered',
+                desired_state = 'running', hostname = 'toy' WHERE id = '{instance}'"
+    ));
+    let id = rig.enqueue(Kind::Provision, instance).await;
+    rig.reaches(id, State::NeedsAttention).await;
+    decide(&rig, id, Decision::Resolve).await;
+    let row = rig.psql(&format!("SELECT status, provisioning_status FROM public.instances WHERE id = '{instance}'"));
+    assert_eq!(row, "error|failed");
+}
+
+/// Engine 10: a terminate closes access and takes over what stopped half-way.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stopped_half_way_is_undone_behind_a_terminate() {
+    let rig = Rig::start();
+    rig.world.script("apply b", &[Act::Attention]);
+    let _running = rig.run(hurried("one"));
+    let instance = rig.instance();
+    let id = rig.enqueue(Kind::Provision, instance).await;
+    rig.reaches(id, State::NeedsAttention).await;
+    let mut tx = rig.db.begin().await.unwrap();
+    operations::preempt(&mut tx, instance, Kind::Terminate).await.unwrap();
+    tx.commit().await.unwrap();
+    let terminate = rig.enqueue(Kind::Terminate, instance).await;
+    rig.reaches(terminate, State::Succeeded).await;
+    let undone = rig.reaches(id, State::Cancelled).await;
+    assert_eq!(undone.preempted_by, Some(Kind::Terminate));
+    assert!(rig.world.made().iter().all(|made| !made.starts_with(&id.to_string())), "{:?}", rig.world.made());
+}
+
+async fn decide(rig: &Rig, id: OperationId, decision: Decision) {
+    let mut tx = rig.db.begin().await.unwrap();
+    let decided = attention::decide(&mut tx, id, decision, &by()).await.unwrap();
+    assert_eq!(decided, Decided::Done);
+    tx.commit().await.unwrap();
 }

@@ -26,7 +26,7 @@ fn crashed() -> Observed {
 }
 
 fn reconcile(rig: &Rig, runtime: &Arc<Told>) -> Instances {
-    Instances { db: rig.db.clone(), runtime: runtime.clone(), period: PERIOD }
+    Instances { db: rig.db.clone(), runtime: runtime.clone(), entropy: Arc::new(OsEntropy), period: PERIOD }
 }
 
 fn health(rig: &Rig, runtime: &Arc<Told>) -> HealthCheck {
@@ -156,4 +156,19 @@ async fn only_one_worker_runs_a_loop() {
     assert!(turn(&rig.db, &health(&rig, &runtime)).await.unwrap(), "another loop is not concerned");
     elsewhere.end().await;
     assert!(turn(&rig.db, &reconcile(&rig, &runtime)).await.unwrap());
+}
+
+/// Contract 17: what runs although it is terminated is taken down again.
+#[tokio::test]
+async fn a_terminated_instance_that_runs_is_terminated_again() {
+    let rig = Rig::start();
+    let runtime = Arc::new(Told::default());
+    let id = rig.instance("terminated", "terminated").await;
+    rig.sql("UPDATE public.instances SET observed_state = 'absent'");
+    runtime.services(&[(&rig.row(id).await, up())]);
+    let report = reconcile(&rig, &runtime).round().await.unwrap();
+    assert_eq!(report["drifted"], 1, "{report}");
+    assert_eq!(rig.sql("SELECT kind, state, actor FROM instance_service.operations"), "terminate|queued|reconcile");
+    reconcile(&rig, &runtime).round().await.unwrap();
+    assert_eq!(rig.sql("SELECT count(*) FROM instance_service.operations"), "1", "one is enough");
 }

@@ -115,3 +115,17 @@ async fn a_server_whose_secret_is_missing_says_so() {
     probe.round().await.unwrap();
     assert_eq!(record(&rig).await.health.error.as_deref(), Some("SECOND_PASSWORD is not set"));
 }
+
+#[tokio::test]
+async fn a_permitted_shared_server_is_used_although_nobody_could_look_at_the_start() {
+    let rig = Rig::start();
+    let platform = rig.pair.platform();
+    let probe = Servers { permitted: Permitted { shared: true, superuser: false }, ..probe(&rig, &platform) };
+    // Registered while it did not answer: taken for a separate one.
+    let id = probe.register_default(true, &OsEntropy).await.unwrap();
+    probe.round().await.unwrap();
+    assert_eq!(record(&rig).await.health.healthy, Some(true), "{:?}", record(&rig).await.health);
+    let own = servers::platform_identity(&rig.db).await.unwrap().system_identifier;
+    let identity = probe.registry.get(id).unwrap().address().identity;
+    assert_ne!(identity.forbidden, Some(own), "the steps may use it too");
+}

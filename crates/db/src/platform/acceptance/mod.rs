@@ -14,8 +14,8 @@ mod delete;
 mod provision;
 mod terminate;
 
-pub use cancel::{CancelRequest, Cancelled, cancel};
 pub(in crate::platform) use cancel::take_back_provision;
+pub use cancel::{CancelRequest, Cancelled, cancel};
 pub use create::{Create, Created, create};
 pub use delete::{Delete, Deleted, delete};
 pub use provision::{Provision, Provisioned, Skip, Trigger, provision};

@@ -106,6 +106,21 @@ pub async fn set_secret(tx: &mut PlatformTx, id: InstanceId, sealed: Option<&[u8
     exactly_one(done.rows_affected())
 }
 
+/// Stores what is run.
+///
+/// # Errors
+/// [`DbError::Stale`] when there is no such instance.
+pub async fn set_image(tx: &mut PlatformTx, id: InstanceId, image: &str) -> DbResult<()> {
+    let done = sqlx::query!(
+        "UPDATE public.instances SET image = $2, revision = revision + 1, updated_at = clock_timestamp() WHERE id = $1",
+        id.as_uuid(),
+        image,
+    )
+    .execute(tx.conn())
+    .await?;
+    exactly_one(done.rows_affected())
+}
+
 /// Stores the OID of the database, or forgets it.
 ///
 /// # Errors

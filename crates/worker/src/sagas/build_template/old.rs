@@ -38,6 +38,10 @@ impl Step for RemoveOld {
         let out_of_use = |row: &&Template| matches!(row.state, TemplateState::Broken | TemplateState::Retired);
         let mut removed = 0;
         for row in rows.iter().filter(|row| row.key == key).filter(out_of_use) {
+            // A provisioning under way still needs its files: the next build removes it.
+            if templates::is_in_use(&cx.services().db, row.id).await? {
+                continue;
+            }
             removed += u32::from(self.remove(cx, row).await?);
         }
         Ok(json!({ "removed": removed }))

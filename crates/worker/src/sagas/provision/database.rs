@@ -72,7 +72,7 @@ impl Step for Database {
         let cloned = fence.clone_database(&site.placement.db_name, &template.db_name, &site.placement.db_user).await;
         let oid = match cloned {
             Err(OdooError::TemplateUnusable { cause, .. }) => {
-                return Err(replace(cx, &self.0, &template, Unfit::Broken(cause)).await?);
+                return Err(replace(cx, &template, Unfit::Broken(cause)).await?);
             }
             other => other?,
         };
