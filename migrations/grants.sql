@@ -4,6 +4,8 @@ DO $$
 DECLARE
     runtime text := current_setting('instance_service.runtime_role');
     open_columns text;
+    closed_table regclass;
+    closed_columns text[];
 BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA instance_service TO %I', runtime);
     EXECUTE format('GRANT SELECT, INSERT, UPDATE ON public.instances TO %I', runtime);
@@ -25,14 +27,20 @@ BEGIN
 
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'readonly_user') THEN
         GRANT USAGE ON SCHEMA instance_service TO readonly_user;
-        GRANT SELECT ON instance_service.odoo_servers, instance_service.operations, instance_service.operation_steps,
-                        instance_service.audit_log, instance_service.templates, instance_service.worker_heartbeats TO readonly_user;
-        -- All columns but the secret ones, by name: a grant on the table would open those too.
-        REVOKE SELECT ON public.instances FROM readonly_user;
-        SELECT string_agg(quote_ident(attname), ', ') INTO open_columns
-          FROM pg_attribute
-         WHERE attrelid = 'public.instances'::regclass AND attnum > 0 AND NOT attisdropped
-           AND attname NOT IN ('db_secret', 'admin_password', 'environment_vars');
-        EXECUTE format('GRANT SELECT (%s) ON public.instances TO readonly_user', open_columns);
+        GRANT SELECT ON instance_service.odoo_servers, instance_service.audit_log, instance_service.templates,
+                        instance_service.worker_heartbeats TO readonly_user;
+        -- All columns but the secret ones, by name: a grant on the table would open those too. What a step records may hold sealed
+        -- passwords, what an operation ends in a tenant's log lines.
+        FOR closed_table, closed_columns IN VALUES
+            ('public.instances'::regclass, ARRAY['db_secret', 'admin_password', 'environment_vars']),
+            ('instance_service.operations', ARRAY['params', 'result']),
+            ('instance_service.operation_steps', ARRAY['output'])
+        LOOP
+            EXECUTE format('REVOKE SELECT ON %s FROM readonly_user', closed_table);
+            SELECT string_agg(quote_ident(attname), ', ') INTO open_columns
+              FROM pg_attribute
+             WHERE attrelid = closed_table AND attnum > 0 AND NOT attisdropped AND attname <> ALL (closed_columns);
+            EXECUTE format('GRANT SELECT (%s) ON %s TO readonly_user', open_columns, closed_table);
+        END LOOP;
     END IF;
 END $$;

@@ -25,6 +25,7 @@ pub(crate) fn common(pair: &Pair, services: &Services, more: &[(String, String)]
         variable("NOTIFICATION_SERVICE_URL", services.url()),
         variable("DEFAULT_ODOO_VERSION", "19"),
         variable("LOG_LEVEL", "info"),
+        variable("DELETE_BRAKE_PER_HOUR", "0"),
     ];
     all.extend(more.iter().cloned());
     all

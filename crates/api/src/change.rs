@@ -114,6 +114,7 @@ async fn attempt(state: &AppState, asked: &Asked<'_>, key: Option<&Key>, change:
         return Ok((answer.status, Json(answer.body)).into_response());
     };
     if let Some(earlier) = key.begin(&mut tx).await? {
+        tx.rollback().await?;
         return earlier.map_err(Failure::Refused);
     }
     tx.mark().await?;
@@ -132,7 +133,11 @@ async fn attempt(state: &AppState, asked: &Asked<'_>, key: Option<&Key>, change:
             tx.commit().await?;
             Err(Failure::Refused(problem))
         }
-        Err(failure) => Err(failure),
+        Err(failure) => {
+            // The key is free again before this is answered, or decided once more.
+            tx.rollback().await?;
+            Err(failure)
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use domain::sources::{Entropy, random_uuid};
 use futures::FutureExt;
 use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
+use std::time::Instant;
 use tracing::Instrument;
 
 /// Largest request body.
@@ -65,11 +66,15 @@ async fn surround(State(around): State<Surroundings>, request: Request, next: Ne
     let path = request.uri().path().to_owned();
     let request_id = request_id(&origin_headers, around.state.entropy());
     let span = tracing::info_span!("http", request_id, method = %request.method(), path = %loggable(&path));
-    let answer = if *request.method() == Method::OPTIONS {
+    let (method, start) = (request.method().clone(), Instant::now());
+    let answer = if method == Method::OPTIONS {
         cors::preflight(&origin_headers)
     } else {
-        guarded(&around, request, next, &path, &request_id).instrument(span).await
+        guarded(&around, request, next, &path, &request_id).instrument(span.clone()).await
     };
+    let took = start.elapsed();
+    around.state.measures().count(&method, &answer, took);
+    span.in_scope(|| tracing::info!(status = answer.status().as_u16(), took_ms = took.as_millis() as u64, "answered"));
     let mut answer = problem::finish(answer, &path, &request_id);
     cors::decorate(answer.headers_mut(), &around.state.policy().cors, &origin_headers);
     if let Ok(value) = HeaderValue::from_str(&request_id) {

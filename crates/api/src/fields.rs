@@ -6,6 +6,9 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
+/// Longest text that is only noted.
+const NOTE_LENGTH: usize = 500;
+
 /// The fields of a JSON body.
 #[derive(Debug)]
 pub(crate) struct Fields {
@@ -24,8 +27,8 @@ impl Fields {
         self.object.remove(name).filter(|value| !value.is_null())
     }
 
-    fn wrong(&mut self, name: &str, inner: Option<&str>, must: &str, kind: &str) {
-        let loc = self.place_of(name).into_iter().chain(inner.map(str::to_owned)).collect();
+    fn wrong(&mut self, name: &str, must: &str, kind: &str) {
+        let loc = self.place_of(name);
         self.problems.push(FieldProblem { loc, msg: format!("must be {must}"), kind: kind.to_owned() });
     }
 
@@ -55,10 +58,20 @@ impl Fields {
         match self.take(name)? {
             Value::String(text) => Some(text),
             _ => {
-                self.wrong(name, None, "a text", "string_type");
+                self.wrong(name, "a text", "string_type");
                 None
             }
         }
+    }
+
+    /// A text that is noted as it is, such as a reason: it must not be long, since it is told with every event.
+    pub(crate) fn note(&mut self, name: &str) -> Option<String> {
+        let text = self.text(name)?;
+        if text.chars().count() > NOTE_LENGTH {
+            self.wrong(name, &format!("a text of at most {NOTE_LENGTH} characters"), "string_too_long");
+            return None;
+        }
+        Some(text)
     }
 
     /// A text that must not be seen.
@@ -70,7 +83,7 @@ impl Fields {
     pub(crate) fn number(&mut self, name: &str) -> Option<f64> {
         let number = self.take(name)?.as_f64();
         if number.is_none() {
-            self.wrong(name, None, "a number", "float_type");
+            self.wrong(name, "a number", "float_type");
         }
         number
     }
@@ -79,7 +92,7 @@ impl Fields {
     pub(crate) fn switch(&mut self, name: &str) -> Option<bool> {
         let switch = self.take(name)?.as_bool();
         if switch.is_none() {
-            self.wrong(name, None, "true or false", "bool_type");
+            self.wrong(name, "true or false", "bool_type");
         }
         switch
     }
@@ -90,7 +103,7 @@ impl Fields {
             Value::String(text) => Some(TextOrNumber::Text(text)),
             Value::Number(number) => number.as_f64().map(TextOrNumber::Number),
             _ => {
-                self.wrong(name, None, "a text or a number", "string_type");
+                self.wrong(name, "a text or a number", "string_type");
                 None
             }
         }
@@ -99,15 +112,17 @@ impl Fields {
     /// A list of texts.
     pub(crate) fn texts(&mut self, name: &str) -> Option<Vec<String>> {
         let Value::Array(items) = self.take(name)? else {
-            self.wrong(name, None, "a list", "list_type");
+            self.wrong(name, "a list", "list_type");
             return None;
         };
         let mut texts = Vec::with_capacity(items.len());
-        for (index, item) in items.into_iter().enumerate() {
-            match item {
-                Value::String(text) => texts.push(text),
-                _ => self.wrong(name, Some(&index.to_string()), "a text", "string_type"),
-            }
+        for item in items {
+            let Value::String(text) = item else {
+                // One problem a field, however many items are wrong.
+                self.wrong(name, "a list of texts", "string_type");
+                return None;
+            };
+            texts.push(text);
         }
         Some(texts)
     }
@@ -117,7 +132,7 @@ impl Fields {
         match self.take(name)? {
             Value::Object(fields) => Some(fields),
             _ => {
-                self.wrong(name, None, "an object", "dict_type");
+                self.wrong(name, "an object", "dict_type");
                 None
             }
         }
@@ -127,10 +142,11 @@ impl Fields {
     pub(crate) fn text_map(&mut self, name: &str) -> Option<BTreeMap<String, String>> {
         let mut texts = BTreeMap::new();
         for (key, value) in self.object(name)? {
-            match value {
-                Value::String(text) => drop(texts.insert(key, text)),
-                _ => self.wrong(name, Some(&key), "a text", "string_type"),
-            }
+            let Value::String(text) = value else {
+                self.wrong(name, "an object whose values are texts", "string_type");
+                return None;
+            };
+            texts.insert(key, text);
         }
         Some(texts)
     }
@@ -140,7 +156,7 @@ impl Fields {
         let text = self.text(name)?;
         let value = parse(&text);
         if value.is_none() {
-            self.wrong(name, None, must, kind);
+            self.wrong(name, must, kind);
         }
         value
     }

@@ -84,6 +84,7 @@ fn parts(settings: ApiSettings, shutdown: CancellationToken) -> Parts {
                 default_version: settings.versions.default,
                 reserved_hosts: ReservedHosts::with(settings.reserved_hostnames),
             },
+            delete_brake: settings.delete_brake,
             request_limit: Duration::from_secs(25),
             logs_wait: Duration::from_secs(10),
         },

@@ -2,14 +2,13 @@
 //!
 //! Labels are routes, methods, status words; never ids or names of customers.
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
+use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::Response;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use std::sync::Arc;
-use std::time::Instant;
-
-use crate::state::AppState;
+use std::time::Duration;
 
 /// Upper bounds of the duration buckets, in seconds.
 const BUCKETS: &[f64] = &[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0];
@@ -56,17 +55,32 @@ impl Default for Measures {
     }
 }
 
-/// Counts and times one request.
-pub async fn count_request(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let method = request.method().as_str().to_owned();
-    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
-    let start = Instant::now();
-    let response = next.run(request).await;
-    let status = response.status().as_u16().to_string();
-    state.measures().record(|| {
-        let labels = [("method", method), ("route", route), ("status", status)];
-        metrics::counter!("http_requests_total", &labels).increment(1);
-        metrics::histogram!("http_request_duration_seconds", &labels).record(start.elapsed().as_secs_f64());
-    });
+/// The route that a request took, as its answer says it.
+#[derive(Clone)]
+struct Route(String);
+
+/// Notes the route in the answer, for [`Measures::count`] around it.
+pub async fn note_route(request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map(|path| Route(path.as_str().to_owned()));
+    let mut response = next.run(request).await;
+    if let Some(route) = route {
+        response.extensions_mut().insert(route);
+    }
     response
+}
+
+impl Measures {
+    /// Counts and times one request, however it ended; one that got no route (refused, timed out) has none.
+    pub fn count(&self, method: &Method, response: &Response, took: Duration) {
+        // Anybody can send any word as a method; each would be a new figure for the life of the process.
+        let known = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+        let method = if known.contains(method) { method.as_str().to_owned() } else { "other".to_owned() };
+        let route = response.extensions().get::<Route>().map_or("none", |route| route.0.as_str()).to_owned();
+        let status = response.status().as_u16().to_string();
+        self.record(|| {
+            let labels = [("method", method), ("route", route), ("status", status)];
+            metrics::counter!("http_requests_total", &labels).increment(1);
+            metrics::histogram!("http_request_duration_seconds", &labels).record(took.as_secs_f64());
+        });
+    }
 }

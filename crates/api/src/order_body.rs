@@ -56,7 +56,7 @@ fn raw(fields: &mut Fields) -> RawOrder {
     }
 }
 
-/// An order for a new instance, for the description of the API.
+/// An order for a new instance, for the description of the API. `provisioning_status` is accepted and always stored as `pending`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = CreateInstance)]
 #[expect(dead_code, reason = "bodies are read field by field, so that every refusal names its field")]

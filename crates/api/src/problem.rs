@@ -108,11 +108,6 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    /// 402: a payment is outstanding.
-    pub fn payment_required(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::PAYMENT_REQUIRED, detail)
-    }
-
     /// 403: not for this caller.
     pub fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, detail)
@@ -151,6 +146,17 @@ impl Problem {
     /// 503 with `Retry-After`: something we depend on is down or busy.
     pub fn unavailable(detail: impl Into<String>) -> Self {
         Self { retry_after: Some(RETRY_SECONDS), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
+    }
+
+    /// 429 with `Retry-After`: too much at once.
+    pub fn too_many(detail: impl Into<String>, retry_after: u32) -> Self {
+        Self { retry_after: Some(retry_after), ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail) }
+    }
+
+    /// With a cause for our log.
+    #[must_use]
+    pub fn because(self, cause: impl std::fmt::Display) -> Self {
+        Self { cause: Some(cause.to_string()), ..self }
     }
 
     /// 500: a fault of ours. The cause is logged and never shown.
@@ -229,8 +235,8 @@ impl From<FieldError> for FieldProblem {
 
 impl From<DbError> for Problem {
     fn from(error: DbError) -> Self {
-        if error.is_unreachable() {
-            return Self { cause: Some(error.to_string()), ..Self::unavailable("The service is not available at the moment") };
+        if error.is_unreachable() || error.is_lock_timeout() {
+            return Self::unavailable("The service is not available at the moment").because(error);
         }
         match error {
             DbError::Stale => Self::conflict("The instance changed while the request was being decided; please try again"),

@@ -42,7 +42,8 @@ impl SchemaGate {
 /// 503 when it does not fit or postgres1 cannot be asked.
 pub async fn require_schema(State(state): State<AppState>, request: Request, next: Next) -> Result<Response, Problem> {
     if !state.schema().is_known_to_fit() {
-        match state.schema().look(state.db()).await? {
+        let look = state.schema().look(state.db()).await;
+        match look.map_err(|error| Problem::unavailable("The service is not available at the moment").because(error))? {
             SchemaState::Fits => {}
             SchemaState::TooOld => return Err(Problem::unavailable("The database is being upgraded")),
             SchemaState::TooNew => return Err(Problem::unavailable("The service is being upgraded")),

@@ -3,12 +3,21 @@
 use crate::state::AppState;
 use anyhow::Context;
 use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 /// How long open requests may take once the process is to end.
 const DRAIN: Duration = Duration::from_secs(30);
+/// How long a caller may take to send its headers, and how long a connection may be silent.
+const HEADERS: Duration = Duration::from_secs(30);
+/// Pause after a connection that could not be accepted: there may be no file left to open.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// How often the schema is looked at, so that a migration made meanwhile is noticed.
 const SCHEMA_EVERY: Duration = Duration::from_secs(5);
 const UPKEEP_EVERY: Duration = Duration::from_secs(10);
@@ -41,8 +50,38 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 async fn door(state: AppState, listener: TcpListener, routes: Router) -> anyhow::Result<()> {
-    let end = state.shutdown().clone().cancelled_owned();
-    axum::serve(listener, routes).with_graceful_shutdown(end).await.context("a listener failed")
+    accept(listener, routes, state.shutdown()).await;
+    Ok(())
+}
+
+/// Serves HTTP/1.1 on a listener until `end`, and then until open requests have ended.
+///
+/// Not `axum::serve`: that sets no limit to how slowly a caller may send its headers, and keeps silent connections for ever.
+pub async fn accept(listener: TcpListener, routes: Router, end: &CancellationToken) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEADERS);
+    let open = GracefulShutdown::new();
+    let accept = async {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let service = TowerToHyperService::new(routes.clone());
+                    let connection = open.watch(http.serve_connection(TokioIo::new(stream), service));
+                    tokio::spawn(async move {
+                        if let Err(error) = connection.await {
+                            tracing::debug!(%error, "a connection ended early");
+                        }
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                }
+            }
+        }
+    };
+    end.run_until_cancelled(accept).await;
+    open.shutdown().await;
 }
 
 async fn drained(state: &AppState) {

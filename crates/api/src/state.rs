@@ -21,6 +21,8 @@ pub struct Policy {
     pub internal_door: InternalDoor,
     /// What an order may contain.
     pub order: OrderRules,
+    /// Most removals accepted within an hour; none for no limit.
+    pub delete_brake: Option<u32>,
     /// How long a request may take.
     pub request_limit: Duration,
     /// How long the logs of an instance are waited for.

@@ -15,12 +15,12 @@ fn pattern(text: &str) -> Option<Regex> {
 }
 
 static URL_LOGIN: LazyLock<Option<Regex>> = LazyLock::new(|| pattern(r"://[^/\s@]+@"));
-static EMAIL: LazyLock<Option<Regex>> = LazyLock::new(|| pattern(r"[\p{L}\p{N}._%+'-]+@[\p{L}\p{N}-]+(?:\.[\p{L}\p{N}-]+)+"));
-static BEARER: LazyLock<Option<Regex>> = LazyLock::new(|| pattern(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}"));
+static EMAIL: LazyLock<Option<Regex>> = LazyLock::new(|| pattern(r"[\p{L}\p{N}._%+'-]+@[\p{L}\p{N}-]+(?:\.[\p{L}\p{N}-]+)*"));
+static BEARER: LazyLock<Option<Regex>> = LazyLock::new(|| pattern(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]+"));
 static WEBHOOK: LazyLock<Option<Regex>> = LazyLock::new(|| pattern(r"(/webhooks/[a-z0-9_-]+)/[^\s?#]+"));
 static ASSIGNMENT: LazyLock<Option<Regex>> = LazyLock::new(|| {
     pattern(
-        r#"(?ix) ([a-z0-9_-]*(?:password|passwd|passphrase|secret|token|authorization|api[_-]?key|cookie)(?:["']?\s*[:=]\s*))("(?:[^"\\]|\\.)*"|'[^']*'|[^\s,;&})\]]+)"#,
+        r#"(?ix) ([a-z0-9_-]*(?:password|passwd|passphrase|secret|token|authorization|api[_-]?key|cookie)(?:["']?\s*[:=]\s*))("(?:[^"\\]|\\.)*"|'[^']*'|[^\s;&})\]"']+)"#,
     )
 });
 
@@ -30,8 +30,8 @@ pub fn mask(text: &str) -> String {
     let text = replace(&WEBHOOK, text, |c| format!("{}/{MASK}", group(c, 1)));
     let text = replace(&BEARER, text, |c| format!("{} {MASK}", group(c, 1)));
     let text = replace(&ASSIGNMENT, text, |c| match group(c, 2) {
-        // A bare number is a counter such as a lease token, never a secret.
-        number if number.bytes().all(|b| b.is_ascii_digit()) => group(c, 0).to_owned(),
+        // The counter of a lease is no secret.
+        _ if group(c, 1).to_ascii_lowercase().starts_with("lease_token") => group(c, 0).to_owned(),
         quoted if quoted.starts_with('"') => format!("{}\"{MASK}\"", group(c, 1)),
         _ => format!("{}{MASK}", group(c, 1)),
     });
@@ -72,7 +72,12 @@ mod tests {
             ("Authorization: Bearer abcdef.123456", "Authorization: *** ***"),
             ("got Bearer abcdef.123456", "got Bearer ***"),
             ("POST /webhooks/killbill/s3cr3t?x=1", "POST /webhooks/killbill/***?x=1"),
-            ("password=hunter2, user=x", "password=***, user=x"),
+            ("password=hunter2; user=x", "password=***; user=x"),
+            ("password=12345678", "password=***"),
+            ("token: 987654", "token: ***"),
+            ("password=ab,cd", "password=***"),
+            ("sent Bearer abc", "sent Bearer ***"),
+            ("mail to owner@localhost", "mail to ***"),
             (r#"{"admin_password":"a\"b","name":"n"}"#, r#"{"admin_password":"***","name":"n"}"#),
             ("ODOO_POSTGRES_ADMIN_PASSWORD = abc", "ODOO_POSTGRES_ADMIN_PASSWORD = ***"),
             ("x-internal-token: abc", "x-internal-token: ***"),

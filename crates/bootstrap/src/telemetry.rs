@@ -7,6 +7,7 @@ use domain::sources::Clock;
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use serde_json::{Map, Value};
 use std::fmt;
+use std::panic::PanicHookInfo;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
@@ -31,7 +32,16 @@ pub enum TelemetryError {
 /// # Errors
 /// [`TelemetryError::Twice`] when called a second time.
 pub fn init(settings: &LogSettings) -> Result<(), TelemetryError> {
-    subscriber(settings, std::io::stdout).try_init().map_err(|_| TelemetryError::Twice)
+    subscriber(settings, std::io::stdout).try_init().map_err(|_| TelemetryError::Twice)?;
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// A panic is a line of the log like any other, masked. Its payload may be anything, so only text is told.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let words = panic.payload_as_str().unwrap_or("no text");
+    tracing::error!(place, words, "panic");
 }
 
 /// Makes this process collect metrics; the handle renders them as Prometheus text.

@@ -156,6 +156,7 @@ const WRONG: &[(&str, &str)] = &[
     ("ODOO_IMAGE_PROFILE", "alpine"),
     ("ODOO_NETWORK_NAME", "saasodoo-network"),
     ("ALLOW_TENANTS_ON_PLATFORM_NETWORK", "-"),
+    ("DELETE_BRAKE_PER_HOUR", "100001"),
     ("WORKER_CONCURRENCY", "0"),
     ("WORKER_CONCURRENCY", "65"),
     ("WORKER_LEASE_SECONDS", "31"),

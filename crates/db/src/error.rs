@@ -48,6 +48,10 @@ pub enum DbError {
     Driver(#[source] sqlx::Error),
 }
 
+/// SQLSTATEs that say that the server cannot be used now, not that the statement is wrong (PostgreSQL docs, appendix A): it ends or
+/// starts, has no connection left, ended an idle transaction or a statement that took too long, is a standby, or lacks the database.
+const UNREACHABLE: &[&str] = &["57P01", "57P02", "57P03", "53300", "25P03", "57014", "25006", "3D000"];
+
 impl DbError {
     /// SQLSTATE of the server's answer, if it gave one.
     pub fn sqlstate(&self) -> Option<String> {
@@ -67,8 +71,8 @@ impl DbError {
         matches!(self, Self::Unreachable { .. })
     }
 
-    /// Classifies a driver error of the server called `server`. Connection trouble is SQLSTATE class 08, 57P01-57P03,
-    /// 53300, 25P03 (PostgreSQL docs, appendix A), an input or output error, or a pool that had nothing free in time.
+    /// Classifies a driver error of the server called `server`. Connection trouble is SQLSTATE class 08 or 28, one of
+    /// `UNREACHABLE`, an input or output error, or a pool that had nothing free in time.
     pub fn classify(server: &str, error: sqlx::Error) -> Self {
         let unreachable = match &error {
             sqlx::Error::Io(_)
@@ -76,9 +80,9 @@ impl DbError {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => true,
-            sqlx::Error::Database(db) => db
-                .code()
-                .is_some_and(|code| code.starts_with("08") || matches!(&*code, "57P01" | "57P02" | "57P03" | "53300" | "25P03")),
+            sqlx::Error::Database(db) => {
+                db.code().is_some_and(|code| code.starts_with("08") || code.starts_with("28") || UNREACHABLE.contains(&&*code))
+            }
             _ => false,
         };
         if unreachable {

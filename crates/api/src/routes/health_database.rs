@@ -4,13 +4,19 @@ use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
+use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 use db::DbResult;
 use db::platform::instances;
 use db::platform::servers::{self, ServerRecord, ServerState};
 use domain::times;
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
+
+/// When to ask again while postgres1 fails.
+const RETRY_SECONDS: &str = "2";
 
 /// A state older than this says nothing about now.
 const FRESH: TimeDelta = TimeDelta::minutes(2);
@@ -33,8 +39,8 @@ pub(super) struct DatabaseHealth {
 #[serde(untagged)]
 enum Found {
     Answer {
-        /// Rows, records of removed ones included.
-        instance_count: i64,
+        /// Rows, records of removed ones included. Null while the schema does not fit.
+        instance_count: Option<i64>,
         /// Whether every Odoo server is another server than postgres1.
         separated: bool,
         /// The registered Odoo servers.
@@ -68,6 +74,9 @@ pub(super) struct OdooServerHealth {
     checked_at: Option<DateTime<Utc>>,
     /// Why it is not healthy.
     error: Option<String>,
+    /// Where it is not as the bootstrap script left it, in words.
+    #[schema(value_type = Vec<String>)]
+    deviations: Value,
 }
 
 /// How the databases are
@@ -75,20 +84,30 @@ pub(super) struct OdooServerHealth {
     (status = 200, body = DatabaseHealth),
     (status = 503, description = "postgres1 fails", body = DatabaseHealth),
 ))]
-pub(super) async fn handler(State(state): State<AppState>) -> (StatusCode, Json<DatabaseHealth>) {
+pub(super) async fn handler(State(state): State<AppState>) -> Response {
     match look(&state).await {
-        Ok(found) => (StatusCode::OK, Json(DatabaseHealth { status: "healthy", database: "connected", found })),
+        Ok(found) => Json(DatabaseHealth { status: "healthy", database: "connected", found }).into_response(),
         Err(error) => {
             tracing::warn!(%error, "postgres1 fails");
             let found = Found::Fault { error: "The platform database does not answer" };
-            (StatusCode::SERVICE_UNAVAILABLE, Json(DatabaseHealth { status: "unhealthy", database: "failed", found }))
+            let body = Json(DatabaseHealth { status: "unhealthy", database: "failed", found });
+            (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, RETRY_SECONDS)], body).into_response()
         }
     }
 }
 
+/// It fails only if postgres1 does: before its schema is there, there is nothing to count.
 async fn look(state: &AppState) -> DbResult<Found> {
-    let instance_count = instances::count(state.db()).await?;
-    let servers = servers::list(state.db()).await?;
+    state.db().ping().await?;
+    let counted = async { Ok::<_, db::DbError>((instances::count(state.db()).await?, servers::list(state.db()).await?)) };
+    let (instance_count, servers) = match counted.await {
+        Ok((count, servers)) => (Some(count), servers),
+        Err(error) if error.is_unreachable() => return Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "postgres1 answers, but not with what is asked for");
+            (None, Vec::new())
+        }
+    };
     let now = state.clock().now();
     let in_use = |server: &&ServerRecord| server.state != ServerState::Disabled;
     Ok(Found::Answer {
@@ -110,5 +129,6 @@ fn shape(server: ServerRecord, now: DateTime<Utc>) -> OdooServerHealth {
         capacity: server.capacity,
         checked_at: server.health.checked_at,
         error: server.health.error,
+        deviations: server.health.deviations,
     }
 }

@@ -108,7 +108,7 @@ fn read(body: &RawBody) -> Result<(Action, Option<String>), Problem> {
     fields.require("action");
     let words: Vec<&str> = Action::ALL.iter().map(|action| action.as_str()).collect();
     let action = fields.parsed("action", &format!("one of {}", words.join(", ")), "enum", Action::parse);
-    let reason = fields.inner("parameters", |parameters| parameters.text("reason"));
+    let reason = fields.inner("parameters", |parameters| parameters.note("reason"));
     fields.finish()?;
     let action = action.ok_or_else(|| Problem::invalid_field("body", "action", "is required", "missing"))?;
     Ok((action, reason.filter(|reason| !reason.trim().is_empty())))

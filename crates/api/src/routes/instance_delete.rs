@@ -44,6 +44,7 @@ pub(super) struct DeleteAccepted {
     (status = 404, description = "Instance not found", body = ProblemBody, content_type = "application/problem+json"),
     (status = 409, description = "Not taken over from the earlier service yet", body = ProblemBody, content_type = "application/problem+json"),
     (status = 422, description = "Malformed id", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 429, description = "More removals within an hour than DELETE_BRAKE_PER_HOUR", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(super) async fn handler(
     State(state): State<AppState>,
@@ -55,6 +56,9 @@ pub(super) async fn handler(
     change::run(&state, &asked, &Removal { state: &state, id }).await
 }
 
+/// When to ask again while the brake is on.
+const BRAKE_SECONDS: u32 = 600;
+
 struct Removal<'a> {
     state: &'a AppState,
     id: InstanceId,
@@ -62,10 +66,14 @@ struct Removal<'a> {
 
 impl Change for Removal<'_> {
     async fn decide(&self, tx: &mut PlatformTx, by: &AuditContext) -> Result<Answer, Failure> {
-        let request = Delete { instance_id: self.id, reason: None };
+        let request = Delete { instance_id: self.id, reason: None, brake: self.state.policy().delete_brake };
         let operation = match acceptance::delete(tx, request, self.state.entropy(), by).await? {
             Deleted::Accepted { operation, .. } => operation,
             Deleted::NotFound => return Err(Problem::no_instance().into()),
+            Deleted::Braked => {
+                let detail = "Too many instances were removed within the last hour; please try again later";
+                return Err(Problem::too_many(detail, BRAKE_SECONDS).into());
+            }
             Deleted::NotAdopted => return Err(Problem::not_adopted().into()),
         };
         let body = DeleteAccepted {

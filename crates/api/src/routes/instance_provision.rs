@@ -88,8 +88,8 @@ fn read(id: InstanceId, body: &RawBody) -> Result<Provision, Problem> {
     let subscription_id = fields.parsed("subscription_id", "a UUID", "uuid_parsing", |text| text.parse::<SubscriptionId>().ok());
     let must = "one of payment_required, trial, paid";
     let billing_status = fields.parsed("billing_status", must, "enum", billing);
-    let trigger = fields.text("provisioning_trigger");
-    let by = fields.text("triggered_by");
+    let trigger = fields.note("provisioning_trigger");
+    let by = fields.note("triggered_by");
     fields.finish()?;
     Ok(Provision {
         instance_id: id,

@@ -25,16 +25,18 @@ mod root;
 mod subdomain_check;
 
 use crate::conventions::BODY_LIMIT;
-use crate::measure::count_request;
-use crate::problem::Problem;
+use crate::measure::note_route;
+use crate::problem::{PROBLEM_JSON, Problem, ProblemBody};
 use crate::schema_gate::require_schema;
 use crate::state::AppState;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
-use utoipa::OpenApi;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
+use utoipa::{OpenApi, ToSchema as _};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -54,8 +56,33 @@ struct Head;
 /// The description of the API.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let mut description = OpenApiRouter::<AppState>::with_openapi(Head::openapi()).merge(service()).merge(data()).into_openapi();
+    every_call_may_fail(&mut description);
     not_built::describe(&mut description);
     description
+}
+
+/// What no handler names, since it may befall each: contract 3.1.
+fn every_call_may_fail(description: &mut utoipa::openapi::OpenApi) {
+    for (path, item) in &mut description.paths.paths {
+        if !path.starts_with("/api/") {
+            continue;
+        }
+        for operation in [&mut item.get, &mut item.delete].into_iter().flatten() {
+            add_problems(operation, &[("500", "A fault of ours"), ("503", "Something that is needed is down or busy")]);
+        }
+        if let Some(operation) = &mut item.post {
+            let large = ("413", "The body is larger than 1 MiB");
+            add_problems(operation, &[large, ("500", "A fault of ours"), ("503", "Something that is needed is down or busy")]);
+        }
+    }
+}
+
+fn add_problems(operation: &mut Operation, problems: &[(&str, &str)]) {
+    for (status, words) in problems {
+        let body = ContentBuilder::new().schema(Some(Ref::from_schema_name(ProblemBody::name()))).build();
+        let response = ResponseBuilder::new().description(*words).content(PROBLEM_JSON, body).build();
+        operation.responses.responses.entry((*status).to_owned()).or_insert_with(|| response.into());
+    }
 }
 
 /// All routes without the conventions around them.
@@ -69,7 +96,7 @@ pub(crate) fn router(state: &AppState) -> Router {
         .fallback(|| async { Problem::of_status(StatusCode::NOT_FOUND) })
         .method_not_allowed_fallback(|| async { Problem::of_status(StatusCode::METHOD_NOT_ALLOWED) })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(from_fn_with_state(state.clone(), count_request))
+        .layer(from_fn(note_route))
         .with_state(state.clone())
 }
 

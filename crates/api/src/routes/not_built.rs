@@ -6,8 +6,9 @@ use crate::state::AppState;
 use axum::Router;
 use axum::routing::on;
 use utoipa::ToSchema;
-use utoipa::openapi::path::{HttpMethod, OperationBuilder};
-use utoipa::openapi::{ContentBuilder, OpenApi, Ref, ResponseBuilder};
+use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::Type;
+use utoipa::openapi::{ContentBuilder, ObjectBuilder, OpenApi, Ref, Required, ResponseBuilder};
 use utoipa_axum::PathItemExt;
 
 struct NotBuilt {
@@ -78,7 +79,16 @@ pub(super) fn describe(description: &mut OpenApi) {
         let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name(ProblemBody::name()))).build();
         let response =
             ResponseBuilder::new().description("Not available in this release").content("application/problem+json", problem);
-        let operation = OperationBuilder::new().tag("not built").summary(Some(call.what)).response("501", response.build());
+        let parts = call.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        let path = parts.map(|name| {
+            let text = ObjectBuilder::new().schema_type(Type::String);
+            ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True).schema(Some(text)).build()
+        });
+        let operation = OperationBuilder::new()
+            .tag("not built")
+            .summary(Some(call.what))
+            .parameters(Some(path))
+            .response("501", response.build());
         description.paths.add_path_operation(call.path, vec![call.method.clone()], operation);
     }
 }

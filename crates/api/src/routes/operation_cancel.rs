@@ -17,7 +17,10 @@ use db::platform::progress;
 use domain::ids::OperationId;
 
 /// Ask an operation to give up and undo what it did
-#[utoipa::path(post, path = "/api/v1/operations/{id}/cancel", tag = "operations", params(("id" = uuid::Uuid, Path)), responses(
+#[utoipa::path(post, path = "/api/v1/operations/{id}/cancel", tag = "operations", params(
+    ("id" = uuid::Uuid, Path),
+    ("Idempotency-Key" = Option<String>, Header),
+), responses(
     (status = 202, description = "Cancelled, or asked to give up", body = OperationShape),
     (status = 404, description = "Operation not found", body = ProblemBody, content_type = "application/problem+json"),
     (status = 409, description = "Finished, past its point of no return, or not cancellable", body = ProblemBody, content_type = "application/problem+json"),

@@ -13,7 +13,8 @@ use db::migrate::SchemaState;
     (status = 503, description = "postgres1 does not answer, or its schema does not fit", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(super) async fn handler(State(state): State<AppState>) -> Result<Json<Word>, Problem> {
-    match state.schema().look(state.db()).await? {
+    let look = state.schema().look(state.db()).await;
+    match look.map_err(|error| Problem::unavailable("The platform database does not answer as it should").because(error))? {
         SchemaState::Fits => Ok(Json(Word { status: "ready" })),
         SchemaState::TooOld => Err(Problem::unavailable("The schema of the database is too old for this release")),
         SchemaState::TooNew => Err(Problem::unavailable("The schema of the database is newer than this release")),

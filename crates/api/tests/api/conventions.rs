@@ -3,6 +3,7 @@
 use crate::rig::{Got, Rig, instance_path, is_time, order, send, uuid};
 use api::conventions::{BODY_LIMIT, wrap};
 use api::doors::Listener;
+use api::serve::accept;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::Request;
@@ -11,6 +12,7 @@ use bootstrap::settings::CorsOrigins;
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
 
 const ORIGIN: &str = "https://app.example";
 
@@ -151,6 +153,8 @@ async fn a_request_that_takes_too_long_is_ended() {
     let router = wrap(&rig.state, Listener::Internal, Router::new().route("/never", get(never)));
     let got = send(&router, Request::get("/never").header("origin", ORIGIN).body(Body::empty()).unwrap()).await;
     assert!(got.status == 503 && allows_origin(&got) && !got.header("retry-after").is_empty(), "{got:?}");
+    let counted = r#"http_requests_total{method="GET",route="none",status="503"} 1"#;
+    assert!(rig.state.measures().render().contains(counted), "{}", rig.state.measures().render());
 }
 
 #[tokio::test]
@@ -200,7 +204,8 @@ async fn an_offer_of_h2c_is_ignored() {
     let rig = Rig::start();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = tokio::spawn(axum::serve(listener, rig.router.clone()).into_future());
+    let (routes, end) = (rig.router.clone(), CancellationToken::new());
+    let server = tokio::spawn(async move { accept(listener, routes, &end).await });
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let body = order().to_string();
     let head = format!(

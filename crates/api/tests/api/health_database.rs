@@ -29,7 +29,7 @@ async fn it_shows_postgres1_and_the_registered_servers_without_their_addresses()
     let expected = json!({
         "status": "healthy", "database": "connected", "instance_count": 1, "separated": true,
         "odoo_servers": [{"name": "default", "state": "active", "healthy": true, "latency_ms": 3, "version": "15.18",
-                          "instances": 0, "capacity": 100, "checked_at": null, "error": null}],
+                          "instances": 0, "capacity": 100, "checked_at": null, "error": null, "deviations": []}],
     });
     assert_eq!(json, expected);
     for inner in ["pg2.internal", "odoo_admin", "secret"] {

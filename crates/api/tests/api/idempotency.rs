@@ -111,6 +111,11 @@ async fn equal_requests_at_once_have_one_effect() {
         rig.sql("SELECT (SELECT count(*) FROM public.instances), (SELECT count(*) FROM instance_service.operations)"),
         "1|1"
     );
+    // Once it is answered, any number at once get the same answer.
+    let requests = (0..20).map(|_| rig.post_with_key("/api/v1/instances/?provision=true", "k", &body));
+    for got in futures::future::join_all(requests).await {
+        assert_eq!((got.status, &got.json["id"], got.header("idempotency-replayed")), (201, done[0], "true"), "{got:?}");
+    }
 }
 
 #[tokio::test]

@@ -39,3 +39,28 @@ async fn an_unknown_instance_is_not_found() {
     let got = Rig::start().delete(&format!("/api/v1/instances/{}", uuid())).await;
     assert_eq!((got.status, got.detail()), (404, "Instance not found"));
 }
+
+/// Engine 9, rule 6: a wrong list must not cost everything.
+#[tokio::test]
+async fn a_bulk_removal_is_braked() {
+    let rig = Rig::with(|policy| policy.delete_brake = Some(2));
+    let mut instances = Vec::new();
+    for _ in 0..4 {
+        instances.push(rig.created().await);
+    }
+    let paths: Vec<String> = instances.iter().map(|instance| instance_path(instance, "")).collect();
+    let answers = futures::future::join_all(paths.iter().map(|path| rig.delete(path))).await;
+    let mut statuses: Vec<_> = answers.iter().map(|got| got.status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 200, 429, 429]);
+    let braked = answers.iter().find(|got| got.status == 429).unwrap();
+    assert!(!braked.header("retry-after").is_empty() && braked.detail().contains("try again later"), "{braked:?}");
+    let terminated = "SELECT count(*) FROM public.instances WHERE status = 'terminated'";
+    assert_eq!(rig.sql(terminated), "2", "what is refused changes nothing");
+    // What was accepted is answered again, brake or not.
+    let first = answers.iter().position(|got| got.status == 200).unwrap();
+    assert_eq!(rig.delete(&instance_path(&instances[first], "")).await.json["job_id"], answers[first].json["job_id"]);
+    rig.sql("UPDATE instance_service.operations SET created_at = now() - interval '61 min'");
+    let refused = answers.iter().position(|got| got.status == 429).unwrap();
+    assert_eq!(rig.delete(&instance_path(&instances[refused], "")).await.status, 200);
+}

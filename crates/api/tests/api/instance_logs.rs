@@ -41,7 +41,10 @@ async fn lines_come_from_a_worker_while_no_connection_is_held() {
     let (got, ()) = tokio::time::timeout(Duration::from_secs(30), async { tokio::join!(rig.get(&path), worker) }).await.unwrap();
     assert_eq!((got.status, &got.json["logs"]), (200, &json!(["one", "two"])), "{got:?}");
     assert!(is_time(&got.json["timestamp"]) && got.json["instance_id"] == instance["id"]);
-    // It does not take the instance's place.
+    // A tenant's lines are not kept, and the request does not take the instance's place.
+    let left =
+        "SELECT (SELECT count(*) FROM instance_service.operations), (SELECT count(*) FROM instance_service.operation_events)";
+    assert_eq!(rig.sql(left), "0|0");
     assert_eq!(rig.get(&instance_path(&instance, "")).await.json["operation_id"], Value::Null);
 }
 

@@ -115,3 +115,21 @@ async fn an_unknown_instance_is_not_found() {
     let got = Rig::start().post(&format!("/api/v1/instances/{}/provision", uuid()), &json!({})).await;
     assert_eq!((got.status, got.detail()), (404, "Instance not found"));
 }
+
+/// It is told with every event of the operation.
+#[tokio::test]
+async fn a_reason_has_at_most_500_characters() {
+    let rig = Rig::start();
+    let instance = rig.created().await;
+    let before = rig.rows();
+    let long = "ä".repeat(501);
+    for (path, body, place) in [
+        ("/provision", json!({"provisioning_trigger": long}), "body.provisioning_trigger"),
+        ("/provision", json!({"triggered_by": long}), "body.triggered_by"),
+        ("/actions", json!({"action": "terminate", "parameters": {"reason": long}}), "body.parameters.reason"),
+    ] {
+        let got = rig.post(&instance_path(&instance, path), &body).await;
+        assert_eq!((got.status, got.places()), (422, vec![place.to_owned()]), "{got:?}");
+    }
+    assert_eq!(rig.rows(), before);
+}

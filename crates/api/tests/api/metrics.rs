@@ -13,7 +13,7 @@ async fn requests_are_counted_by_route_and_rows_by_status_without_any_id() {
     let lines = [
         r#"http_requests_total{method="GET",route="/api/v1/instances/{id}/status",status="200"} 1"#,
         r#"http_requests_total{method="POST",route="/api/v1/instances",status="201"} 1"#,
-        r#"http_requests_total{method="GET",route="unmatched",status="404"} 1"#,
+        r#"http_requests_total{method="GET",route="none",status="404"} 1"#,
         r#"instances{status="creating"} 1"#,
         r#"operations{kind="provision",state="queued"} 1"#,
         "postgres1_up 1",

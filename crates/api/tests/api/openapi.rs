@@ -56,3 +56,21 @@ fn gather(value: &Value, references: &mut Vec<String>) {
         _ => {}
     }
 }
+
+#[test]
+fn every_call_declares_its_path_its_key_and_what_may_befall_it() {
+    let description = serde_json::to_value(api::openapi()).unwrap();
+    for (path, calls) in description["paths"].as_object().unwrap() {
+        for (method, call) in calls.as_object().unwrap() {
+            let declared = |kind: &str| -> Vec<&str> {
+                let parameters = call["parameters"].as_array().into_iter().flatten();
+                parameters.filter(|one| one["in"] == kind).filter_map(|one| one["name"].as_str()).collect()
+            };
+            let named: Vec<&str> = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
+            assert_eq!(declared("path"), named, "{method} {path}");
+            let built = call["tags"][0] != "not built" && path.starts_with("/api/");
+            assert!(!built || method != "post" || declared("header").contains(&"Idempotency-Key"), "{method} {path}");
+            assert!(!built || call["responses"]["503"].is_object(), "{method} {path}");
+        }
+    }
+}

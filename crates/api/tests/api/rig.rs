@@ -246,6 +246,7 @@ fn policy() -> Policy {
             default_version: OdooVersion::new(17),
             reserved_hosts: ReservedHosts::default(),
         },
+        delete_brake: None,
         request_limit: Duration::from_secs(25),
         logs_wait: Duration::from_secs(10),
     }

@@ -96,6 +96,8 @@ pub struct ApiSettings {
     pub addresses: AddressSettings,
     /// Host names that nobody may order, beside the built-in ones.
     pub reserved_hostnames: Vec<String>,
+    /// Most removals accepted within an hour; none for no limit.
+    pub delete_brake: Option<u32>,
     /// The log.
     pub log: LogSettings,
 }
@@ -114,6 +116,7 @@ impl ApiSettings {
             let versions = VersionSettings::read(reader);
             let addresses = AddressSettings::read(reader);
             let reserved_hostnames = orders::reserved_hostnames(reader);
+            let delete_brake = orders::delete_brake(reader);
             refuse_webhook(reader);
             let log = LogSettings::read(reader);
             Some(Self {
@@ -124,6 +127,7 @@ impl ApiSettings {
                 versions: versions?,
                 addresses: addresses?,
                 reserved_hostnames: reserved_hostnames?,
+                delete_brake: delete_brake?,
                 log: log?,
             })
         })

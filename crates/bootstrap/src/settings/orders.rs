@@ -47,6 +47,13 @@ impl AddressSettings {
     }
 }
 
+/// Most removals accepted within an hour; none for no limit.
+pub(super) fn delete_brake(reader: &mut Reader<'_>) -> Option<Option<u32>> {
+    let must = "a number from 0 to 100000";
+    let brake = reader.parsed(&v::DELETE_BRAKE_PER_HOUR, must, |text| text.parse().ok().filter(|most: &u32| *most <= 100_000))?;
+    Some((brake > 0).then_some(brake))
+}
+
 /// The reserved host names beside the built-in ones, in lower case.
 pub(super) fn reserved_hostnames(reader: &mut Reader<'_>) -> Option<Vec<String>> {
     reader.parsed(&v::RESERVED_HOSTNAMES, "a comma list", |text| Some(super::comma_list(&text.to_ascii_lowercase())))
@@ -59,5 +66,6 @@ fn domain_name(text: &str) -> Option<String> {
             && !l.starts_with('-')
             && !l.ends_with('-')
     };
-    (text.len() <= 200 && text.split('.').all(label)).then(|| text.to_ascii_lowercase())
+    // With scheme and host name in front it has to fit into the column of the address.
+    (text.len() <= 190 && text.split('.').all(label)).then(|| text.to_ascii_lowercase())
 }

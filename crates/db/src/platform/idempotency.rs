@@ -38,15 +38,24 @@ pub struct Answer {
     pub operation_id: Option<OperationId>,
 }
 
-/// Looks the key up and holds it until the end of the transaction: a second request with it, arriving meanwhile, is
-/// told [`Begun::InProgress`] at once instead of waiting.
+/// Looks the key up and, if it is new, holds it until the end of the transaction: a second request with it, arriving meanwhile,
+/// is told [`Begun::InProgress`] at once instead of waiting. A kept answer is repeated to any number of requests at once.
 ///
 /// # Errors
 /// Database errors only.
 pub async fn begin(tx: &mut PlatformTx, scope: &str, key: &str, body_hash: &[u8]) -> DbResult<Begun> {
+    let known = look(tx, scope, key, body_hash).await?;
+    if known != Begun::Fresh {
+        return Ok(known);
+    }
     if !tx.try_lock(LockClass::IdempotencyKey, &format!("{scope}\n{key}")).await? {
         return Ok(Begun::InProgress);
     }
+    // The first request may have ended between the look and the lock.
+    look(tx, scope, key, body_hash).await
+}
+
+async fn look(tx: &mut PlatformTx, scope: &str, key: &str, body_hash: &[u8]) -> DbResult<Begun> {
     let known = sqlx::query!(
         "SELECT body_hash, status, body FROM instance_service.idempotency_keys
           WHERE scope = $1 AND key = $2 AND expires_at > clock_timestamp()",

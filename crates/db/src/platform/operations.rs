@@ -272,6 +272,38 @@ pub(crate) async fn find(executor: impl PgExecutor<'_>, id: OperationId) -> DbRe
     Ok(row.map(|Json(operation)| operation))
 }
 
+/// Removes a finished operation that only fetched logs, with journal, events and lease: a tenant's lines are nobody's to keep.
+///
+/// # Errors
+/// Database errors only.
+pub async fn discard(db: &PlatformDb, id: OperationId) -> DbResult<()> {
+    discard_where(db, Some(id.as_uuid()), Duration::ZERO).await.map(drop)
+}
+
+/// The same for those that nobody discarded within `age`; says how many.
+///
+/// # Errors
+/// Database errors only.
+pub async fn discard_old(db: &PlatformDb, age: Duration) -> DbResult<u64> {
+    discard_where(db, None, age).await
+}
+
+async fn discard_where(db: &PlatformDb, id: Option<uuid::Uuid>, age: Duration) -> DbResult<u64> {
+    let done = sqlx::query!(
+        "WITH gone AS (
+             DELETE FROM instance_service.operations
+              WHERE kind = 'fetch_logs' AND ($1::uuid IS NULL OR id = $1)
+                AND finished_at <= clock_timestamp() - make_interval(secs => $2)
+          RETURNING scope)
+         DELETE FROM instance_service.leases l USING gone WHERE l.resource = gone.scope",
+        id,
+        age.as_secs_f64()
+    )
+    .execute(db.pool())
+    .await?;
+    Ok(done.rows_affected())
+}
+
 /// A page of operations, newest first.
 ///
 /// # Errors
@@ -279,7 +311,7 @@ pub(crate) async fn find(executor: impl PgExecutor<'_>, id: OperationId) -> DbRe
 pub async fn list(db: &PlatformDb, filter: &Filter) -> DbResult<Page> {
     let states: Vec<String> = filter.states.iter().map(|state| state.as_str().to_owned()).collect();
     let page = sqlx::query!(
-        r#"WITH matching AS (
+        r#"WITH matching AS NOT MATERIALIZED (
                SELECT o.* FROM instance_service.operations o
                 WHERE ($1::uuid IS NULL OR o.instance_id = $1)
                   AND (cardinality($2::text[]) = 0 OR o.state = ANY($2))

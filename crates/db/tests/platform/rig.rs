@@ -186,7 +186,7 @@ impl Rig {
 
     pub(crate) async fn delete(&self, id: InstanceId) -> Deleted {
         let mut tx = self.tx().await;
-        let outcome = delete(&mut tx, Delete { instance_id: id, reason: None }, &System, &by()).await.unwrap();
+        let outcome = delete(&mut tx, Delete { instance_id: id, reason: None, brake: None }, &System, &by()).await.unwrap();
         tx.commit().await.unwrap();
         outcome
     }

@@ -1,7 +1,7 @@
 //! Removes what has served its time on postgres1. Instances, operations and the audit trail stay; wake-ups are the engine's.
 
 use super::Round;
-use db::platform::{PlatformDb, events, heartbeats, idempotency, outbox};
+use db::platform::{PlatformDb, events, heartbeats, idempotency, operations, outbox};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -9,6 +9,9 @@ use std::time::Duration;
 const PERIOD: Duration = Duration::from_secs(3600);
 /// Workers not heard of for longer were killed and will not come back under that name.
 const WORKER_GONE: Duration = Duration::from_secs(24 * 3600);
+
+/// Whoever asked for log lines has read them by then, or has gone.
+const LOGS_READ: Duration = Duration::from_secs(600);
 
 /// The retention loop.
 pub struct Retention {
@@ -29,9 +32,12 @@ impl Round for Retention {
     async fn round(&self) -> anyhow::Result<Value> {
         // Secrets first: if something below fails, they are gone all the same.
         let secrets = outbox::erase_old_secrets(&self.db).await?;
+        let logs = operations::discard_old(&self.db, LOGS_READ).await?;
         let keys = idempotency::remove_expired(&self.db).await?;
         let events = events::remove_old(&self.db).await?;
         let workers = heartbeats::remove_stale(&self.db, WORKER_GONE).await?;
-        Ok(json!({"secrets_erased": secrets, "idempotency_keys": keys, "events": events, "heartbeats": workers}))
+        Ok(
+            json!({"secrets_erased": secrets, "logs_discarded": logs, "idempotency_keys": keys, "events": events, "heartbeats": workers}),
+        )
     }
 }

@@ -151,7 +151,8 @@ impl Rig {
 
     pub(crate) async fn delete(&self, instance_id: InstanceId) {
         let mut tx = self.db.begin().await.unwrap();
-        let deleted = acceptance::delete(&mut tx, Delete { instance_id, reason: None }, &OsEntropy, &by()).await.unwrap();
+        let deleted =
+            acceptance::delete(&mut tx, Delete { instance_id, reason: None, brake: None }, &OsEntropy, &by()).await.unwrap();
         assert!(matches!(deleted, acceptance::Deleted::Accepted { .. }), "{deleted:?}");
         tx.commit().await.unwrap();
     }

@@ -2,10 +2,10 @@
 
 use super::{new_id, operation, take_back_queued};
 use crate::error::{DbError, DbResult};
-use crate::platform::PlatformTx;
 use crate::platform::audit::AuditContext;
 use crate::platform::instances::{Change, Instance, happen, lock};
 use crate::platform::operations::{Enqueued, enqueue, preempt};
+use crate::platform::{LockClass, PlatformTx};
 use domain::ids::{InstanceId, OperationId};
 use domain::instance::{Event, Phase};
 use domain::operation::Kind;
@@ -18,6 +18,8 @@ pub struct Delete {
     pub instance_id: InstanceId,
     /// Why.
     pub reason: Option<String>,
+    /// Most removals accepted within an hour, of all instances together; none for no limit (engine 9, rule 6).
+    pub brake: Option<u32>,
 }
 
 /// What became of a call.
@@ -34,6 +36,8 @@ pub enum Deleted {
         /// The operation.
         operation: OperationId,
     },
+    /// So many were accepted lately that a mistake is likely. 429.
+    Braked,
     /// A row of the earlier service: whose its database is, is not known before it is taken over. 409.
     NotAdopted,
 }
@@ -50,6 +54,11 @@ pub async fn delete(tx: &mut PlatformTx, request: Delete, entropy: &dyn Entropy,
     if let (Phase::Purging | Phase::Purged, Some(operation)) = (before.axes.phase, earlier(tx, before.id).await?) {
         return Ok(Deleted::Accepted { instance: before, operation });
     }
+    if let Some(most) = request.brake
+        && accepted_lately(tx).await? >= i64::from(most)
+    {
+        return Ok(Deleted::Braked);
+    }
     let preempted = preempt(tx, before.id, Kind::Delete).await?;
     let id = preempted.absorbed_by.unwrap_or_else(|| new_id(entropy));
     let change = Change { operation_id: Some(id), reason: request.reason.clone(), ..Change::default() };
@@ -64,6 +73,17 @@ pub async fn delete(tx: &mut PlatformTx, request: Delete, entropy: &dyn Entropy,
         }
     }
     Ok(Deleted::Accepted { instance: instance.with_operation(Some(id)), operation: id })
+}
+
+/// Removals accepted within the last hour. They are counted one by one, or many at once would all find room.
+async fn accepted_lately(tx: &mut PlatformTx) -> DbResult<i64> {
+    tx.lock(LockClass::Scope, "delete brake").await?;
+    Ok(sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM instance_service.operations
+            WHERE kind = 'delete' AND created_at > clock_timestamp() - interval '1 hour'"#
+    )
+    .fetch_one(tx.conn())
+    .await?)
 }
 
 /// The delete that was accepted earlier, unless it came to an end without having removed everything.
