@@ -29,5 +29,18 @@ ALTER ROLE odoo_tenants NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE;
 GRANT CONNECT ON DATABASE postgres TO odoo_tenants;
 GRANT odoo_tenants TO odoo_admin WITH ADMIN OPTION;
 
+-- A large object needs no right on a schema: tenants could leave data there for each other. Odoo needs none of this there,
+-- and databases made from template0, as all of tenants are, keep these functions.
+REVOKE EXECUTE ON FUNCTION lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea), lo_put(oid, bigint, bytea),
+    lowrite(integer, bytea) FROM PUBLIC;
+
+-- The worker's locks are in a database of their own, which no tenant may enter: advisory locks belong to one database, and
+-- whoever may connect to it may take any of them. Closed until PUBLIC has lost its rights in it.
+SELECT 'CREATE DATABASE ois OWNER odoo_admin TEMPLATE template0 ALLOW_CONNECTIONS false'
+ WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'ois')
+\gexec
+REVOKE ALL ON DATABASE ois FROM PUBLIC;
+ALTER DATABASE ois ALLOW_CONNECTIONS true;
+
 \connect template1
 REVOKE ALL ON SCHEMA public FROM PUBLIC;

@@ -43,7 +43,7 @@ fn a_tenant_reaches_its_own_database_and_nothing_else() -> Result<()> {
     tenant.run(server, &own.database, "CREATE TABLE mine (id int); INSERT INTO mine VALUES (1); DROP TABLE mine")?;
     ensure!(tenant.run(server, "postgres", "LISTEN imbus; SELECT 1")? == "1", "Odoo's bus needs the maintenance database");
 
-    for database in [other.database.as_str(), "template0", "template1", &template] {
+    for database in [other.database.as_str(), "template0", "template1", "ois", &template] {
         let words = tenant.refusal(server, database, "SELECT 1")?;
         let closed = words.contains("permission denied for database") || words.contains("not currently accepting connections");
         ensure!(closed, "{database}: {words}");
@@ -94,7 +94,9 @@ fn a_tenant_makes_nothing_and_becomes_nobody() -> Result<()> {
         let words = tenant.refusal(server, &own.database, &attempt)?;
         ensure!(words.contains(expected), "{attempt}: {words}");
     }
-    for attempt in ["CREATE TABLE public.mine (id int)", "CREATE TEMP TABLE mine (id int)", "CREATE SCHEMA mine"] {
+    let attempts =
+        ["CREATE TABLE public.mine (id int)", "CREATE TEMP TABLE mine (id int)", "CREATE SCHEMA mine", "SELECT lo_create(0)"];
+    for attempt in attempts {
         let words = tenant.refusal(server, "postgres", attempt)?;
         ensure!(words.contains("permission denied"), "{attempt}: {words}");
     }

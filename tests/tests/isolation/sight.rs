@@ -72,7 +72,7 @@ impl Seen {
     pub(crate) fn is_opaque(&self) -> Result<()> {
         for (kind, text) in &self.0 {
             let opaque = match kind.as_str() {
-                "database" => ["postgres", "template0", "template1"].contains(&text.as_str()) || is_physical(text),
+                "database" => ["postgres", "template0", "template1", "ois"].contains(&text.as_str()) || is_physical(text),
                 "role" => is_fixed_role(text) || is_physical(text),
                 "comment" => is_hex16(text) || is_of_postgres(text),
                 "application" => is_application(text),
@@ -135,5 +135,5 @@ fn is_application(name: &str) -> bool {
 /// Roles, databases, and the letters of rights.
 fn is_grant_word(word: &str) -> bool {
     let rights = word.bytes().all(|byte| b"CTc*".contains(&byte));
-    rights || is_physical(word) || is_fixed_role(word) || ["template0", "template1"].contains(&word)
+    rights || is_physical(word) || is_fixed_role(word) || ["template0", "template1", "ois"].contains(&word)
 }

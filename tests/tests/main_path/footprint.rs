@@ -72,7 +72,7 @@ impl Footprint {
             stack.platform_sql("SELECT db_name || '|' || content_role || '|' || directory FROM instance_service.templates")?;
         let known: Vec<&str> = templates.split(['|', '\n']).filter(|name| !name.is_empty()).collect();
         ensure!(!known.is_empty(), "the template is gone");
-        let fixed = ["postgres", "template0", "template1", "odoo_admin", "odoo_tenants"];
+        let fixed = ["postgres", "template0", "template1", "ois", "odoo_admin", "odoo_tenants"];
         let root = stack.instances_path().display().to_string();
         for kind in ["database", "role", "file", "process"] {
             for line in self.things.lines(kind) {

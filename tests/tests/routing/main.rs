@@ -97,7 +97,7 @@ fn expected(kind: &str, step: &str) -> Result<&'static [Through]> {
         ("provision", "role") => &[Through::Fence],
         ("provision", "template") => &[Through::Catalogue],
         ("provision", "database") => &[Through::Fence],
-        ("provision", "content" | "personalise") => &[Through::Inside],
+        ("provision", "content" | "personalise") => &[Through::Fence, Through::Inside],
         ("provision", "begin" | "image" | "place" | "secrets" | "data_directory" | "addons" | "service" | "ready") => &[],
         ("terminate" | "delete", "remove_service") => &[],
         ("terminate" | "delete", "close_database") => &[Through::Fence],

@@ -44,11 +44,11 @@ pub(crate) fn says(entries: &[Entry], part: &str) -> bool {
 /// Through which kind of connection the worker reached postgres2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Through {
-    /// The admin in the maintenance database, holding the lock of an instance or template.
+    /// The admin in the database of the fences, holding the lock of an instance or template.
     Fence,
     /// The admin in the maintenance database, reading.
     Catalogue,
-    /// The admin inside a tenant's or template's database.
+    /// The admin inside a tenant's or template's database, reading, or writing under a fence.
     Inside,
     /// No kind that there should be.
     Other,
@@ -59,7 +59,8 @@ impl Through {
         match (entry.user.as_str(), entry.application.as_str(), entry.database.as_str()) {
             ("odoo_admin", "ois", "postgres") => Self::Catalogue,
             ("odoo_admin", "ois", _) => Self::Inside,
-            ("odoo_admin", application, "postgres") if is_fence(application) => Self::Fence,
+            ("odoo_admin", application, "ois") if is_fence(application) => Self::Fence,
+            ("odoo_admin", application, database) if is_fence(application) && database != "postgres" => Self::Inside,
             _ => Self::Other,
         }
     }
@@ -115,9 +116,9 @@ pub(crate) fn without_probe(stack: &Stack, entries: Vec<Entry>) -> Result<Vec<En
     Ok(entries.into_iter().filter(|entry| !probes.contains(&entry.pid)).collect())
 }
 
-/// The sessions that asked the server who it is, other than fences, which ask it before they lock.
+/// The sessions that asked the server for its version. Who it is, every session of ours asks.
 pub(crate) fn probes(entries: &[Entry]) -> Vec<u32> {
-    let asks = |entry: &&Entry| Through::of(entry) != Through::Fence && sql(entry).contains("pg_control_system()");
+    let asks = |entry: &&Entry| sql(entry).contains("server_version_num");
     entries.iter().filter(asks).map(|entry| entry.pid).collect()
 }
 

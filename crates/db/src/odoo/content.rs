@@ -1,6 +1,6 @@
 //! The inside of a tenant database: who owns its objects, and which modules are installed.
 
-use super::connection::InstanceConnection;
+use super::connection::{Inside, InstanceConnection};
 use super::error::{OdooError, OdooResult};
 use super::quote::ident;
 use domain::names::PhysicalName;
@@ -28,41 +28,37 @@ impl ModuleStates {
     }
 }
 
-impl InstanceConnection {
+impl Inside<'_> {
     /// Hands everything that the template's content role owns here to the tenant, and removes what was granted to that role.
     /// Idempotent.
     ///
     /// # Errors
     /// [`OdooError::Blocked`] while the content role owns a database: `REASSIGN OWNED` would move that as well.
     pub async fn take_ownership(&mut self, content_role: &PhysicalName, tenant: &PhysicalName) -> OdooResult<()> {
-        let owned: Vec<String> = sqlx::query_scalar(
-            "SELECT d.datname::text FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba WHERE r.rolname = $1",
-        )
-        .bind(content_role.as_str())
-        .fetch_all(self.conn())
-        .await
-        .map_err(|error| self.error(error))?;
+        let (server, conn) = self.connection.parts();
+        let owned = "SELECT d.datname::text FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba WHERE r.rolname = $1";
+        let owned: Vec<String> = server.answer(sqlx::query_scalar(owned).bind(content_role.as_str()).fetch_all(conn)).await?;
         if !owned.is_empty() {
             return Err(OdooError::Blocked { what: format!("content of {content_role}"), holders: owned });
         }
         let (from, to) = (ident(content_role), ident(tenant));
         // After the first statement the role owns nothing here: the second takes grants and default privileges away.
-        self.run(format!("REASSIGN OWNED BY {from} TO {to}; DROP OWNED BY {from}")).await
+        self.connection.run(format!("REASSIGN OWNED BY {from} TO {to}; DROP OWNED BY {from}")).await
     }
+}
 
+impl InstanceConnection {
     /// How many objects of this database depend on a role, as owner or by a grant.
     ///
     /// # Errors
     /// Any [`OdooError`].
     pub async fn objects_of(&mut self, role: &PhysicalName) -> OdooResult<i64> {
-        sqlx::query_scalar(
+        let (server, conn) = self.parts();
+        let count = sqlx::query_scalar(
             "SELECT count(*) FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid JOIN pg_database d ON d.oid = s.dbid
               WHERE s.refclassid = 'pg_authid'::regclass AND d.datname = current_database() AND r.rolname = $1",
-        )
-        .bind(role.as_str())
-        .fetch_one(self.conn())
-        .await
-        .map_err(|error| self.error(error))
+        );
+        server.answer(count.bind(role.as_str()).fetch_one(conn)).await
     }
 
     /// The states of Odoo's modules; all empty in a database that has no Odoo yet.
@@ -70,17 +66,14 @@ impl InstanceConnection {
     /// # Errors
     /// Any [`OdooError`].
     pub async fn module_states(&mut self) -> OdooResult<ModuleStates> {
-        let exists: bool = sqlx::query_scalar("SELECT to_regclass('public.ir_module_module') IS NOT NULL")
-            .fetch_one(self.conn())
-            .await
-            .map_err(|error| self.error(error))?;
+        let (server, conn) = self.parts();
+        let exists = "SELECT to_regclass('public.ir_module_module') IS NOT NULL";
+        let exists: bool = server.answer(sqlx::query_scalar(exists).fetch_one(&mut *conn)).await?;
         if !exists {
             return Ok(ModuleStates::default());
         }
-        let rows: Vec<(String, Option<String>)> = sqlx::query_as("SELECT name, state FROM public.ir_module_module ORDER BY name")
-            .fetch_all(self.conn())
-            .await
-            .map_err(|error| self.error(error))?;
+        let rows = sqlx::query_as("SELECT name, state FROM public.ir_module_module ORDER BY name");
+        let rows: Vec<(String, Option<String>)> = server.answer(rows.fetch_all(conn)).await?;
         let mut states = ModuleStates::default();
         for (name, state) in rows {
             match state.as_deref() {

@@ -12,6 +12,12 @@ use std::time::{Duration, Instant};
 /// `datconnlimit` of a database whose drop was interrupted: it can only be dropped (engine 12).
 const INVALID: i32 = -2;
 
+/// How long closing waits for sessions to end.
+const SESSIONS_GRACE: Duration = Duration::from_secs(5);
+/// A login that passed its checks just before they changed shows as a session a moment later: the database counts as left
+/// when it was seen empty twice, so far apart.
+const LATE_LOGIN: Duration = Duration::from_millis(50);
+
 /// How long a drop waits for sessions that are not ours to end.
 const OTHERS_GRACE: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(20);
@@ -30,8 +36,9 @@ pub struct DatabaseFacts {
     pub connection_limit: i32,
     /// Marked as a template.
     pub is_template: bool,
-    /// Its comment: the owner's mark, if it is one of ours.
-    pub comment: Option<String>,
+    /// Its comment is the mark of whoever asks. A tenant may change the comment of its database, so the text itself is never
+    /// fetched, and its absence proves nothing.
+    pub labelled: bool,
 }
 
 impl DatabaseFacts {
@@ -40,8 +47,8 @@ impl DatabaseFacts {
         self.connection_limit == INVALID
     }
 
-    fn carries(&self, mark: &Mark) -> bool {
-        self.comment.as_deref() == Some(mark.as_str())
+    fn is_as(&self, recorded: Recorded<'_>) -> bool {
+        recorded.oid == Some(self.oid) && self.owner == recorded.owner.as_str()
     }
 }
 
@@ -58,7 +65,7 @@ pub enum DatabaseState {
     Foreign(DatabaseFacts),
 }
 
-/// What the platform row recorded of a database that is to be dropped.
+/// What the platform row recorded of a database.
 #[derive(Clone, Copy, Debug)]
 pub struct Recorded<'a> {
     /// Its OID, if the step that made it got as far as recording it.
@@ -72,78 +79,87 @@ impl AdminConnection {
     ///
     /// # Errors
     /// Any [`OdooError`]: a server that cannot be asked says nothing.
-    pub async fn database(&mut self, name: &PhysicalName) -> OdooResult<Option<DatabaseFacts>> {
-        sqlx::query_as(
+    pub async fn database(&mut self, name: &PhysicalName, mark: &Mark) -> OdooResult<Option<DatabaseFacts>> {
+        let (server, conn) = self.parts();
+        let facts = sqlx::query_as(
             "SELECT oid::bigint AS oid, pg_get_userbyid(datdba)::text AS owner, datallowconn AS allows_connections,
-                    datconnlimit AS connection_limit, datistemplate AS is_template, shobj_description(oid, 'pg_database') AS comment
+                    datconnlimit AS connection_limit, datistemplate AS is_template,
+                    shobj_description(oid, 'pg_database') IS NOT DISTINCT FROM $2 AS labelled
                FROM pg_database WHERE datname = $1",
-        )
-        .bind(name.as_str())
-        .fetch_optional(self.conn())
-        .await
-        .map_err(|error| self.error(error))
+        );
+        server.answer(facts.bind(name.as_str()).bind(mark.as_str()).fetch_optional(conn)).await
     }
 
-    /// The database as `mark`'s owner sees it. Without a label it is ours only while still closed and owned by a role that
-    /// carries the mark: that is what a clone leaves which was interrupted before its label.
+    /// The database as `mark`'s owner sees it. Once its OID is recorded, OID and owner tell, with the mark of the owner's
+    /// role, which no tenant can change. Before that, its label does; and without one it is ours only while still closed and
+    /// owned by such a role: that is what a clone leaves which was interrupted before its label.
     ///
     /// # Errors
     /// As [`Self::database`].
-    pub async fn database_state(&mut self, name: &PhysicalName, owner: &PhysicalName, mark: &Mark) -> OdooResult<DatabaseState> {
-        let Some(facts) = self.database(name).await? else { return Ok(DatabaseState::Absent) };
-        if facts.carries(mark) {
-            return Ok(if facts.is_invalid() { DatabaseState::Half(facts) } else { DatabaseState::Ours(facts) });
-        }
-        let unlabelled = facts.comment.is_none() && !facts.allows_connections && facts.owner == owner.as_str();
-        let half = unlabelled && matches!(self.role(owner, mark).await?, RoleState::Ours(_));
-        Ok(if half { DatabaseState::Half(facts) } else { DatabaseState::Foreign(facts) })
+    pub async fn database_state(
+        &mut self,
+        name: &PhysicalName,
+        recorded: Recorded<'_>,
+        mark: &Mark,
+    ) -> OdooResult<DatabaseState> {
+        let Some(facts) = self.database(name, mark).await? else { return Ok(DatabaseState::Absent) };
+        let known = facts.is_as(recorded);
+        let unlabelled = !facts.labelled && !facts.allows_connections && facts.owner == recorded.owner.as_str();
+        let ours =
+            facts.labelled || ((known || unlabelled) && matches!(self.role(recorded.owner, mark).await?, RoleState::Ours(_)));
+        Ok(match facts {
+            facts if !ours => DatabaseState::Foreign(facts),
+            facts if facts.is_invalid() || !(facts.labelled || known) => DatabaseState::Half(facts),
+            facts => DatabaseState::Ours(facts),
+        })
     }
 
     /// What `DROP DATABASE ... WITH (FORCE)` would fail on, by name.
     async fn drop_blockers(&mut self, name: &PhysicalName) -> OdooResult<Vec<String>> {
-        sqlx::query_scalar(
+        let (server, conn) = self.parts();
+        let blockers = sqlx::query_scalar(
             "SELECT 'prepared transaction ' || gid FROM pg_prepared_xacts WHERE database = $1
              UNION ALL SELECT 'replication slot ' || slot_name FROM pg_replication_slots WHERE database = $1
              UNION ALL SELECT 'subscription ' || s.subname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = $1",
-        )
-        .bind(name.as_str())
-        .fetch_all(self.conn())
-        .await
-        .map_err(|error| self.error(error))
+        );
+        server.answer(blockers.bind(name.as_str()).fetch_all(conn)).await
     }
 
     /// Ends all sessions in the database, and those of its role elsewhere (Odoo keeps one in the maintenance database).
     /// Sessions of roles beyond ours, a superuser's for one, are not ours to end.
     async fn end_sessions(&mut self, name: &PhysicalName, role: &PhysicalName) -> OdooResult<()> {
-        let left: i64 = sqlx::query_scalar(
-            "SELECT count(*) FILTER (WHERE NOT pg_terminate_backend(a.pid, 5000))
-               FROM pg_stat_activity a
-              WHERE (a.datname = $1 OR a.usename = $2) AND a.pid <> pg_backend_pid() AND pg_has_role(a.usesysid, 'USAGE')",
-        )
-        .bind(name.as_str())
-        .bind(role.as_str())
-        .fetch_one(self.conn())
-        .await
-        .map_err(|error| self.error(error))?;
-        if left == 0 {
-            return Ok(());
+        let start = Instant::now();
+        let mut empty = false;
+        loop {
+            let left = self.signal_sessions(name, role).await?;
+            if left == 0 && empty {
+                return Ok(());
+            }
+            if start.elapsed() > SESSIONS_GRACE {
+                return Err(OdooError::Busy { holder: format!("{left} sessions in database {name} that do not end") });
+            }
+            empty = left == 0;
+            tokio::time::sleep(LATE_LOGIN).await;
         }
-        Err(OdooError::Busy { holder: format!("{left} sessions in database {name} that do not end") })
     }
-}
 
-impl AdminConnection {
+    /// Tells all of them to end, and waits for none. Returns how many there are.
+    async fn signal_sessions(&mut self, name: &PhysicalName, role: &PhysicalName) -> OdooResult<i64> {
+        let (server, conn) = self.parts();
+        let sessions = sqlx::query_scalar(
+            "SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_activity a
+              WHERE (a.datname = $1 OR a.usename = $2) AND a.pid <> pg_backend_pid() AND pg_has_role(a.usesysid, 'USAGE')",
+        );
+        server.answer(sessions.bind(name.as_str()).bind(role.as_str()).fetch_one(conn)).await
+    }
+
     /// Waits a moment for sessions that are not ours to end, such as an operator's, and on which a drop would fail.
     async fn wait_for_others(&mut self, name: &PhysicalName) -> OdooResult<()> {
         let start = Instant::now();
         loop {
-            let others: Vec<String> = sqlx::query_scalar(
-                "SELECT usename::text FROM pg_stat_activity WHERE datname = $1 AND NOT pg_has_role(usesysid, 'USAGE')",
-            )
-            .bind(name.as_str())
-            .fetch_all(self.conn())
-            .await
-            .map_err(|error| self.error(error))?;
+            let (server, conn) = self.parts();
+            let others = "SELECT usename::text FROM pg_stat_activity WHERE datname = $1 AND NOT pg_has_role(usesysid, 'USAGE')";
+            let others: Vec<String> = server.answer(sqlx::query_scalar(others).bind(name.as_str()).fetch_all(conn)).await?;
             if others.is_empty() {
                 return Ok(());
             }
@@ -190,18 +206,20 @@ impl Fence {
     }
 
     async fn make_database(&mut self, name: &PhysicalName, owner: &PhysicalName, create: String) -> OdooResult<u32> {
-        match self.state(name, owner).await? {
+        match self.state(name, Recorded { oid: None, owner }).await? {
             DatabaseState::Ours(facts) => return Ok(facts.oid),
             DatabaseState::Half(facts) if !facts.is_invalid() => return self.label_and_open(name).await,
-            DatabaseState::Half(_) => self.catalogue().run(drop_statement(name)).await?,
+            DatabaseState::Half(_) => self.catalogue().run_on_files(drop_statement(name)).await?,
             DatabaseState::Foreign(_) => return Err(foreign(name)),
             DatabaseState::Absent => {}
         }
-        match self.catalogue().run(create).await {
+        let place = self.take_place().await?;
+        match self.catalogue().run_on_files(create).await {
             // 23505 on the catalogue's index or 42P04: somebody was quicker, and nobody but us holds this fence.
             Err(error) if error.is_duplicate() => return Err(foreign(name)),
             other => other?,
         }
+        self.free_place(place).await?;
         self.label_and_open(name).await
     }
 
@@ -218,29 +236,27 @@ impl Fence {
             mark = literal(self.mark().as_str())
         );
         self.catalogue().run(statements).await?;
-        match self.catalogue().database(name).await? {
+        match self.facts(name).await? {
             Some(facts) => Ok(facts.oid),
             None => Err(OdooError::Missing { what: format!("database {name}") }),
         }
     }
 
-    /// Closes all access for good, in the order that leaves no gap: the role may not log in, the database takes no
-    /// connections, the sessions are ended (engine 12). What is absent is closed.
+    /// Closes all access for good, in the order that leaves no gap: the role may not log in, whatever the database looks
+    /// like; the database takes no connections; the sessions are ended (engine 12). What is absent is closed.
     ///
     /// # Errors
     /// [`OdooError::Mismatch`] when role or database is not ours.
-    pub async fn close_database(&mut self, name: &PhysicalName, role: &PhysicalName) -> OdooResult<()> {
-        let state = self.state(name, role).await?;
-        if let DatabaseState::Foreign(facts) = &state {
-            return Err(mismatch(name, &format!("mark {}", self.mark()), facts));
+    pub async fn close_database(&mut self, name: &PhysicalName, recorded: Recorded<'_>) -> OdooResult<()> {
+        self.forbid_login(recorded.owner).await?;
+        match self.state(name, recorded).await? {
+            DatabaseState::Foreign(facts) => return Err(self.not_ours(name, &facts)),
+            DatabaseState::Ours(facts) if facts.allows_connections => {
+                self.catalogue().run(format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", ident(name))).await?;
+            }
+            DatabaseState::Absent | DatabaseState::Ours(_) | DatabaseState::Half(_) => {}
         }
-        self.forbid_login(role).await?;
-        if let DatabaseState::Ours(facts) = &state
-            && facts.allows_connections
-        {
-            self.catalogue().run(format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", ident(name))).await?;
-        }
-        self.catalogue().end_sessions(name, role).await
+        self.catalogue().end_sessions(name, recorded.owner).await
     }
 
     /// Drops the database after comparing it with what was recorded, whoever is connected. Absent is done.
@@ -249,7 +265,7 @@ impl Fence {
     /// [`OdooError::Mismatch`] when OID, owner or mark differ; [`OdooError::Blocked`] with what stands in the way, by name.
     pub async fn drop_database(&mut self, name: &PhysicalName, recorded: Recorded<'_>) -> OdooResult<()> {
         self.verify_database(name, recorded).await?;
-        let Some(facts) = self.catalogue().database(name).await? else { return Ok(()) };
+        let Some(facts) = self.facts(name).await? else { return Ok(()) };
         let holders = self.catalogue().drop_blockers(name).await?;
         if !holders.is_empty() {
             return Err(OdooError::Blocked { what: format!("database {name}"), holders });
@@ -258,7 +274,7 @@ impl Fence {
             self.catalogue().run(format!("ALTER DATABASE {} IS_TEMPLATE false", ident(name))).await?;
         }
         self.catalogue().wait_for_others(name).await?;
-        self.catalogue().run(drop_statement(name)).await
+        self.catalogue().run_on_files(drop_statement(name)).await
     }
 
     /// Compares the database with what the row recorded. Absent passes: there is nothing to protect.
@@ -266,9 +282,9 @@ impl Fence {
     /// # Errors
     /// [`OdooError::Mismatch`].
     pub async fn verify_database(&mut self, name: &PhysicalName, recorded: Recorded<'_>) -> OdooResult<()> {
-        let facts = match self.state(name, recorded.owner).await? {
+        let facts = match self.state(name, recorded).await? {
             DatabaseState::Absent => return Ok(()),
-            DatabaseState::Foreign(facts) => return Err(mismatch(name, &format!("mark {}", self.mark()), &facts)),
+            DatabaseState::Foreign(facts) => return Err(self.not_ours(name, &facts)),
             DatabaseState::Ours(facts) | DatabaseState::Half(facts) => facts,
         };
         if recorded.oid.is_some_and(|oid| oid != facts.oid) || facts.owner != recorded.owner.as_str() {
@@ -278,9 +294,18 @@ impl Fence {
         Ok(())
     }
 
-    pub(super) async fn state(&mut self, name: &PhysicalName, owner: &PhysicalName) -> OdooResult<DatabaseState> {
+    pub(super) async fn facts(&mut self, name: &PhysicalName) -> OdooResult<Option<DatabaseFacts>> {
         let mark = self.mark().clone();
-        self.catalogue().database_state(name, owner, &mark).await
+        self.catalogue().database(name, &mark).await
+    }
+
+    async fn state(&mut self, name: &PhysicalName, recorded: Recorded<'_>) -> OdooResult<DatabaseState> {
+        let mark = self.mark().clone();
+        self.catalogue().database_state(name, recorded, &mark).await
+    }
+
+    fn not_ours(&self, name: &PhysicalName, facts: &DatabaseFacts) -> OdooError {
+        mismatch(name, &format!("mark {}", self.mark()), facts)
     }
 }
 
@@ -296,7 +321,12 @@ fn mismatch(name: &PhysicalName, expected: &str, facts: &DatabaseFacts) -> OdooE
     OdooError::Mismatch {
         what: format!("database {name}"),
         expected: expected.to_owned(),
-        found: format!("OID {} of {}, label {}", facts.oid, facts.owner, facts.comment.as_deref().unwrap_or("none")),
+        found: format!(
+            "OID {} of {}, {}",
+            facts.oid,
+            facts.owner,
+            if facts.labelled { "with our label" } else { "without our label" }
+        ),
     }
 }
 

@@ -31,6 +31,14 @@ pub enum OdooError {
         /// The driver's words.
         cause: String,
     },
+    /// The server has not answered for a while, and is not tried for each who wants it.
+    #[error("{server} has not answered for a while; it is tried again in {after:?}")]
+    Away {
+        /// Registered name of the server.
+        server: String,
+        /// When to come back.
+        after: std::time::Duration,
+    },
     /// The server's disk is full (53100): wait, and tell an operator.
     #[error("{server} has no disk space left: {cause}")]
     DiskFull {
@@ -111,7 +119,7 @@ impl OdooError {
     /// What the engine shall do about it.
     pub fn verdict(&self) -> Verdict {
         match self {
-            Self::Unreachable { .. } | Self::DiskFull { .. } | Self::Busy { .. } => Verdict::Snooze,
+            Self::Unreachable { .. } | Self::Away { .. } | Self::DiskFull { .. } | Self::Busy { .. } => Verdict::Snooze,
             Self::StaleToken => Verdict::LeaseLost,
             Self::Foreign { .. } => Verdict::Permanent,
             Self::Mismatch { .. } | Self::Blocked { .. } | Self::Refused { .. } => Verdict::NeedsAttention,
@@ -134,6 +142,11 @@ impl OdooError {
         }
     }
 
+    /// The database that was to be entered is not there (3D000), or lets nobody in (55000).
+    pub(super) fn is_no_entry(&self) -> bool {
+        self.sqlstate().is_some_and(|code| matches!(&*code, "3D000" | "55000"))
+    }
+
     /// Whether an object of that name was there already. A race shows as 23505 on the catalogue's index (engine 12).
     pub(crate) fn is_duplicate(&self) -> bool {
         self.sqlstate().is_some_and(|code| matches!(&*code, "42P04" | "42710" | "23505"))
@@ -143,7 +156,8 @@ impl OdooError {
     pub(crate) fn classify(server: &str, source: sqlx::Error) -> Self {
         let server = server.to_owned();
         match sqlstate_of(&source) {
-            Some(code) if code.starts_with("08") || matches!(&*code, "57P01" | "57P02" | "57P03" | "53300") => {
+            // 25006: it takes no writes, as one that has just become, or stopped being, a standby.
+            Some(code) if code.starts_with("08") || matches!(&*code, "57P01" | "57P02" | "57P03" | "53300" | "25006") => {
                 Self::Unreachable { server, cause: source.to_string() }
             }
             Some(code) if code == "53100" => Self::DiskFull { server, cause: source.to_string() },

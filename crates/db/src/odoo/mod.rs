@@ -1,14 +1,14 @@
 //! postgres2: the Odoo servers, and everything that is done on them.
 //!
-//! Owns: the registry of servers ([`OdooServers`]), the two kinds of connection, the fence around all changes
+//! Owns: the registry of servers ([`OdooServers`]), the lane of each, the kinds of connection, the fence around all changes
 //! ([`Fence`]), roles, databases, templates, the content of a tenant database, and the probe of a server.
 //! Leaves to others: when anything of this is to happen, and where names and passwords come from (`worker`); everything
 //! on postgres1 (`platform`).
 //!
 //! * [`OdooServer::admin_connection`] reads the catalogues, in the maintenance database. It cannot change anything.
-//! * [`OdooServer::instance_connection`] works inside one tenant database.
-//! * [`OdooServer::fence`] is the only way to roles and databases: the methods that change them exist on [`Fence`] alone,
-//!   and a `Fence` exists only after the owner's token was read again on postgres1 under the lock.
+//! * [`OdooServer::instance_connection`] reads inside one tenant database.
+//! * [`OdooServer::fence`] is the only way to change anything: the methods that do exist on [`Fence`] and on [`Inside`], which
+//!   it opens into one database; and a `Fence` exists only after the owner's token was read again on postgres1 under the lock.
 //!
 //! No connection is pooled or opened anew behind the caller's back; a dropped value is a closed connection.
 //!
@@ -23,17 +23,17 @@
 //! and what belongs on an Odoo server does not run on the platform:
 //!
 //! ```compile_fail,E0308
-//! async fn wrong(platform: &mut db::platform::PlatformTx, name: &domain::names::PhysicalName) {
-//!     let facts = db::odoo::AdminConnection::database(platform, name).await;
+//! async fn wrong(platform: &mut db::platform::PlatformTx) {
+//!     let report = db::odoo::AdminConnection::probe(platform).await;
 //! }
 //! ```
 //!
 //! whereas the right ones do:
 //!
 //! ```no_run
-//! async fn right(server: &db::odoo::OdooServer, name: &domain::names::PhysicalName) -> db::odoo::OdooResult<bool> {
+//! async fn right(server: &db::odoo::OdooServer) -> db::odoo::OdooResult<String> {
 //!     let mut connection = server.admin_connection().await?;
-//!     Ok(db::odoo::AdminConnection::database(&mut connection, name).await?.is_some())
+//!     Ok(db::odoo::AdminConnection::probe(&mut connection).await?.version)
 //! }
 //! ```
 
@@ -42,6 +42,7 @@ mod content;
 mod databases;
 mod error;
 mod fence;
+mod lane;
 mod password;
 mod personal;
 mod probe;
@@ -50,7 +51,7 @@ mod roles;
 mod server;
 mod templates;
 
-pub use connection::{AdminConnection, InstanceConnection};
+pub use connection::{AdminConnection, Inside, InstanceConnection};
 pub use content::ModuleStates;
 pub use databases::{DatabaseFacts, DatabaseState, Recorded};
 pub use error::{OdooError, OdooResult, Verdict};

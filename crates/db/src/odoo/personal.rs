@@ -1,9 +1,12 @@
 //! Making a clone its owner's: login, company, address and identity (postgres-and-odoo 4).
 
-use super::connection::InstanceConnection;
-use super::error::OdooResult;
-use super::quote::ident;
+use super::connection::{Inside, InstanceConnection};
+use super::error::{OdooError, OdooResult};
+use super::quote::{ident, ident_text};
+use super::server::OdooServer;
 use domain::names::PhysicalName;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Connection as _, Postgres, Transaction};
 
 /// What makes a clone its owner's.
@@ -25,94 +28,124 @@ pub struct Personal {
 const FOREIGN_KEYS: [&str; 4] =
     ["database.enterprise_code", "database.expiration_date", "database.expiration_reason", "database.is_neutralized"];
 
-impl InstanceConnection {
+impl Inside<'_> {
     /// Personalises the clone, before Odoo first starts on it: each process of Odoo caches the parameters. One transaction,
     /// bound values only. Doing it twice leaves the same but for a new identity.
     ///
     /// # Errors
-    /// Any [`super::OdooError`].
+    /// [`OdooError::Missing`] when a row is not there that has to be replaced: the clone would share it with its template.
     pub async fn personalise(&mut self, personal: &Personal) -> OdooResult<()> {
-        let result = write(self, personal).await;
-        result.map_err(|error| self.error(error))
+        let mut tx = self.as_role(&personal.role).await?;
+        tx.write_owner(personal).await?;
+        tx.write_identity().await?;
+        tx.write_address(&personal.base_url).await?;
+        tx.commit().await
     }
 
-    /// Gives the first user another password, as [`super::odoo_hash`] makes it.
+    /// Gives the first user another password, as [`super::odoo_hash`] makes it. Written as `role`.
     ///
     /// # Errors
-    /// Any [`super::OdooError`].
-    pub async fn set_admin_password(&mut self, hash: &str) -> OdooResult<()> {
-        let done = sqlx::query("UPDATE public.res_users SET password = $1 WHERE id = 2").bind(hash).execute(self.conn()).await;
-        done.map(drop).map_err(|error| self.error(error))
+    /// [`OdooError::Missing`] when there is no such user.
+    pub async fn set_admin_password(&mut self, role: &PhysicalName, hash: &str) -> OdooResult<()> {
+        let mut tx = self.as_role(role).await?;
+        let update = sqlx::query("UPDATE public.res_users SET password = $1 WHERE id = 2").bind(hash);
+        tx.exactly(1, "user 2", update).await?;
+        tx.commit().await
     }
 
+    /// A transaction with the rights of a tenant: triggers and the like run with them as well.
+    async fn as_role(&mut self, role: &PhysicalName) -> OdooResult<Tenant<'_>> {
+        let (server, conn) = self.connection.parts();
+        let mut tx = server.answer(conn.begin()).await?;
+        let set = sqlx::raw_sql(AssertSqlSafe(format!("SET LOCAL ROLE {}", ident(role))));
+        server.answer(set.execute(&mut *tx)).await?;
+        Ok(Tenant { server, tx })
+    }
+}
+
+impl InstanceConnection {
     /// Whether the clone carries this login and this password hash: [`Self::personalise`] was done.
     ///
     /// # Errors
     /// Any [`super::OdooError`].
     pub async fn is_personalised(&mut self, personal: &Personal) -> OdooResult<bool> {
-        sqlx::query_scalar("SELECT count(*) = 1 FROM public.res_users WHERE id = 2 AND login = $1 AND password = $2")
+        let (server, conn) = self.parts();
+        let carries = "SELECT count(*) = 1 FROM public.res_users WHERE id = 2 AND login = $1 AND password = $2";
+        let carries = sqlx::query_scalar(carries).bind(&personal.admin_email).bind(&personal.admin_password_hash);
+        server.answer(carries.fetch_one(conn)).await
+    }
+}
+
+struct Tenant<'c> {
+    server: &'c OdooServer,
+    tx: Transaction<'c, Postgres>,
+}
+
+impl Tenant<'_> {
+    /// The user with id 2 is `base.user_admin`, the company with id 1 `base.main_company`, its partner `base.main_partner`.
+    async fn write_owner(&mut self, personal: &Personal) -> OdooResult<()> {
+        let user = sqlx::query("UPDATE public.res_users SET login = $1, password = $2 WHERE id = 2")
             .bind(&personal.admin_email)
-            .bind(&personal.admin_password_hash)
-            .fetch_one(self.conn())
-            .await
-            .map_err(|error| self.error(error))
+            .bind(&personal.admin_password_hash);
+        self.exactly(1, "user 2", user).await?;
+        let address =
+            "UPDATE public.res_partner SET email = $1 WHERE id = (SELECT partner_id FROM public.res_users WHERE id = 2)";
+        self.exactly(1, "the partner of user 2", sqlx::query(address).bind(&personal.admin_email)).await?;
+        let company = sqlx::query("UPDATE public.res_company SET name = $1 WHERE id = 1").bind(&personal.company_name);
+        self.exactly(1, "company 1", company).await?;
+        let partner = format!(
+            "UPDATE public.res_partner SET {} WHERE id = (SELECT partner_id FROM public.res_company WHERE id = 1)",
+            self.names_of_a_partner().await?.join(", ")
+        );
+        let partner = sqlx::query(AssertSqlSafe(partner)).bind(&personal.company_name);
+        self.exactly(1, "the partner of company 1", partner).await
     }
-}
 
-async fn write(connection: &mut InstanceConnection, personal: &Personal) -> Result<(), sqlx::Error> {
-    let mut tx = connection.conn().begin().await?;
-    sqlx::raw_sql(AssertSqlSafe(format!("SET LOCAL ROLE {}", ident(&personal.role)))).execute(&mut *tx).await?;
-    write_owner(&mut tx, personal).await?;
-    write_identity(&mut tx).await?;
-    write_address(&mut tx, &personal.base_url).await?;
-    tx.commit().await
-}
-
-/// The user with id 2 is `base.user_admin`, the company with id 1 `base.main_company`, its partner `base.main_partner`.
-async fn write_owner(tx: &mut Transaction<'_, Postgres>, personal: &Personal) -> Result<(), sqlx::Error> {
-    sqlx::query("UPDATE public.res_users SET login = $1, password = $2 WHERE id = 2")
-        .bind(&personal.admin_email)
-        .bind(&personal.admin_password_hash)
-        .execute(&mut **tx)
-        .await?;
-    sqlx::query("UPDATE public.res_partner SET email = $1 WHERE id = (SELECT partner_id FROM public.res_users WHERE id = 2)")
-        .bind(&personal.admin_email)
-        .execute(&mut **tx)
-        .await?;
-    sqlx::query("UPDATE public.res_company SET name = $1 WHERE id = 1").bind(&personal.company_name).execute(&mut **tx).await?;
-    sqlx::query("UPDATE public.res_partner SET name = $1, complete_name = $1 WHERE id = (SELECT partner_id FROM public.res_company WHERE id = 1)")
-        .bind(&personal.company_name)
-        .execute(&mut **tx)
-        .await?;
-    Ok(())
-}
-
-/// `database.secret` signs sessions and tokens, `database.uuid` is what in-app services know the database by.
-async fn write_identity(tx: &mut Transaction<'_, Postgres>) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "UPDATE public.ir_config_parameter SET value = gen_random_uuid()::text WHERE key IN ('database.uuid', 'database.secret')",
-    )
-    .execute(&mut **tx)
-    .await?;
-    sqlx::query(
-        "UPDATE public.ir_config_parameter SET value = to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
-          WHERE key = 'database.create_date'",
-    )
-    .execute(&mut **tx)
-    .await?;
-    sqlx::query("DELETE FROM public.ir_config_parameter WHERE key = ANY($1)").bind(FOREIGN_KEYS).execute(&mut **tx).await?;
-    Ok(())
-}
-
-async fn write_address(tx: &mut Transaction<'_, Postgres>, base_url: &str) -> Result<(), sqlx::Error> {
-    for (key, value) in [("web.base.url", base_url), ("web.base.url.freeze", "True")] {
-        sqlx::query(
-            "INSERT INTO public.ir_config_parameter (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        )
-        .bind(key)
-        .bind(value)
-        .execute(&mut **tx)
-        .await?;
+    /// Odoo keeps a copy of a partner's name: in `display_name` up to 16, in `complete_name` from 17 on.
+    async fn names_of_a_partner(&mut self) -> OdooResult<Vec<String>> {
+        let columns = sqlx::query_scalar(
+            "SELECT attname::text FROM pg_attribute
+              WHERE attrelid = to_regclass('public.res_partner') AND NOT attisdropped
+                AND attname IN ('name', 'display_name', 'complete_name')",
+        );
+        let columns: Vec<String> = self.server.answer(columns.fetch_all(&mut *self.tx)).await?;
+        Ok(columns.iter().map(|column| format!("{} = $1", ident_text(column))).collect())
     }
-    Ok(())
+
+    /// `database.secret` signs sessions and tokens, `database.uuid` is what in-app services know the database by.
+    async fn write_identity(&mut self) -> OdooResult<()> {
+        let identity = "UPDATE public.ir_config_parameter SET value = gen_random_uuid()::text
+                         WHERE key IN ('database.uuid', 'database.secret')";
+        self.exactly(2, "database.uuid or database.secret", sqlx::query(identity)).await?;
+        self.any(sqlx::query(
+            "UPDATE public.ir_config_parameter SET value = to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
+              WHERE key = 'database.create_date'",
+        ))
+        .await?;
+        self.any(sqlx::query("DELETE FROM public.ir_config_parameter WHERE key = ANY($1)").bind(FOREIGN_KEYS)).await.map(drop)
+    }
+
+    async fn write_address(&mut self, base_url: &str) -> OdooResult<()> {
+        for (key, value) in [("web.base.url", base_url), ("web.base.url.freeze", "True")] {
+            let parameter = "INSERT INTO public.ir_config_parameter (key, value) VALUES ($1, $2)
+                                 ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+            self.any(sqlx::query(parameter).bind(key).bind(value)).await?;
+        }
+        Ok(())
+    }
+
+    async fn exactly(&mut self, rows: u64, what: &str, query: Query<'_, Postgres, PgArguments>) -> OdooResult<()> {
+        if self.any(query).await? == rows {
+            return Ok(());
+        }
+        Err(OdooError::Missing { what: format!("{what} in Odoo's tables") })
+    }
+
+    async fn any(&mut self, query: Query<'_, Postgres, PgArguments>) -> OdooResult<u64> {
+        Ok(self.server.answer(query.execute(&mut *self.tx)).await?.rows_affected())
+    }
+
+    async fn commit(self) -> OdooResult<()> {
+        self.server.answer(self.tx.commit()).await
+    }
 }

@@ -36,8 +36,8 @@ impl Default for TenantLimits {
 pub struct RoleFacts {
     /// May log in.
     pub can_login: bool,
-    /// Its comment: the owner's mark, if it is one of ours.
-    pub comment: Option<String>,
+    /// Its comment is the mark of whoever asks.
+    pub labelled: bool,
 }
 
 /// A role, seen from the owner of a mark.
@@ -57,16 +57,15 @@ impl AdminConnection {
     /// # Errors
     /// Any [`OdooError`]: a server that cannot be asked says nothing.
     pub async fn role(&mut self, role: &PhysicalName, mark: &Mark) -> OdooResult<RoleState> {
-        let facts: Option<RoleFacts> = sqlx::query_as(
-            "SELECT rolcanlogin AS can_login, shobj_description(oid, 'pg_authid') AS comment FROM pg_roles WHERE rolname = $1",
-        )
-        .bind(role.as_str())
-        .fetch_optional(self.conn())
-        .await
-        .map_err(|error| self.error(error))?;
+        let (server, conn) = self.parts();
+        let facts = sqlx::query_as(
+            "SELECT rolcanlogin AS can_login, shobj_description(oid, 'pg_authid') IS NOT DISTINCT FROM $2 AS labelled
+               FROM pg_roles WHERE rolname = $1",
+        );
+        let facts: Option<RoleFacts> = server.answer(facts.bind(role.as_str()).bind(mark.as_str()).fetch_optional(conn)).await?;
         Ok(match facts {
             None => RoleState::Absent,
-            Some(facts) if facts.comment.as_deref() == Some(mark.as_str()) => RoleState::Ours(facts),
+            Some(facts) if facts.labelled => RoleState::Ours(facts),
             Some(_) => RoleState::Foreign,
         })
     }
@@ -104,11 +103,13 @@ impl Fence {
         }
     }
 
-    /// Drops the role, once it owns no database. What it owns or was granted elsewhere, by whatever hand, is given to the
-    /// admin or revoked first. Absent is done.
+    /// Drops the role, once it owns no database. What it owns or was granted in databases of others, by whatever hand, is
+    /// dropped or revoked first. It is never given to another role: a tenant may have left a function that its next owner
+    /// would lend its rights to. Absent is done.
     ///
     /// # Errors
-    /// [`OdooError::Mismatch`] for a role that is not ours; [`OdooError::Blocked`] while it owns a database.
+    /// [`OdooError::Mismatch`] for a role that is not ours; [`OdooError::Blocked`] while it owns a database, or something in
+    /// one that others depend on or that lets nobody in.
     pub async fn drop_role(&mut self, role: &PhysicalName) -> OdooResult<()> {
         match self.role(role).await? {
             RoleState::Absent => return Ok(()),
@@ -153,10 +154,23 @@ impl Fence {
         if !owned.is_empty() {
             return Err(OdooError::Blocked { what: format!("role {role}"), holders: owned });
         }
-        let free = format!("REASSIGN OWNED BY {role} TO CURRENT_USER; DROP OWNED BY {role}", role = ident(role));
+        let free = format!("DROP OWNED BY {} RESTRICT", ident(role));
+        let mut holders = Vec::new();
         for database in self.catalogue().databases_with_objects_of(role).await? {
-            let server = self.catalogue().server().clone();
-            server.instance_connection(&database).await?.run(free.clone()).await?;
+            let freed = match self.inside(&database).await {
+                Ok(mut inside) => inside.connection.run(free.clone()).await,
+                Err(error) => Err(error),
+            };
+            match freed {
+                Err(error) if error.is_no_entry() => holders.push(format!("objects in {database}, which lets nobody in")),
+                Err(error) if error.sqlstate().as_deref() == Some(DEPENDENTS) => {
+                    holders.push(format!("objects in {database} that others depend on"));
+                }
+                other => other?,
+            }
+        }
+        if !holders.is_empty() {
+            return Err(OdooError::Blocked { what: format!("role {role}"), holders });
         }
         // Grants on shared objects, such as CONNECT on another tenant's database, are revoked from any database.
         self.catalogue().run(free).await
@@ -166,22 +180,18 @@ impl Fence {
 impl AdminConnection {
     /// Names of the databases that a role owns.
     pub(super) async fn databases_of(&mut self, role: &PhysicalName) -> OdooResult<Vec<String>> {
-        sqlx::query_scalar("SELECT d.datname::text FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba WHERE r.rolname = $1")
-            .bind(role.as_str())
-            .fetch_all(self.conn())
-            .await
-            .map_err(|error| self.error(error))
+        let (server, conn) = self.parts();
+        let owned = "SELECT d.datname::text FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba WHERE r.rolname = $1";
+        server.answer(sqlx::query_scalar(owned).bind(role.as_str()).fetch_all(conn)).await
     }
 
     async fn databases_with_objects_of(&mut self, role: &PhysicalName) -> OdooResult<Vec<PhysicalName>> {
-        let names: Vec<String> = sqlx::query_scalar(
+        let (server, conn) = self.parts();
+        let names = sqlx::query_scalar(
             "SELECT DISTINCT d.datname::text FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid JOIN pg_database d ON d.oid = s.dbid
               WHERE s.refclassid = 'pg_authid'::regclass AND r.rolname = $1 AND d.datname <> current_database()",
-        )
-        .bind(role.as_str())
-        .fetch_all(self.conn())
-        .await
-        .map_err(|error| self.error(error))?;
+        );
+        let names: Vec<String> = server.answer(names.bind(role.as_str()).fetch_all(conn)).await?;
         let what = || OdooError::Missing { what: "a usable database name".to_owned() };
         names.into_iter().map(|name| PhysicalName::new(name).map_err(|_| what())).collect()
     }

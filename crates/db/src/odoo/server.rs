@@ -3,6 +3,7 @@
 use super::connection::{AdminConnection, InstanceConnection};
 use super::error::{OdooError, OdooResult};
 use super::fence::UnconfirmedFence;
+use super::lane::Lane;
 use crate::platform::connect_options;
 use domain::endpoint::Endpoint;
 use domain::ids::ServerId;
@@ -11,7 +12,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long opening a connection may take before the server counts as unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,32 +34,49 @@ pub struct ServerAddress {
     pub identity: Identity,
 }
 
-/// What is known of a server's system identifier (engine 12). An address may lead to another server after a fault or a typo.
+/// Who must answer at an address (engine 12). It may lead to another server after a fault or a typo.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// The identifier seen first; `None` before the first look.
+    /// The system identifier seen first; `None` before the first look.
     pub known: Option<i64>,
     /// postgres1's own, unless the server is registered as not separated.
     pub forbidden: Option<i64>,
+    /// Our role there may be a superuser (`ALLOW_SUPERUSER_ODOO_ADMIN`).
+    pub superuser: bool,
 }
 
 impl Identity {
-    /// Whether this is a server on which nothing may be changed.
-    pub(super) fn refuses(self, found: i64) -> bool {
+    /// Whether this is a server of which nothing may be believed, and on which nothing may be changed.
+    fn refuses(self, found: i64) -> bool {
         self.known.is_some_and(|known| known != found) || self.forbidden == Some(found)
     }
 }
+
+/// For all sessions of ours. The owner of a database may set defaults for whoever enters it, and put objects of its own in
+/// the way of ours: these settings come with the connection, and win.
+const SETTINGS: [(&str, &str); 3] =
+    [("search_path", "pg_catalog"), ("default_transaction_read_only", "off"), ("statement_timeout", "0")];
 
 /// One Odoo server. Opens connections; holds none.
 #[derive(Clone, Debug)]
 pub struct OdooServer {
     address: Arc<ServerAddress>,
+    lane: Arc<Lane>,
+    /// Whoever answers at the address is believed.
+    asking: bool,
 }
 
 impl OdooServer {
     /// A server at this address. Nothing is connected yet.
     pub fn new(address: ServerAddress) -> Self {
-        Self { address: Arc::new(address) }
+        Self { address: Arc::new(address), lane: Arc::default(), asking: false }
+    }
+
+    /// The same, for asking who answers there, and whether anybody does: neither its identity nor our role on it is compared
+    /// with what must be, and it is tried however often it failed.
+    #[must_use]
+    pub fn whoever_answers(&self) -> Self {
+        Self { asking: true, ..self.clone() }
     }
 
     /// Where it is.
@@ -75,13 +93,13 @@ impl OdooServer {
         Ok(AdminConnection::new(self.clone(), conn))
     }
 
-    /// The admin role inside one tenant or template database.
+    /// The admin role inside one tenant or template database, for reading. Writing goes through [`super::Fence::inside`].
     ///
     /// # Errors
     /// As [`Self::admin_connection`]; [`OdooError::Server`] when the database is absent or closed.
     pub async fn instance_connection(&self, database: &PhysicalName) -> OdooResult<InstanceConnection> {
         let options = self.options().application_name("ois").database(database.as_str());
-        Ok(InstanceConnection::new(self.clone(), database.clone(), self.connect(options).await?))
+        Ok(InstanceConnection::new(self.clone(), database.clone(), self.enter(options).await?))
     }
 
     /// The lock of one instance (or template) on this server, on a connection of its own (engine 11).
@@ -101,11 +119,64 @@ impl OdooServer {
         connect_options(&self.address.admin).disable_statement_logging()
     }
 
+    /// A connection into a database that may be missing. Only the server that we know can say that it is.
+    pub(super) async fn enter(&self, options: PgConnectOptions) -> OdooResult<PgConnection> {
+        match self.connect(options).await {
+            Err(error) if error.is_no_entry() => {
+                self.admin_connection().await?;
+                Err(error)
+            }
+            other => other,
+        }
+    }
+
+    /// The only door: asks the lane, opens a connection and looks who is there.
     pub(super) async fn connect(&self, options: PgConnectOptions) -> OdooResult<PgConnection> {
-        match tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await {
+        let options = options.options(SETTINGS);
+        if self.asking {
+            return self.open(&options).await;
+        }
+        if let Err(after) = self.lane.admit(Instant::now()) {
+            return Err(OdooError::Away { server: self.name().to_owned(), after });
+        }
+        let opened = self.open_and_recognise(&options).await;
+        match &opened {
+            Err(OdooError::Unreachable { .. }) => self.lane.failed(Instant::now()),
+            _ => self.lane.answered(),
+        }
+        opened
+    }
+
+    async fn open(&self, options: &PgConnectOptions) -> OdooResult<PgConnection> {
+        match tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options)).await {
             Ok(result) => result.map_err(|error| self.error(error)),
             Err(_) => Err(self.unreachable("no connection in time")),
         }
+    }
+
+    async fn open_and_recognise(&self, options: &PgConnectOptions) -> OdooResult<PgConnection> {
+        let mut conn = self.open(options).await?;
+        self.recognise(&mut conn).await?;
+        Ok(conn)
+    }
+
+    async fn recognise(&self, conn: &mut PgConnection) -> OdooResult<()> {
+        let question =
+            "SELECT c.system_identifier, r.rolsuper FROM pg_control_system() c, pg_roles r WHERE r.rolname = current_user";
+        let (identifier, superuser): (i64, bool) = self.answer(sqlx::query_as(question).fetch_one(conn)).await?;
+        let identity = self.address.identity;
+        if identity.refuses(identifier) {
+            // The server that we know is not there: that is all there is to say of it.
+            return Err(self.unreachable("another server answers behind its address"));
+        }
+        if superuser && !identity.superuser {
+            return Err(OdooError::Mismatch {
+                what: format!("our role on {}", self.name()),
+                expected: "no superuser".to_owned(),
+                found: "a superuser".to_owned(),
+            });
+        }
+        Ok(())
     }
 
     pub(super) fn error(&self, error: sqlx::Error) -> OdooError {
@@ -131,10 +202,23 @@ impl OdooServers {
         servers
     }
 
-    /// Puts these servers in place of all that were known. Connections already open are not touched.
+    /// Puts these servers in place of all that were known; one that was known keeps its lane. Connections already open are
+    /// not touched.
     pub fn replace(&self, addresses: impl IntoIterator<Item = ServerAddress>) {
-        let servers = addresses.into_iter().map(|address| (address.id, OdooServer::new(address))).collect();
-        *self.servers.write().unwrap_or_else(PoisonError::into_inner) = servers;
+        let mut servers = self.servers.write().unwrap_or_else(PoisonError::into_inner);
+        let kept = |address: ServerAddress| {
+            let lane = servers.get(&address.id).map_or_else(Arc::default, |known| known.lane.clone());
+            (address.id, OdooServer { lane, ..OdooServer::new(address) })
+        };
+        let now_known = addresses.into_iter().map(kept).collect();
+        *servers = now_known;
+    }
+
+    /// The server with this id was seen well: it may be tried again.
+    pub fn mark_well(&self, id: ServerId) {
+        if let Some(server) = self.get(id) {
+            server.lane.answered();
+        }
     }
 
     /// The server with this id.

@@ -1,8 +1,8 @@
 //! Template databases: the steps that only they need. The content role, one for each build, owns what is inside and, in
 //! the end, no database; so `REASSIGN OWNED` in a clone moves nothing else.
 
-use super::connection::{AdminConnection, InstanceConnection};
-use super::databases::DatabaseFacts;
+use super::connection::{AdminConnection, Inside};
+use super::databases::{DatabaseFacts, Recorded};
 use super::error::{OdooError, OdooResult};
 use super::fence::Fence;
 use super::quote::ident;
@@ -14,11 +14,11 @@ impl AdminConnection {
     /// # Errors
     /// Any [`OdooError`]: a server that cannot be asked says nothing.
     pub async fn template_fault(&mut self, name: &PhysicalName, mark: &Mark, oid: u32) -> OdooResult<Option<String>> {
-        let facts = self.database(name).await?;
+        let facts = self.database(name, mark).await?;
         Ok(match facts {
             None => Some("it does not exist".to_owned()),
             Some(facts) if facts.oid != oid => Some(format!("its OID is {}, recorded was {oid}", facts.oid)),
-            Some(facts) if facts.comment.as_deref() != Some(mark.as_str()) => Some("it does not carry our mark".to_owned()),
+            Some(facts) if !facts.labelled => Some("it does not carry our mark".to_owned()),
             Some(facts) => unusable(&facts),
         })
     }
@@ -34,14 +34,15 @@ fn unusable(facts: &DatabaseFacts) -> Option<String> {
     }
 }
 
-impl InstanceConnection {
+impl Inside<'_> {
     /// `pg_trgm`, made as the content role, so that a clone's `REASSIGN OWNED` hands it on. Odoo creates it only in
     /// databases that it makes itself.
     ///
     /// # Errors
     /// Any [`OdooError`].
     pub async fn create_trigram_extension(&mut self, content_role: &PhysicalName) -> OdooResult<()> {
-        self.run(format!("SET LOCAL ROLE {}; CREATE EXTENSION IF NOT EXISTS pg_trgm", ident(content_role))).await
+        let create = format!("SET LOCAL ROLE {}; CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA public", ident(content_role));
+        self.connection.run(create).await
     }
 }
 
@@ -52,8 +53,8 @@ impl Fence {
     /// # Errors
     /// [`OdooError::Missing`] when there is no such database.
     pub async fn finalise_template(&mut self, name: &PhysicalName, content_role: &PhysicalName) -> OdooResult<()> {
-        self.close_database(name, content_role).await?;
-        if self.catalogue().database(name).await?.is_none() {
+        self.close_database(name, Recorded { oid: None, owner: content_role }).await?;
+        if self.facts(name).await?.is_none() {
             return Err(OdooError::Missing { what: format!("database {name}") });
         }
         let name = ident(name);
@@ -67,8 +68,8 @@ impl Fence {
     pub async fn drop_template(&mut self, name: &PhysicalName, content_role: &PhysicalName, oid: Option<u32>) -> OdooResult<()> {
         let admin = PhysicalName::new(self.catalogue().server().address().admin.user.clone())
             .map_err(|_| OdooError::Missing { what: "a usable name of the admin role".to_owned() })?;
-        let finished = self.catalogue().database(name).await?.is_some_and(|facts| facts.owner == admin.as_str());
+        let finished = self.facts(name).await?.is_some_and(|facts| facts.owner == admin.as_str());
         let owner = if finished { &admin } else { content_role };
-        self.drop_database(name, super::databases::Recorded { oid, owner }).await
+        self.drop_database(name, Recorded { oid, owner }).await
     }
 }

@@ -228,7 +228,8 @@ pub async fn register_default(
     Ok(ServerId::from_uuid(id))
 }
 
-/// Picks the active server of this tier with the most free capacity and counts one instance more on it. `None`: all full.
+/// Picks the active server of this tier with the most free capacity and counts one instance more on it. `None`: all full. One
+/// that is known to be ill is taken only where there is no other: the work then waits for it.
 ///
 /// Locks every candidate in one order, so that parallel placements neither overfill a server nor block each other for good.
 ///
@@ -241,7 +242,7 @@ pub async fn reserve(tx: &mut PlatformTx, tier: DbType) -> DbResult<Option<Serve
     let Some(best) = candidates
         .into_iter()
         .filter(|server| server.instances < server.capacity)
-        .max_by_key(|server| server.capacity.saturating_sub(server.instances))
+        .max_by_key(|server| (server.healthy != Some(false), server.capacity.saturating_sub(server.instances)))
     else {
         return Ok(None);
     };

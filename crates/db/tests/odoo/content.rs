@@ -2,7 +2,7 @@
 //! stories.
 
 use crate::rig::{Rig, Tenant};
-use db::odoo::{Personal, Verdict};
+use db::odoo::{OdooError, Personal, Verdict};
 
 /// The tables that personalising touches, owned by the tenant.
 pub(crate) fn odoo_tables(rig: &Rig, tenant: &Tenant) {
@@ -40,11 +40,12 @@ async fn a_personalised_clone_keeps_nothing_of_the_template() {
     let tenant = rig.tenant().await;
     odoo_tables(&rig, &tenant);
     let personal = personal(&tenant);
-    let mut inside = rig.server.instance_connection(&tenant.name).await.unwrap();
-    assert!(!inside.is_personalised(&personal).await.unwrap());
+    let mut fence = rig.fence(&tenant.mark).await;
+    let mut inside = fence.inside(&tenant.name).await.unwrap();
+    assert!(!inside.reader().is_personalised(&personal).await.unwrap());
     for _ in 0..2 {
         inside.personalise(&personal).await.unwrap();
-        assert!(inside.is_personalised(&personal).await.unwrap());
+        assert!(inside.reader().is_personalised(&personal).await.unwrap());
     }
     let database = tenant.name.as_str();
     let ask = |sql: &str| rig.cluster.psql(database, sql).unwrap();
@@ -66,9 +67,78 @@ async fn a_personalised_clone_keeps_nothing_of_the_template() {
 async fn a_database_that_is_no_odoo_is_not_tried_again() {
     let rig = Rig::start();
     let tenant = rig.tenant().await;
-    let mut inside = rig.server.instance_connection(&tenant.name).await.unwrap();
-    let error = inside.personalise(&personal(&tenant)).await.unwrap_err();
+    let mut fence = rig.fence(&tenant.mark).await;
+    let error = fence.inside(&tenant.name).await.unwrap().personalise(&personal(&tenant)).await.unwrap_err();
     assert_eq!(error.verdict(), Verdict::Permanent, "{error}");
+}
+
+/// A server that has become a standby takes no writes (25006): its work waits for the one that took its place.
+#[tokio::test]
+async fn a_server_that_takes_no_writes_is_waited_for() {
+    let rig = Rig::start();
+    let tenant = rig.tenant().await;
+    odoo_tables(&rig, &tenant);
+    let refuse = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN RAISE EXCEPTION ''cannot write'' USING ERRCODE = ''25006''; END';
+        CREATE TRIGGER refuse BEFORE UPDATE ON res_users FOR EACH ROW EXECUTE FUNCTION refuse()";
+    rig.cluster.psql(tenant.name.as_str(), refuse).unwrap();
+    let mut fence = rig.fence(&tenant.mark).await;
+    let error = fence.inside(&tenant.name).await.unwrap().personalise(&personal(&tenant)).await.unwrap_err();
+    assert!(matches!(error, OdooError::Unreachable { .. }), "{error}");
+}
+
+/// Odoo 16 has another copy of a partner's name than 17 and later.
+#[tokio::test]
+async fn a_clone_of_odoo_16_is_personalised_as_well() {
+    let rig = Rig::start();
+    let tenant = rig.tenant().await;
+    odoo_tables(&rig, &tenant);
+    let database = tenant.name.as_str();
+    rig.cluster.psql(database, "ALTER TABLE res_partner RENAME complete_name TO display_name").unwrap();
+    let personal = personal(&tenant);
+    let mut fence = rig.fence(&tenant.mark).await;
+    fence.inside(&tenant.name).await.unwrap().personalise(&personal).await.unwrap();
+    let name = rig.cluster.psql(database, "SELECT name || '|' || display_name FROM res_partner WHERE id = 1").unwrap();
+    assert_eq!(name, format!("{0}|{0}", personal.company_name));
+}
+
+#[tokio::test]
+async fn a_clone_that_would_share_a_secret_with_its_template_is_refused() {
+    let rig = Rig::start();
+    let tenant = rig.tenant().await;
+    odoo_tables(&rig, &tenant);
+    let mut fence = rig.fence(&tenant.mark).await;
+    let missing = [
+        "DELETE FROM ir_config_parameter WHERE key = 'database.secret'",
+        "UPDATE res_company SET id = 7",
+        "DELETE FROM res_users WHERE id = 2",
+    ];
+    for damage in missing {
+        rig.cluster.psql(tenant.name.as_str(), damage).unwrap();
+        let error = fence.inside(&tenant.name).await.unwrap().personalise(&personal(&tenant)).await.unwrap_err();
+        assert!(matches!(error, OdooError::Missing { .. }), "{damage}: {error}");
+    }
+    let kept = "SELECT value FROM ir_config_parameter WHERE key = 'database.uuid'";
+    assert_eq!(rig.cluster.psql(tenant.name.as_str(), kept).unwrap(), "template", "half of it is not written");
+}
+
+/// The owner of a database may set defaults for all who enter it.
+#[tokio::test]
+async fn what_a_tenant_puts_in_the_way_of_our_sessions_is_not_used() {
+    let rig = Rig::start();
+    let tenant = rig.tenant().await;
+    odoo_tables(&rig, &tenant);
+    let mut theirs = rig.log_in(&tenant, tenant.name.as_str()).await.unwrap();
+    let trap = format!(
+        "CREATE SCHEMA trap; CREATE VIEW trap.pg_shdepend AS SELECT 1 AS no_such_column;
+         ALTER DATABASE \"{0}\" SET search_path = trap, pg_catalog, public; ALTER DATABASE \"{0}\" SET default_transaction_read_only = on",
+        tenant.name
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(trap)).execute(&mut theirs).await.unwrap();
+    let mut fence = rig.fence(&tenant.mark).await;
+    let mut inside = fence.inside(&tenant.name).await.unwrap();
+    assert!(inside.reader().objects_of(&tenant.name).await.unwrap() > 0);
+    inside.personalise(&personal(&tenant)).await.unwrap();
 }
 
 #[tokio::test]

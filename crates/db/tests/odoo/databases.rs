@@ -17,9 +17,7 @@ async fn template(rig: &Rig) -> Template {
     let mut fence = rig.fence(&own.mark).await;
     fence.ensure_role(&role, &own.verifier(), &TenantLimits::default()).await.unwrap();
     let oid = fence.create_empty_database(&own.name, &role).await.unwrap();
-    let mut inside = rig.server.instance_connection(&own.name).await.unwrap();
-    inside.create_trigram_extension(&role).await.unwrap();
-    drop(inside);
+    fence.inside(&own.name).await.unwrap().create_trigram_extension(&role).await.unwrap();
     let content = format!("SET ROLE \"{role}\"; CREATE TABLE content (id int); GRANT SELECT ON content TO \"{role}\"");
     rig.cluster.psql(own.name.as_str(), &content).unwrap();
     fence.finalise_template(&own.name, &role).await.unwrap();
@@ -46,11 +44,11 @@ async fn a_clone_belongs_to_the_tenant_with_everything_in_it() {
     let oid = fence.clone_database(&tenant.name, &template.own.name, &tenant.name).await.unwrap();
     assert_eq!(fence.clone_database(&tenant.name, &template.own.name, &tenant.name).await.unwrap(), oid);
 
-    let mut inside = rig.server.instance_connection(&tenant.name).await.unwrap();
-    assert!(inside.objects_of(&template.role).await.unwrap() > 0);
+    let mut inside = fence.inside(&tenant.name).await.unwrap();
+    assert!(inside.reader().objects_of(&template.role).await.unwrap() > 0);
     for _ in 0..2 {
         inside.take_ownership(&template.role, &tenant.name).await.unwrap();
-        assert_eq!(inside.objects_of(&template.role).await.unwrap(), 0);
+        assert_eq!(inside.reader().objects_of(&template.role).await.unwrap(), 0);
     }
     let owners = "SELECT string_agg(DISTINCT pg_get_userbyid(o), ',') FROM
         (SELECT relowner o FROM pg_class WHERE relname = 'content' UNION ALL SELECT extowner FROM pg_extension WHERE extname = 'pg_trgm') x";
@@ -65,10 +63,10 @@ async fn a_clone_belongs_to_the_tenant_with_everything_in_it() {
 async fn content_is_not_handed_over_while_its_role_owns_a_database() {
     let rig = Rig::start();
     let (template, tenant) = (template(&rig).await, role_only(&rig).await);
-    rig.fence(&tenant.mark).await.clone_database(&tenant.name, &template.own.name, &tenant.name).await.unwrap();
+    let mut fence = rig.fence(&tenant.mark).await;
+    fence.clone_database(&tenant.name, &template.own.name, &tenant.name).await.unwrap();
     rig.cluster.psql("postgres", &format!("CREATE DATABASE stray OWNER \"{}\"", template.role)).unwrap();
-    let mut inside = rig.server.instance_connection(&tenant.name).await.unwrap();
-    let error = inside.take_ownership(&template.role, &tenant.name).await.unwrap_err();
+    let error = fence.inside(&tenant.name).await.unwrap().take_ownership(&template.role, &tenant.name).await.unwrap_err();
     assert!(matches!(&error, OdooError::Blocked { holders, .. } if holders == &["stray"]), "{error}");
 }
 
@@ -82,11 +80,11 @@ async fn a_clone_interrupted_before_its_label_is_taken_up() {
     );
     rig.cluster.psql("postgres", &half.replace("; ", ";\n")).unwrap();
     let mut fence = rig.fence(&tenant.mark).await;
-    let state = fence.catalogue().database_state(&tenant.name, &tenant.name, &tenant.mark).await.unwrap();
+    let state = fence.catalogue().database_state(&tenant.name, unrecorded(&tenant), &tenant.mark).await.unwrap();
     assert!(matches!(state, DatabaseState::Half(_)), "{state:?}");
     fence.clone_database(&tenant.name, &template.own.name, &tenant.name).await.unwrap();
-    let facts = fence.catalogue().database(&tenant.name).await.unwrap().unwrap();
-    assert!(facts.allows_connections && facts.comment.as_deref() == Some(tenant.mark.as_str()));
+    let facts = fence.catalogue().database(&tenant.name, &tenant.mark).await.unwrap().unwrap();
+    assert!(facts.allows_connections && facts.labelled);
 }
 
 #[tokio::test]
@@ -144,12 +142,68 @@ async fn a_strangers_database_is_neither_adopted_nor_closed_nor_dropped() {
     let mut fence = rig.fence(&tenant.mark).await;
     let error = fence.clone_database(&tenant.name, &template.own.name, &tenant.name).await.unwrap_err();
     assert_eq!(error.verdict(), Verdict::Permanent, "{error}");
-    let error = fence.close_database(&tenant.name, &tenant.name).await.unwrap_err();
+    let error = fence.close_database(&tenant.name, unrecorded(&tenant)).await.unwrap_err();
     assert_eq!(error.verdict(), Verdict::NeedsAttention, "{error}");
     let error = fence.drop_database(&tenant.name, unrecorded(&tenant)).await.unwrap_err();
     assert_eq!(error.verdict(), Verdict::NeedsAttention, "{error}");
-    let facts = fence.catalogue().database(&tenant.name).await.unwrap().unwrap();
+    let facts = fence.catalogue().database(&tenant.name, &tenant.mark).await.unwrap().unwrap();
     assert!(facts.allows_connections);
+}
+
+/// The owner of a database may change its comment, and take it away.
+#[tokio::test]
+async fn a_tenant_that_changes_its_label_is_closed_and_dropped_all_the_same() {
+    let rig = Rig::start();
+    for comment in ["'of mine'", "NULL"] {
+        let tenant = rig.tenant().await;
+        let mut fence = rig.fence(&tenant.mark).await;
+        let oid = fence.catalogue().database(&tenant.name, &tenant.mark).await.unwrap().unwrap().oid;
+        let recorded = Recorded { oid: Some(oid), owner: &tenant.name };
+        let mut theirs = rig.log_in(&tenant, tenant.name.as_str()).await.unwrap();
+        let change = format!("COMMENT ON DATABASE \"{}\" IS {comment}", tenant.name);
+        sqlx::query(sqlx::AssertSqlSafe(change)).execute(&mut theirs).await.unwrap();
+
+        // What was never recorded is known by its label only; but nobody logs in any more, and the text goes nowhere.
+        let error = fence.close_database(&tenant.name, unrecorded(&tenant)).await.unwrap_err();
+        assert!(matches!(error, OdooError::Mismatch { .. }) && !error.to_string().contains("of mine"), "{error}");
+        assert!(rig.log_in(&tenant, tenant.name.as_str()).await.is_err());
+
+        fence.close_database(&tenant.name, recorded).await.unwrap();
+        assert!(sqlx::query("SELECT 1").execute(&mut theirs).await.is_err());
+        fence.verify_database(&tenant.name, recorded).await.unwrap();
+        fence.drop_database(&tenant.name, recorded).await.unwrap();
+        assert!(fence.catalogue().database(&tenant.name, &tenant.mark).await.unwrap().is_none());
+        fence.drop_role(&tenant.name).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_database_with_the_recorded_oid_of_a_strangers_role_is_a_strangers() {
+    let rig = Rig::start();
+    let (tenant, stranger) = (Tenant::draw(), Tenant::draw());
+    rig.cluster.psql("postgres", &format!("CREATE ROLE \"{}\"", stranger.name)).unwrap();
+    rig.cluster.psql("postgres", &format!("CREATE DATABASE \"{}\" OWNER \"{}\"", tenant.name, stranger.name)).unwrap();
+    let mut fence = rig.fence(&tenant.mark).await;
+    let oid = fence.catalogue().database(&tenant.name, &tenant.mark).await.unwrap().unwrap().oid;
+    let recorded = Recorded { oid: Some(oid), owner: &stranger.name };
+    let error = fence.drop_database(&tenant.name, recorded).await.unwrap_err();
+    assert!(matches!(error, OdooError::Mismatch { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn databases_are_made_a_few_at_a_time() {
+    let rig = Rig::start();
+    let tenant = role_only(&rig).await;
+    let mut others = rig.cluster.superuser("ois").await.unwrap();
+    sqlx::query("SELECT pg_advisory_lock(2, n) FROM generate_series(1, 4) n").execute(&mut others).await.unwrap();
+    let mut fence = rig.fence(&tenant.mark).await;
+    let error = fence.create_empty_database(&tenant.name, &tenant.name).await.unwrap_err();
+    assert!(matches!(error, OdooError::Busy { .. }), "{error}");
+    sqlx::query("SELECT pg_advisory_unlock(2, 3)").execute(&mut others).await.unwrap();
+    fence.create_empty_database(&tenant.name, &tenant.name).await.unwrap();
+    // The place is free again while the fence is still held.
+    sqlx::query("SET lock_timeout = '10s'").execute(&mut others).await.unwrap();
+    sqlx::query("SELECT pg_advisory_lock(2, 3)").execute(&mut others).await.unwrap();
 }
 
 #[tokio::test]
@@ -157,14 +211,14 @@ async fn another_oid_or_owner_stops_the_drop() {
     let rig = Rig::start();
     let tenant = rig.tenant().await;
     let mut fence = rig.fence(&tenant.mark).await;
-    let facts = fence.catalogue().database(&tenant.name).await.unwrap().unwrap();
+    let facts = fence.catalogue().database(&tenant.name, &tenant.mark).await.unwrap().unwrap();
     let other_oid = Recorded { oid: Some(facts.oid + 1), owner: &tenant.name };
     let error = fence.drop_database(&tenant.name, other_oid).await.unwrap_err();
     assert!(matches!(error, OdooError::Mismatch { .. }), "{error}");
     rig.cluster.psql("postgres", &format!("ALTER DATABASE \"{}\" OWNER TO odoo_admin", tenant.name)).unwrap();
     let error = fence.drop_database(&tenant.name, unrecorded(&tenant)).await.unwrap_err();
     assert!(matches!(error, OdooError::Mismatch { .. }), "{error}");
-    assert!(fence.catalogue().database(&tenant.name).await.unwrap().is_some());
+    assert!(fence.catalogue().database(&tenant.name, &tenant.mark).await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -175,7 +229,7 @@ async fn closing_ends_sessions_and_lets_none_in_again() {
     let mut listening = rig.log_in(&tenant, "postgres").await.unwrap();
     let mut fence = rig.fence(&tenant.mark).await;
     for _ in 0..2 {
-        fence.close_database(&tenant.name, &tenant.name).await.unwrap();
+        fence.close_database(&tenant.name, unrecorded(&tenant)).await.unwrap();
     }
     for session in [&mut inside, &mut listening] {
         assert!(sqlx::query("SELECT 1").execute(session).await.is_err());
@@ -206,12 +260,12 @@ async fn a_server_that_is_down_is_unreachable_not_empty() {
     let tenant = rig.tenant().await;
     let mut open = rig.server.admin_connection().await.unwrap();
     rig.cluster.stop(testkit::server::Stop::Fast).unwrap();
-    let error = open.database(&tenant.name).await.unwrap_err();
+    let error = open.database(&tenant.name, &tenant.mark).await.unwrap_err();
     assert_eq!(error.verdict(), Verdict::Snooze, "{error}");
     let error = rig.server.admin_connection().await.unwrap_err();
     assert!(matches!(error, OdooError::Unreachable { .. }), "{error}");
     rig.cluster.start_again().unwrap();
-    assert!(rig.server.admin_connection().await.unwrap().database(&tenant.name).await.unwrap().is_some());
+    assert!(rig.server.admin_connection().await.unwrap().database(&tenant.name, &tenant.mark).await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -220,7 +274,7 @@ async fn a_session_that_is_not_ours_to_end_makes_a_drop_wait() {
     let tenant = rig.tenant().await;
     let operator = rig.cluster.superuser(tenant.name.as_str()).await.unwrap();
     let mut fence = rig.fence(&tenant.mark).await;
-    fence.close_database(&tenant.name, &tenant.name).await.unwrap();
+    fence.close_database(&tenant.name, unrecorded(&tenant)).await.unwrap();
     let error = fence.drop_database(&tenant.name, unrecorded(&tenant)).await.unwrap_err();
     assert_eq!(error.verdict(), Verdict::Snooze, "{error}");
     drop(operator);

@@ -84,9 +84,9 @@ async fn a_token_refused_under_the_lock_gives_no_fence_and_frees_it() {
     rig.until(&free(&mark)).await;
 }
 
-/// A tenant can read marks and enter the maintenance database, so it can take the lock of another, and use any name.
+/// A tenant can read marks and enter the maintenance database, and use any name: the lock there is not the lock.
 #[tokio::test]
-async fn a_tenant_cannot_keep_the_lock_whatever_name_it_uses() {
+async fn a_tenant_cannot_come_near_the_lock_of_another() {
     let rig = Rig::start();
     let (hostile, victim) = (rig.tenant().await, rig.tenant().await);
     let mut session = rig.log_in(&hostile, "postgres").await.unwrap();
@@ -94,8 +94,49 @@ async fn a_tenant_cannot_keep_the_lock_whatever_name_it_uses() {
     let name = format!("SET application_name = 'ois:{}:{}'", victim.mark, i64::MAX);
     sqlx::query(sqlx::AssertSqlSafe(name)).execute(&mut session).await.unwrap();
     sqlx::query("SELECT pg_advisory_lock($1)").bind(key).execute(&mut session).await.unwrap();
-    rig.fence(&victim.mark).await;
-    assert!(sqlx::query("SELECT 1").execute(&mut session).await.is_err());
+    rig.fence(&victim.mark).await.release().await.unwrap();
+    let error = rig.log_in(&hostile, "ois").await.unwrap_err();
+    assert_eq!(error.as_database_error().unwrap().code().unwrap(), "42501", "{error}");
+}
+
+#[tokio::test]
+async fn without_the_database_of_the_fences_work_waits() {
+    let rig = Rig::start();
+    rig.cluster.psql("postgres", "DROP DATABASE ois").unwrap();
+    let error = rig.server.fence(&Mark::generate(&System), 1).await.unwrap_err();
+    assert!(matches!(&error, OdooError::Unreachable { .. }) && error.to_string().contains("bootstrap"), "{error}");
+    assert!(!rig.server.admin_connection().await.unwrap().probe().await.unwrap().has_fences);
+}
+
+/// The lock of an earlier owner is lost, its session inside a database is not.
+#[tokio::test]
+async fn a_later_owner_ends_what_an_earlier_one_has_open_inside_a_database() {
+    let rig = Rig::start();
+    let (tenant, neighbour) = (rig.tenant().await, rig.tenant().await);
+    let mut earlier = confirmed(rig.server.fence(&tenant.mark, 7).await).await;
+    let mut inside = earlier.inside(&tenant.name).await.unwrap();
+    let mut others = rig.fence(&neighbour.mark).await;
+    let mut beside = others.inside(&neighbour.name).await.unwrap();
+    let cut = format!(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = 'ois' AND application_name LIKE '%{}:7'",
+        tenant.mark
+    );
+    assert_eq!(rig.cluster.psql("postgres", &cut).unwrap(), "t");
+    inside.reader().module_states().await.unwrap();
+    let _later = confirmed(rig.server.fence(&tenant.mark, 8).await).await;
+    let error = inside.reader().module_states().await.unwrap_err();
+    assert!(matches!(error, OdooError::Unreachable { .. }), "{error}");
+    beside.reader().module_states().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_has_lost_the_lock_gets_no_way_into_a_database() {
+    let rig = Rig::start();
+    let tenant = rig.tenant().await;
+    let mut earlier = confirmed(rig.server.fence(&tenant.mark, 7).await).await;
+    let _later = confirmed(rig.server.fence(&tenant.mark, 8).await).await;
+    let error = earlier.inside(&tenant.name).await.unwrap_err();
+    assert!(matches!(error, OdooError::Unreachable { .. }), "{error}");
 }
 
 /// A process of its own that holds the fence, and clones when told to.
@@ -185,7 +226,7 @@ async fn a_holder_killed_while_cloning_leaves_no_late_database() {
     // Whoever gets the lock knows that the killed one's backend is gone: what is absent now stays absent.
     let mut fence = confirmed(rig.server.fence(&tenant.mark, 2).await).await;
     assert_eq!(rig.cluster.psql("postgres", CLONING).unwrap(), "f");
-    assert!(fence.catalogue().database(&tenant.name).await.unwrap().is_none());
+    assert!(fence.catalogue().database(&tenant.name, &tenant.mark).await.unwrap().is_none());
     fence.clone_database(&tenant.name, &template, &tenant.name).await.unwrap();
 }
 
@@ -212,11 +253,24 @@ async fn another_server_behind_the_address_is_not_acted_on() {
     let identifier = rig.server.admin_connection().await.unwrap().probe().await.unwrap().system_identifier;
     let at = |known, forbidden| {
         let address = rig.server.address().clone();
-        db::odoo::OdooServer::new(db::odoo::ServerAddress { identity: db::odoo::Identity { known, forbidden }, ..address })
+        db::odoo::OdooServer::new(db::odoo::ServerAddress {
+            identity: db::odoo::Identity { known, forbidden, superuser: false },
+            ..address
+        })
     };
     confirmed(at(Some(identifier), None).fence(&mark, 1).await).await.release().await.unwrap();
+    let absent = PhysicalName::new("not_there").unwrap();
     for wrong in [at(Some(identifier + 1), None), at(Some(identifier), Some(identifier)), at(None, Some(identifier))] {
-        let error = wrong.fence(&mark, 1).await.unwrap_err();
-        assert!(matches!(error, OdooError::Unreachable { .. }), "{error}");
+        let answers = [
+            wrong.fence(&mark, 1).await.map(drop),
+            wrong.admin_connection().await.map(drop),
+            // What is not there on a stranger may well be there on the server that we know.
+            wrong.instance_connection(&absent).await.map(drop),
+        ];
+        for error in answers.map(Result::unwrap_err) {
+            assert!(matches!(error, OdooError::Unreachable { .. } | OdooError::Away { .. }), "{error}");
+        }
     }
+    let error = rig.server.instance_connection(&absent).await.unwrap_err();
+    assert_eq!(error.sqlstate().as_deref(), Some("3D000"), "{error}");
 }

@@ -1,7 +1,7 @@
 //! What a tenant's login can and cannot do, tried with the real login; and what the server's log keeps.
 
 use crate::rig::{Rig, Tenant};
-use db::odoo::{Fence, Personal, odoo_hash};
+use db::odoo::{Personal, odoo_hash};
 use secrecy::ExposeSecret as _;
 use sqlx::PgConnection;
 
@@ -18,7 +18,7 @@ async fn a_tenant_enters_its_own_database_and_the_maintenance_database_only() {
     for database in [tenant.name.as_str(), "postgres"] {
         rig.log_in(&tenant, database).await.unwrap();
     }
-    for database in [neighbour.name.as_str(), "template1", "template0", template.name.as_str()] {
+    for database in [neighbour.name.as_str(), "template1", "template0", "ois", template.name.as_str()] {
         let error = rig.log_in(&tenant, database).await.unwrap_err();
         let code = error.as_database_error().unwrap().code().unwrap().into_owned();
         // 42501 no right to connect; 55000 the database takes no connections.
@@ -37,6 +37,9 @@ async fn a_tenant_makes_nothing_outside_its_database() {
         "CREATE TABLE public.mine (id int)".to_owned(),
         "CREATE TEMP TABLE mine (id int)".to_owned(),
         "CREATE SCHEMA mine".to_owned(),
+        "SELECT lo_create(0)".to_owned(),
+        "SELECT lo_creat(-1)".to_owned(),
+        "SELECT lo_from_bytea(0, 'data')".to_owned(),
         "SET ROLE odoo_admin".to_owned(),
         "SELECT * FROM pg_authid".to_owned(),
         format!("SET ROLE \"{}\"", neighbour.name),
@@ -46,6 +49,8 @@ async fn a_tenant_makes_nothing_outside_its_database() {
     for statement in statements {
         assert_eq!(refused(&mut connection, &statement).await, "42501", "{statement}");
     }
+    let mut own = rig.log_in(&tenant, tenant.name.as_str()).await.unwrap();
+    sqlx::query("SELECT lo_put(lo_create(0), 0, 'data')").execute(&mut own).await.unwrap();
 }
 
 #[tokio::test]
@@ -82,8 +87,8 @@ async fn no_password_reaches_the_log_and_all_that_tenants_see_is_opaque() {
         company_name: "Customer".to_owned(),
         base_url: "http://customer.example".to_owned(),
     };
-    rig.server.instance_connection(&tenant.name).await.unwrap().personalise(&personal).await.unwrap();
-    let fence: Fence = rig.fence(&tenant.mark).await;
+    let mut fence = rig.fence(&tenant.mark).await;
+    fence.inside(&tenant.name).await.unwrap().personalise(&personal).await.unwrap();
     let log = rig.cluster.log().unwrap();
     assert!(log.contains("CREATE ROLE"), "the log shows statements at all");
     assert!(!log.contains(tenant.password.expose_secret()));

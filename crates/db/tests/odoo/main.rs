@@ -6,6 +6,7 @@ mod content;
 mod databases;
 mod fence;
 mod isolation;
+mod lane;
 mod probe;
 mod rig;
 mod roles;

@@ -1,7 +1,8 @@
 //! What a server says of itself, and whether missing bootstrap steps are seen.
 
-use crate::rig::{Rig, server};
-use db::odoo::{OdooError, Verdict};
+use crate::rig::{Rig, System, server};
+use db::odoo::{Identity, OdooError, OdooServer, ServerAddress, Verdict};
+use domain::names::Mark;
 
 #[tokio::test]
 async fn a_bootstrapped_server_shows_no_deviation() {
@@ -23,6 +24,9 @@ async fn each_missing_step_of_the_bootstrap_is_named() {
         ("GRANT CONNECT ON DATABASE postgres TO PUBLIC", "PUBLIC may connect on database postgres"),
         ("GRANT TEMP ON DATABASE template1 TO PUBLIC", "PUBLIC may temporary on database template1"),
         ("GRANT CREATE ON SCHEMA public TO PUBLIC", "PUBLIC has create on schema public of postgres"),
+        ("GRANT EXECUTE ON FUNCTION lo_create(oid) TO PUBLIC", "PUBLIC may execute lo_create in postgres"),
+        ("GRANT CONNECT ON DATABASE ois TO odoo_tenants", "the group odoo_tenants may connect to ois"),
+        ("ALTER DATABASE ois ALLOW_CONNECTIONS false", "the database ois is missing"),
         ("ALTER ROLE odoo_admin NOCREATEDB", "the admin role lacks CREATEDB"),
         ("ALTER ROLE odoo_admin NOCREATEROLE", "the admin role lacks CREATEROLE"),
         ("ALTER ROLE odoo_tenants LOGIN", "the group odoo_tenants may log in"),
@@ -36,12 +40,18 @@ async fn each_missing_step_of_the_bootstrap_is_named() {
 }
 
 #[tokio::test]
-async fn a_superuser_as_admin_is_reported() {
+async fn a_superuser_as_admin_is_reported_and_refused_unless_permitted() {
     let rig = Rig::start();
     rig.cluster.psql("postgres", "ALTER ROLE odoo_admin SUPERUSER").unwrap();
-    let report = rig.server.admin_connection().await.unwrap().probe().await.unwrap();
+    let report = rig.server.whoever_answers().admin_connection().await.unwrap().probe().await.unwrap();
     assert!(report.admin_is_superuser);
     assert!(report.deviations.contains(&"the admin role is a superuser".to_owned()));
+    let mark = Mark::generate(&System);
+    let error = rig.server.fence(&mark, 1).await.unwrap_err();
+    assert_eq!(error.verdict(), Verdict::NeedsAttention, "{error}");
+    let identity = Identity { superuser: true, ..Identity::default() };
+    let permitted = OdooServer::new(ServerAddress { identity, ..rig.server.address().clone() });
+    permitted.fence(&mark, 1).await.unwrap();
 }
 
 #[tokio::test]

@@ -78,6 +78,9 @@ impl Round for Servers {
         for (record, health) in records.iter().zip(looks) {
             let well = health.healthy == Some(true);
             healthy += usize::from(well);
+            if well {
+                self.registry.mark_well(record.id);
+            }
             gauge!("odoo_server_up", "server" => record.name.clone()).set(f64::from(u8::from(well)));
             if health.healthy != record.health.healthy || health.error != record.health.error {
                 tracing::info!(server = record.name, healthy = well, error = health.error, "state of an Odoo server changed");
@@ -136,6 +139,7 @@ impl Servers {
             identity: Identity {
                 known: record.system_identifier,
                 forbidden: (!self.may_be_platform(record)).then_some(platform.system_identifier),
+                superuser: self.permitted.superuser,
             },
         })
     }
@@ -162,6 +166,7 @@ impl Servers {
     async fn judge(&self, record: &ServerRecord, platform: &PlatformIdentity, report: &ServerReport) -> ServerHealth {
         let problem = match self.identify(record, platform, report).await {
             Ok(None) if report.admin_is_superuser && !self.permitted.superuser => Some("its admin is a superuser"),
+            Ok(None) if !report.has_fences => Some("the database of the fences is missing; run postgres2-bootstrap.sql again"),
             Ok(problem) => problem,
             Err(error) => {
                 tracing::warn!(server = record.name, error = %error, "the identity of a server cannot be compared");
@@ -217,6 +222,7 @@ pub async fn separation(platform: &PlatformIdentity, server: &OdooServer) -> Sep
 }
 
 async fn probe(server: &OdooServer) -> Result<ServerReport, OdooError> {
+    let server = server.whoever_answers();
     let look = async { server.admin_connection().await?.probe().await };
     match tokio::time::timeout(TIMEOUT, look).await {
         Ok(result) => result,

@@ -17,6 +17,10 @@ impl From<OdooError> for StepError {
     fn from(error: OdooError) -> Self {
         match &error {
             OdooError::Unreachable { .. } => return Self::unreachable("odoo_server_unreachable", BUSY, &error),
+            OdooError::Away { after, .. } => {
+                let verdict = Verdict::Snooze { after: *after, unreachable: true };
+                return Self::new(verdict, "odoo_server_unreachable", BUSY, &error);
+            }
             OdooError::DiskFull { .. } => {
                 tracing::error!(error = %error, "an Odoo server has no disk space left");
                 return Self::snooze(MUCH_LATER, "odoo_server_full", BUSY, &error);

@@ -64,7 +64,7 @@ impl Site {
         self.server.fence(&self.placement.mark, cx.token()).await?.confirm(cx.confirm_token()).await
     }
 
-    /// A connection into its database.
+    /// A connection into its database, for reading. Writing goes through the fence.
     pub(super) async fn inside(&self) -> Result<InstanceConnection, StepError> {
         Ok(self.server.instance_connection(&self.placement.db_name).await?)
     }

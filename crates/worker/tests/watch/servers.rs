@@ -57,16 +57,34 @@ async fn a_server_is_probed_becomes_active_and_is_known_to_the_steps() {
 async fn a_dead_server_is_shown_and_comes_back() {
     let mut rig = Rig::start();
     let probe = probe(&rig, &rig.pair.odoo_admin());
-    probe.register_default(true, &OsEntropy).await.unwrap();
+    let id = probe.register_default(true, &OsEntropy).await.unwrap();
     probe.round().await.unwrap();
+    let server = probe.registry.get(id).unwrap();
     rig.pair.postgres2.stop(Stop::Immediate).unwrap();
     assert_eq!(probe.round().await.unwrap()["healthy"], 0);
     let down = record(&rig).await;
+    for _ in 0..5 {
+        server.admin_connection().await.unwrap_err();
+    }
     assert_eq!((down.health.healthy, down.health.error.as_deref()), (Some(false), Some("it cannot be reached")));
     assert!(down.health.version.is_some(), "what is known of it stays");
     assert!(probe.period() < std::time::Duration::from_secs(60), "it is looked at more often while it is down");
     rig.pair.postgres2.start_again().unwrap();
+    // Those who wanted it meanwhile may try at once.
     assert_eq!(probe.round().await.unwrap()["healthy"], 1);
+    server.admin_connection().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_whose_bootstrap_is_of_an_earlier_release_is_not_used() {
+    let rig = Rig::start();
+    let probe = probe(&rig, &rig.pair.odoo_admin());
+    probe.register_default(true, &OsEntropy).await.unwrap();
+    rig.pair.postgres2.psql("postgres", "DROP DATABASE ois").unwrap();
+    assert_eq!(probe.round().await.unwrap()["healthy"], 0);
+    let error = record(&rig).await.health.error.unwrap();
+    assert_eq!(error, "the database of the fences is missing; run postgres2-bootstrap.sql again");
+    assert_eq!(record(&rig).await.state, ServerState::Probing, "nothing is placed on it");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use super::ground::Ground;
 use crate::engine::{Cx, Seen, Step, StepError, Undo};
 use crate::sagas::Tools;
 use async_trait::async_trait;
-use db::odoo::DatabaseState;
+use db::odoo::{DatabaseState, Recorded};
 use db::platform::templates;
 use domain::operation::Place;
 use serde_json::{Value, json};
@@ -31,7 +31,8 @@ impl Step for Database {
         let ground = Ground::of(cx, &self.0)?;
         let plan = &ground.plan;
         let mut admin = ground.server.admin_connection().await?;
-        Ok(match admin.database_state(&plan.database, &plan.content_role, &plan.mark).await? {
+        let unrecorded = Recorded { oid: None, owner: &plan.content_role };
+        Ok(match admin.database_state(&plan.database, unrecorded, &plan.mark).await? {
             DatabaseState::Absent => Seen::Absent,
             DatabaseState::Ours(_) | DatabaseState::Half(_) => Seen::Partial,
             DatabaseState::Foreign(_) => Seen::Foreign(format!("database {} is not ours", plan.database)),
@@ -61,9 +62,9 @@ pub(super) async fn make_empty(cx: &Cx, ground: &Ground) -> Result<(), StepError
     let mut fence = ground.fence(cx).await?;
     fence.drop_template(&plan.database, &plan.content_role, None).await?;
     let oid = fence.create_empty_database(&plan.database, &plan.content_role).await?;
+    fence.inside(&plan.database).await?.create_trigram_extension(&plan.content_role).await?;
     fence.release().await?;
     let mut tx = cx.fenced_tx().await?;
     templates::set_oid(&mut tx, plan.template, oid).await?;
-    tx.commit().await?;
-    Ok(ground.inside().await?.create_trigram_extension(&plan.content_role).await?)
+    Ok(tx.commit().await?)
 }

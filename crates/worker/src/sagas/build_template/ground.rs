@@ -39,6 +39,7 @@ impl Ground {
         self.server.fence(&self.plan.mark, cx.token()).await?.confirm(cx.confirm_token()).await
     }
 
+    /// A connection into its database, for reading. Writing goes through the fence.
     pub(super) async fn inside(&self) -> Result<InstanceConnection, StepError> {
         Ok(self.server.instance_connection(&self.plan.database).await?)
     }

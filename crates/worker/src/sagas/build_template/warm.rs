@@ -47,7 +47,9 @@ impl Step for WarmAssets {
         let (ground, runtime) = (Ground::of(cx, &self.0)?, &self.0.runtime);
         let password = ground.plan.sealed.admin.open(cx, &self.0, plan::ADMIN_PASSWORD)?;
         let hash = hashing::compute(password.clone(), ground.plan.admin_salt).await;
-        ground.inside().await?.set_admin_password(&hash).await?;
+        let mut fence = ground.fence(cx).await?;
+        fence.inside(&ground.plan.database).await?.set_admin_password(&ground.plan.content_role, &hash).await?;
+        fence.release().await?;
         let workload = ground.workload(cx, &self.0)?;
         runtime.ensure(&workload).await?;
         if let Some(reason) = until_ready(cx, &self.0, &workload, PATIENCE).await? {

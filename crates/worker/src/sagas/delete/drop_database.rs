@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use domain::operation::Place;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(super) struct DropDatabase(pub(super) Arc<Tools>);
 
@@ -18,6 +19,10 @@ impl Step for DropDatabase {
 
     fn place(&self) -> Place {
         Place::Postgres2
+    }
+
+    fn limit(&self) -> Duration {
+        Duration::from_secs(180)
     }
 
     async fn check(&self, _cx: &Cx) -> Result<Seen, StepError> {

@@ -29,7 +29,9 @@ impl Step for Content {
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let site = Site::of(cx, &self.0).await?;
         let clone: database::Clone = cx.output(database::NAME)?;
-        site.inside().await?.take_ownership(&clone.content_role, &site.placement.db_user).await?;
+        let mut fence = site.fence(cx).await?;
+        fence.inside(&site.placement.db_name).await?.take_ownership(&clone.content_role, &site.placement.db_user).await?;
+        fence.release().await?;
         Ok(json!({ "from": clone.content_role, "to": site.placement.db_user }))
     }
 }

@@ -54,8 +54,8 @@ impl Step for Database {
             return Ok(Seen::Absent);
         }
         let site = Site::of(cx, &self.0).await?;
-        let (name, owner) = (&site.placement.db_name, &site.placement.db_user);
-        let state = site.server.admin_connection().await?.database_state(name, owner, &site.placement.mark).await?;
+        let name = &site.placement.db_name;
+        let state = site.server.admin_connection().await?.database_state(name, site.recorded(), &site.placement.mark).await?;
         Ok(match state {
             DatabaseState::Absent => Seen::Absent,
             DatabaseState::Ours(_) | DatabaseState::Half(_) => Seen::Partial,
@@ -114,12 +114,15 @@ impl Database {
     }
 }
 
-/// Drops what this operation made: the mark says so, and a stranger's database under our name stays. An OID recorded by an
-/// attempt before is not compared, since each attempt makes a new database.
+/// Drops what this operation made, and a stranger's database under our name stays. What carries the mark may have another
+/// OID than an attempt before recorded, since each attempt makes a new database; what has the recorded one may have lost the
+/// mark, since its owner can take it away.
 async fn drop_clone(fence: &mut Fence, site: &Site) -> Result<(), StepError> {
     let (name, owner) = (&site.placement.db_name, &site.placement.db_user);
-    match fence.catalogue().database_state(name, owner, &site.placement.mark).await? {
+    match fence.catalogue().database_state(name, site.recorded(), &site.placement.mark).await? {
         DatabaseState::Absent | DatabaseState::Foreign(_) => Ok(()),
-        DatabaseState::Ours(_) | DatabaseState::Half(_) => Ok(fence.drop_database(name, Recorded { oid: None, owner }).await?),
+        DatabaseState::Ours(facts) | DatabaseState::Half(facts) => {
+            Ok(fence.drop_database(name, Recorded { oid: Some(facts.oid), owner }).await?)
+        }
     }
 }

@@ -36,7 +36,9 @@ impl Step for Personalise {
             company_name: site.instance.name.clone(),
             base_url: site.url(&self.0)?,
         };
-        site.inside().await?.personalise(&personal).await?;
+        let mut fence = site.fence(cx).await?;
+        fence.inside(&site.placement.db_name).await?.personalise(&personal).await?;
+        fence.release().await?;
         Ok(json!({ "base_url": personal.base_url }))
     }
 }

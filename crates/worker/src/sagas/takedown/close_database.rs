@@ -27,7 +27,7 @@ impl Step for CloseDatabase {
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let Some(site) = Site::find(cx, &self.0).await? else { return Ok(json!({ "there": false })) };
         let mut fence = site.fence(cx).await?;
-        fence.close_database(&site.placement.db_name, &site.placement.db_user).await?;
+        fence.close_database(&site.placement.db_name, site.recorded()).await?;
         fence.release().await?;
         Ok(json!({ "there": true }))
     }
