@@ -323,7 +323,7 @@ impl Stack {
     /// # Errors
     /// When the user cannot be made.
     pub fn order(&self, label: &str) -> Result<Order> {
-        let customer = self.services.create_user(&format!("{}@customer.example", label.replace('_', "-")), "Ada")?;
+        let customer = self.services.create_user(&format!("{}@customer.example", label.replace('_', "-")), "Zora")?;
         Ok(Order::new(&customer, &uuid()?, label))
     }
 
