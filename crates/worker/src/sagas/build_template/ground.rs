@@ -60,7 +60,7 @@ impl Ground {
         let port = self.plan.port;
         Ok(Workload {
             service: self.service(),
-            operation: cx.operation().id,
+            turn: site::turn(cx),
             version: self.key.version,
             image: self.plan.image.clone(),
             directory: self.directory(tools)?,

@@ -7,6 +7,7 @@ use crate::engine::{Cx, Seen, Step, StepError, Undo};
 use crate::sagas::Tools;
 use crate::sagas::errors::unless_foreign;
 use crate::sagas::hashing;
+use crate::sagas::site::turn;
 use crate::sagas::waiting::until_ready;
 use async_trait::async_trait;
 use domain::operation::Place;
@@ -54,7 +55,7 @@ impl Step for WarmAssets {
             return Err(StepError::retry("odoo_not_ready", "Odoo did not start in time.", reason));
         }
         let assets = runtime.warm_assets(&workload, LOGIN, &password).await?;
-        runtime.remove(&ground.service()).await?;
+        runtime.remove(&ground.service(), turn(cx)).await?;
         Ok(json!({ "assets": assets }))
     }
 }
@@ -63,6 +64,6 @@ impl Step for WarmAssets {
 impl Undo for WarmAssets {
     async fn undo(&self, cx: &Cx) -> Result<(), StepError> {
         let Some(ground) = Ground::find(cx, &self.0)? else { return Ok(()) };
-        unless_foreign(self.0.runtime.remove(&ground.service()).await)
+        unless_foreign(self.0.runtime.remove(&ground.service(), turn(cx)).await)
     }
 }
