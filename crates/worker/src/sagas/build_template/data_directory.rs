@@ -53,5 +53,5 @@ pub(super) async fn make_empty(cx: &Cx, tools: &Tools, ground: &Ground) -> Resul
     let directory = ground.directory(tools)?;
     tools.directories.remove(&directory, ground.owner(), turn(cx)).await?;
     tools.directories.create(&directory, ground.owner(), turn(cx)).await?;
-    Ok(tools.directories.write_conf(&ground.workload(cx, tools)?, Arc::clone(&cx.services().entropy)).await?)
+    Ok(tools.directories.write_conf(&ground.workload(cx, tools, None)?, Arc::clone(&cx.services().entropy)).await?)
 }

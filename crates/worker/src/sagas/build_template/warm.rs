@@ -8,8 +8,9 @@ use crate::sagas::Tools;
 use crate::sagas::errors::unless_foreign;
 use crate::sagas::hashing;
 use crate::sagas::site::turn;
-use crate::sagas::waiting::until_ready;
+use crate::sagas::waiting::{unless_told_to_stop, until_ready};
 use async_trait::async_trait;
+use db::platform::instances;
 use domain::operation::Place;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -49,12 +50,13 @@ impl Step for WarmAssets {
         let password = ground.plan.admin_password.open(cx, &self.0, plan::ADMIN_PASSWORD)?;
         let hash = hashing::compute(password.clone(), ground.plan.admin_salt).await;
         ground.inside().await?.set_admin_password(&hash).await?;
-        let workload = ground.workload(cx, &self.0)?;
+        let port = runtime.free_port(&instances::ports(&cx.services().db).await?).await?;
+        let workload = ground.workload(cx, &self.0, port)?;
         runtime.ensure(&workload).await?;
         if let Some(reason) = until_ready(cx, &self.0, &workload, PATIENCE).await? {
             return Err(StepError::retry("odoo_not_ready", "Odoo did not start in time.", reason));
         }
-        let assets = runtime.warm_assets(&workload, LOGIN, &password).await?;
+        let assets = unless_told_to_stop(cx, runtime.warm_assets(&workload, LOGIN, &password)).await?;
         runtime.remove(&ground.service(), turn(cx)).await?;
         Ok(json!({ "assets": assets }))
     }
