@@ -31,6 +31,9 @@ pub enum RuntimeError {
     /// Something that is not ours stands under our name. It is never adopted and never removed.
     #[error("not ours: {0}")]
     Foreign(String),
+    /// A later turn has been here: the caller was overtaken and must change nothing more.
+    #[error("overtaken: {0}")]
+    Stale(String),
 }
 
 /// What the caller may do about a [`RuntimeError`].
@@ -44,6 +47,8 @@ pub enum Class {
     Permanent,
     /// Give up and touch nothing.
     Foreign,
+    /// The lease is lost: somebody else has the operation.
+    Stale,
 }
 
 impl RuntimeError {
@@ -54,6 +59,7 @@ impl RuntimeError {
             Self::Transient(_) => Class::Transient,
             Self::Permanent(_) | Self::NoInstallation { .. } => Class::Permanent,
             Self::Foreign(_) => Class::Foreign,
+            Self::Stale(_) => Class::Stale,
         }
     }
 
@@ -61,7 +67,7 @@ impl RuntimeError {
     pub fn public(&self) -> String {
         match self {
             Self::Unreachable(_) => "The platform that runs Odoo cannot be reached at the moment".into(),
-            Self::Transient(_) => "The platform that runs Odoo is busy".into(),
+            Self::Transient(_) | Self::Stale(_) => "The platform that runs Odoo is busy".into(),
             Self::Permanent(_) => "Odoo could not be started".into(),
             Self::NoInstallation { version, .. } => format!("Odoo {version} is not available on this platform"),
             Self::Foreign(_) => "The place of this instance is taken by something else".into(),

@@ -19,6 +19,7 @@ mod observed;
 mod odoo_conf;
 mod odoo_http;
 pub mod process;
+mod turn;
 mod workload;
 
 use async_trait::async_trait;
@@ -29,9 +30,11 @@ use std::time::Duration;
 
 pub use error::{Class, RuntimeError, RuntimeResult};
 pub use observed::{Listed, Observed, OneOffEnd, Readiness};
-pub use workload::{Image, Limits, OneOff, Owner, Service, Task, TenantDatabase, Workload};
+pub use workload::{Image, Limits, OneOff, Owner, Service, Task, TenantDatabase, Turn, Workload};
 
-/// An engine that runs Odoo. Every call may be repeated after a crash of the caller, by another caller.
+/// An engine that runs Odoo. Every call may be repeated after a crash of the caller, by another caller. A call that changes
+/// something carries a [`Turn`], in the workload or beside the service: once a service has seen a later one, also as a service
+/// that it did not know, an earlier one changes nothing and fails as [`RuntimeError::Stale`].
 #[async_trait]
 pub trait InstanceRuntime: Send + Sync {
     /// The driver's word in the settings, e.g. `process`.
@@ -55,10 +58,10 @@ pub trait InstanceRuntime: Send + Sync {
 
     /// Brings the service down and returns when every process of it and its port are gone: asks first, and ends by force what
     /// is left after `grace`. A missing service is stopped.
-    async fn stop(&self, service: &Service, grace: Duration) -> RuntimeResult<()>;
+    async fn stop(&self, service: &Service, turn: Turn, grace: Duration) -> RuntimeResult<()>;
 
     /// Stops the service if need be and forgets it. The data directory stays.
-    async fn remove(&self, service: &Service) -> RuntimeResult<()>;
+    async fn remove(&self, service: &Service, turn: Turn) -> RuntimeResult<()>;
 
     /// The last log lines, oldest first; empty for a service that was never started or is removed.
     async fn logs(&self, service: &Service, lines: usize) -> RuntimeResult<Vec<String>>;

@@ -90,7 +90,7 @@ pub(crate) fn new_master_line(entropy: &dyn Entropy) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::{Image, Limits, Owner, Service, TenantDatabase};
+    use crate::workload::{Image, Limits, Owner, Service, TenantDatabase, Turn};
     use domain::ids::{InstanceId, OperationId};
     use domain::names::PhysicalName;
     use domain::size::CpuLimit;
@@ -117,7 +117,7 @@ mod tests {
         };
         Workload {
             service: Service { name: "odoo-1f2e".into(), owner: Owner::Instance(InstanceId::from_uuid(id)) },
-            operation: OperationId::from_uuid(id),
+            turn: Turn { operation: OperationId::from_uuid(id), token: 1 },
             version: OdooVersion::new(19),
             image: Image::new("/opt/odoo-19/bin/odoo"),
             directory: "/srv/odoo_1f2e".into(),

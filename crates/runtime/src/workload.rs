@@ -30,6 +30,15 @@ impl fmt::Display for Owner {
     }
 }
 
+/// Who asks. Tokens grow over the life of an instance or template: what a later one has touched is closed to earlier ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    /// The operation that asks; part of the mark.
+    pub operation: OperationId,
+    /// The fencing token of its run.
+    pub token: i64,
+}
+
 /// A service by its physical name, and whose it must be. A call for a service of another owner fails as `Foreign`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
@@ -87,8 +96,8 @@ pub struct Limits {
 pub struct Workload {
     /// Name and owner.
     pub service: Service,
-    /// The operation that asks; part of the mark, never a reason to restart.
-    pub operation: OperationId,
+    /// Who asks; never a reason to restart.
+    pub turn: Turn,
     /// Odoo's major version; some options differ.
     pub version: OdooVersion,
     /// The installation or image to run.

@@ -7,22 +7,30 @@ text_name! {
     EnvName
 }
 
-/// Names that are refused as they are.
-const TAKEN: &[&str] = &["HOST", "PORT", "USER", "ODOO_EMAIL", "ODOO_RC", "ODOO_DATA_DIR", "PATH", "HOME"];
+/// Names that are refused as they are. Contract 15.4 names those that an image reads; the others make a program load code, write
+/// files or reveal keys.
+const TAKEN: &[&str] = &[
+    "HOST",
+    "PORT",
+    "USER",
+    "PATH",
+    "HOME",
+    "ENV",
+    "IFS",
+    "SHELLOPTS",
+    "TMPDIR",
+    "GCONV_PATH",
+    "LOCPATH",
+    "NLSPATH",
+    "GLIBC_TUNABLES",
+    "SSLKEYLOGFILE",
+];
 
-/// Beginnings that are refused with whatever follows.
+/// Beginnings that are refused with whatever follows. From 19 on every option of Odoo can be set by a variable `ODOO_<OPTION>`,
+/// which beats the configuration file: listening address, database filter, master password, the path of a log file.
 const TAKEN_PREFIXES: &[&str] = &[
-    "PASSWORD",
-    "DB_",
-    "PG",
-    "POSTGRES",
-    "ODOO_DATABASE_",
-    "ODOO_PASSWORD",
-    "ODOO_SKIP_",
-    "BITNAMI_",
-    "LD_",
-    "PYTHON",
-    "TRAEFIK_",
+    "PASSWORD", "DB_", "PG", "POSTGRES", "ODOO_", "OPENERP_", "LISTEN_", "BITNAMI_", "LD_", "PYTHON", "OPENSSL_", "NODE_",
+    "BASH_", "MALLOC_", "PERL5", "TRAEFIK_",
 ];
 
 impl EnvName {

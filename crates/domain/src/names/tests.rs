@@ -220,10 +220,28 @@ fn environment_names_of_the_service_are_refused() {
         "LD_PRELOAD",
         "PYTHONPATH",
         "TRAEFIK_ENABLE",
+        "ODOO_HTTP_INTERFACE",
+        "ODOO_DBFILTER",
+        "ODOO_LIST_DB",
+        "ODOO_ADMIN_PASSWD",
+        "ODOO_ADDONS_PATH",
+        "ODOO_PIDFILE",
+        "ODOO_LOGFILE",
+        "OPENERP_SERVER",
+        "LISTEN_FDS",
+        "OPENSSL_CONF",
+        "GCONV_PATH",
+        "NODE_OPTIONS",
+        "BASH_ENV",
+        "ENV",
+        "SSLKEYLOGFILE",
+        "GLIBC_TUNABLES",
+        "PYTHONSTARTUP",
+        "LD_AUDIT",
     ] {
         assert_eq!(rule(EnvName::parse(taken).unwrap_err()), format!("Environment variable '{taken}' is reserved"));
     }
-    for free in ["HOSTNAME_OF_SHOP", "_X", "ODOO_THEME", "USERS", "D"] {
+    for free in ["HOSTNAME_OF_SHOP", "_X", "THEME_OF_ODOO", "USERS", "ENVIRONMENT", "D"] {
         assert_eq!(EnvName::parse(free).unwrap().as_str(), free);
     }
     for malformed in ["", "path", "1A", "A-B", "A=B", "Ä", "A\0"] {

@@ -1,8 +1,9 @@
 //! `conf/odoo.conf` on disk: 0600 and Odoo's own, in a directory that Odoo cannot change.
 
 use super::{DataDirectories, Place, foreign};
-use crate::error::{RuntimeError, RuntimeResult, blocking};
+use crate::error::{RuntimeError, RuntimeResult};
 use crate::odoo_conf;
+use crate::turn::{Entered, in_turn};
 use crate::workload::Workload;
 use domain::sources::Entropy;
 use std::fs::{self, OpenOptions};
@@ -20,10 +21,14 @@ impl DataDirectories {
     /// Writes the workload's configuration. Call it only while its Odoo is down, so that what stands there is what runs.
     pub async fn write_conf(&self, workload: &Workload, entropy: Arc<dyn Entropy>) -> RuntimeResult<()> {
         let (this, workload) = (self.clone(), workload.clone());
-        blocking(move || this.write_conf_now(&workload, &*entropy)).await
+        in_turn(workload.turn, move |asked| {
+            let entered = this.enter(&workload.directory, workload.service.owner, asked)?;
+            this.write_conf_now(&entered, &workload, &*entropy)
+        })
+        .await
     }
 
-    pub(crate) fn write_conf_now(&self, workload: &Workload, entropy: &dyn Entropy) -> RuntimeResult<()> {
+    pub(crate) fn write_conf_now(&self, _: &Entered, workload: &Workload, entropy: &dyn Entropy) -> RuntimeResult<()> {
         match self.check_now(&workload.directory, workload.service.owner)? {
             Place::Ours(_) => {}
             Place::Foreign => return Err(foreign(&workload.directory)),

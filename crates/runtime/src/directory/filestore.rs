@@ -2,15 +2,15 @@
 
 use super::copy::copy;
 use super::tree::{make_directory, open_directory};
-use super::{DataDirectories, Place, foreign};
-use crate::error::{RuntimeError, RuntimeResult, blocking};
-use crate::workload::Owner;
-use domain::ids::OperationId;
+use super::{DataDirectories, Place, clear, foreign};
+use crate::error::{RuntimeError, RuntimeResult};
+use crate::turn::{Asked, in_turn};
+use crate::workload::{Owner, Turn};
 use domain::names::PhysicalName;
 use rustix::fs::{AtFlags, CWD, renameat, statat};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The filestore of a database in a data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,35 +35,58 @@ pub struct Copied {
 impl DataDirectories {
     /// Copies a template's filestore to an instance: real copies, since Odoo of one tenant must never share a file with another.
     /// It becomes visible whole or not at all. If the target has one already, nothing happens and the answer is `None`.
-    pub async fn copy_filestore(
-        &self,
-        from: &Filestore,
-        to: &Filestore,
-        operation: OperationId,
-    ) -> RuntimeResult<Option<Copied>> {
+    pub async fn copy_filestore(&self, from: &Filestore, to: &Filestore, turn: Turn) -> RuntimeResult<Option<Copied>> {
         let (this, from, to) = (self.clone(), from.clone(), to.clone());
-        blocking(move || this.copy_now(&from, &to, operation)).await
+        in_turn(turn, move |asked| this.copy_now(&from, &to, asked)).await
     }
 
-    fn copy_now(&self, from: &Filestore, to: &Filestore, operation: OperationId) -> RuntimeResult<Option<Copied>> {
+    fn copy_now(&self, from: &Filestore, to: &Filestore, asked: &Asked) -> RuntimeResult<Option<Copied>> {
         let source_area = self.area(from)?;
-        let target_area = self.area(to)?;
         let (source_name, target_name) = (file_name(from)?, file_name(to)?);
-        if exists(&target_area, target_name).map_err(|e| failed(to, &e))? {
+        if self.is_filled(to, target_name, asked)? {
             return Ok(None);
         }
-        let staged = self.staged(&to.directory, operation, "filestore")?;
+        let staged = self.staged(&to.directory, asked.turn(), "filestore")?;
+        let source = open_directory(&source_area, source_name).map_err(|e| failed(to, &e))?;
         let work = || -> io::Result<Copied> {
-            let source = open_directory(&source_area, source_name)?;
-            let staging = open_directory(CWD, staged.parent().unwrap_or(&staged))?;
-            let name = staged.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let target = make_directory(&staging, name, 0o700)?;
+            let target = make_directory(CWD, &staged, 0o700)?;
             let (files, bytes) = copy(&source, target, self.account)?;
-            renameat(&staging, name, &target_area, target_name)?;
-            rustix::fs::fsync(&target_area)?;
             Ok(Copied { files, bytes })
         };
-        work().map(Some).map_err(|e| failed(to, &e))
+        let placed = work().map_err(|e| failed(to, &e)).and_then(|copied| self.put_copy(&staged, to, target_name, asked, copied));
+        // What did not get to its place is of no use to anybody.
+        if !matches!(placed, Ok(Some(_))) {
+            clear(&staged)?;
+        }
+        placed
+    }
+
+    /// Whether the database has a filestore there already.
+    fn is_filled(&self, to: &Filestore, name: &str, asked: &Asked) -> RuntimeResult<bool> {
+        let _entered = self.enter(&to.directory, to.owner, asked)?;
+        exists(&self.area(to)?, name).map_err(|e| failed(to, &e))
+    }
+
+    /// Puts a whole copy in its place, in a directory that is looked up only now: the one before may be gone.
+    fn put_copy(
+        &self,
+        staged: &Path,
+        to: &Filestore,
+        name: &str,
+        asked: &Asked,
+        copied: Copied,
+    ) -> RuntimeResult<Option<Copied>> {
+        let _entered = self.enter(&to.directory, to.owner, asked)?;
+        let area = self.area(to)?;
+        let work = || -> io::Result<Option<Copied>> {
+            if exists(&area, name)? {
+                return Ok(None);
+            }
+            renameat(CWD, staged, &area, name)?;
+            rustix::fs::fsync(&area)?;
+            Ok(Some(copied))
+        };
+        work().map_err(|e| failed(to, &e))
     }
 
     /// Opens `data/filestore` of a directory that must be there and be its owner's.

@@ -12,7 +12,9 @@ mod tree;
 
 use crate::account::Account;
 use crate::error::{RuntimeError, RuntimeResult, blocking};
-use crate::workload::Owner;
+use crate::process::lock;
+use crate::turn::{Asked, Entered, Turns, in_turn};
+use crate::workload::{Owner, Service, Turn};
 use domain::ids::OperationId;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -22,11 +24,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use conf::conf_path;
 pub use filestore::{Copied, Filestore};
-pub(crate) use tree::private;
+pub(crate) use tree::{flush, private};
 
 const MARK: &str = "mark.json";
 /// Directories under construction and under removal. It lies on the root's own file system, so that a rename is enough.
 const STAGING: &str = ".staging";
+/// Purpose of what is on its way out.
+const GONE: &str = "gone";
 static ATTEMPTS: AtomicU64 = AtomicU64::new(0);
 
 /// Whose directory it is and which operation made it; a file in the directory says so.
@@ -54,6 +58,7 @@ pub enum Place {
 pub struct DataDirectories {
     root: PathBuf,
     account: Account,
+    turns: Turns,
 }
 
 impl DataDirectories {
@@ -61,7 +66,7 @@ impl DataDirectories {
     pub fn new(root: impl Into<PathBuf>, account: Account) -> RuntimeResult<Self> {
         let root = root.into();
         let root = fs::canonicalize(&root).map_err(|e| RuntimeError::io(format!("open root {}", root.display()), &e))?;
-        Ok(Self { root, account })
+        Ok(Self { turns: Turns::below(&root), root, account })
     }
 
     /// The root.
@@ -109,61 +114,76 @@ impl DataDirectories {
         })
     }
 
-    /// Makes the directory, complete and marked, in one visible step. Done already by this owner: nothing happens.
-    pub async fn create(&self, directory: &Path, mark: Mark) -> RuntimeResult<()> {
-        let (this, directory) = (self.clone(), directory.to_owned());
-        blocking(move || this.create_now(&directory, mark)).await
+    /// The right to change what stands at this place.
+    pub(crate) fn enter(&self, directory: &Path, owner: Owner, asked: &Asked) -> RuntimeResult<Entered> {
+        self.turns.enter(self.name_of(directory)?, owner, asked)
     }
 
-    fn create_now(&self, directory: &Path, mark: Mark) -> RuntimeResult<()> {
-        match self.check_now(directory, mark.owner)? {
+    /// The same for the service that works on a directory.
+    pub(crate) fn enter_service(&self, service: &Service, asked: &Asked) -> RuntimeResult<Entered> {
+        self.turns.enter(&service.name, service.owner, asked)
+    }
+
+    /// Makes the directory, complete and marked, in one visible step. Done already by this owner: nothing happens.
+    pub async fn create(&self, directory: &Path, owner: Owner, turn: Turn) -> RuntimeResult<()> {
+        let (this, directory) = (self.clone(), directory.to_owned());
+        in_turn(turn, move |asked| this.create_now(&directory, owner, asked)).await
+    }
+
+    fn create_now(&self, directory: &Path, owner: Owner, asked: &Asked) -> RuntimeResult<()> {
+        let entered = self.enter(directory, owner, asked)?;
+        match self.check_now(directory, owner)? {
             Place::Ours(_) => return Ok(()),
             Place::Foreign => return Err(foreign(directory)),
-            Place::Absent => {}
+            Place::Absent => drop(entered),
         }
-        let staged = self.staged(directory, mark.operation, "new")?;
-        tree::build(&staged, &mark, self.account)?;
-        match fs::rename(&staged, directory) {
-            Ok(()) => tree::flush(&self.root),
-            // Another attempt was first; it cannot replace a directory that has anything in it.
-            Err(_) if matches!(self.check_now(directory, mark.owner), Ok(Place::Ours(_))) => clear(&staged),
-            Err(e) => Err(RuntimeError::io(format!("put {} in place", directory.display()), &e)),
+        let staged = self.staged(directory, asked.turn(), "new")?;
+        let mark = Mark { owner, operation: asked.turn().operation };
+        match tree::build(&staged, &mark, self.account).and_then(|()| self.put(&staged, directory, owner, asked)) {
+            Ok(true) => Ok(()),
+            other => clear(&staged).and(other.map(drop)),
         }
     }
 
-    /// Removes the directory with everything in it; one that is gone is done, one of somebody else is `Foreign`.
-    pub async fn remove(&self, directory: &Path, owner: Owner) -> RuntimeResult<()> {
-        let (this, directory) = (self.clone(), directory.to_owned());
-        blocking(move || this.remove_now(&directory, owner)).await
-    }
-
-    fn remove_now(&self, directory: &Path, owner: Owner) -> RuntimeResult<()> {
+    /// Puts a whole directory in its place; false if there is one of this owner already.
+    fn put(&self, staged: &Path, directory: &Path, owner: Owner, asked: &Asked) -> RuntimeResult<bool> {
+        let _entered = self.enter(directory, owner, asked)?;
         match self.check_now(directory, owner)? {
+            Place::Ours(_) => return Ok(false),
             Place::Foreign => return Err(foreign(directory)),
-            // It disappears at once, whole; what an interruption leaves is in the staging area and found by the next call.
-            Place::Ours(mark) => {
-                let gone = self.staged(directory, mark.operation, "gone")?;
-                fs::rename(directory, &gone).map_err(|e| RuntimeError::io(format!("take {} away", directory.display()), &e))?;
-            }
             Place::Absent => {}
         }
-        self.sweep(&format!("{}.", self.name_of(directory)?))
+        fs::rename(staged, directory).map_err(|e| RuntimeError::io(format!("put {} in place", directory.display()), &e))?;
+        flush(&self.root)?;
+        Ok(true)
     }
 
-    /// Removes what interrupted calls left in the staging area under names that begin so.
-    fn sweep(&self, prefix: &str) -> RuntimeResult<()> {
-        let staging = self.root.join(STAGING);
-        let entries = match fs::read_dir(&staging) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            other => other.map_err(|e| RuntimeError::io("read the staging area", &e))?,
-        };
-        for entry in entries {
-            let entry = entry.map_err(|e| RuntimeError::io("read the staging area", &e))?;
-            if entry.file_name().to_str().is_some_and(|name| name.starts_with(prefix)) {
-                clear(&entry.path())?;
-            }
+    /// Removes the directory with everything in it; one that is gone is done, one of somebody else is `Foreign`. While a process
+    /// works on it, it stays.
+    pub async fn remove(&self, directory: &Path, owner: Owner, turn: Turn) -> RuntimeResult<()> {
+        let (this, directory) = (self.clone(), directory.to_owned());
+        in_turn(turn, move |asked| this.remove_now(&directory, owner, asked)).await
+    }
+
+    fn remove_now(&self, directory: &Path, owner: Owner, asked: &Asked) -> RuntimeResult<()> {
+        let gone = self.staged(directory, asked.turn(), GONE)?;
+        self.take_away(directory, &gone, owner, asked)?;
+        self.sweep(directory, |left| left.token < asked.turn().token || (left.token == asked.turn().token && left.is_gone))
+    }
+
+    /// It disappears at once, whole; what an interruption leaves is in the staging area and found by the next call.
+    fn take_away(&self, directory: &Path, gone: &Path, owner: Owner, asked: &Asked) -> RuntimeResult<()> {
+        let _entered = self.enter(directory, owner, asked)?;
+        match self.check_now(directory, owner)? {
+            Place::Absent => return Ok(()),
+            Place::Foreign => return Err(foreign(directory)),
+            Place::Ours(_) => {}
         }
-        Ok(())
+        // Whoever starts a process takes its lock in a turn of this directory, so none can begin between look and rename.
+        if !lock::is_free(directory)? {
+            return Err(RuntimeError::Transient(format!("a process works on {}", directory.display())));
+        }
+        fs::rename(directory, gone).map_err(|e| RuntimeError::io(format!("take {} away", directory.display()), &e))
     }
 
     /// Bytes that the files of the directory occupy.
@@ -191,15 +211,49 @@ impl DataDirectories {
         .await
     }
 
-    /// A place in the staging area that nobody has used before; what earlier attempts of the operation left goes. It is new each
-    /// time, so that a worker that was overtaken cannot put a successor's half-made files in place.
-    fn staged(&self, directory: &Path, operation: OperationId, purpose: &str) -> RuntimeResult<PathBuf> {
-        let staging = self.root.join(STAGING);
-        tree::private(&staging)?;
-        let attempts = format!("{}.{operation}.{purpose}.", self.name_of(directory)?);
-        self.sweep(&attempts)?;
+    /// A place in the staging area that nobody has used before; what earlier turns left goes. A token belongs to one worker, and
+    /// its own tries are counted, so nobody ever writes into another's half-made files.
+    fn staged(&self, directory: &Path, turn: Turn, purpose: &str) -> RuntimeResult<PathBuf> {
+        private(&self.staging())?;
+        self.sweep(directory, |left| left.token < turn.token)?;
         let number = ATTEMPTS.fetch_add(1, Ordering::Relaxed);
-        Ok(staging.join(format!("{attempts}{}-{number}", std::process::id())))
+        let name = self.name_of(directory)?;
+        Ok(self.staging().join(format!("{name}.{}.{}.{purpose}.{number}", turn.operation, turn.token)))
+    }
+
+    fn staging(&self) -> PathBuf {
+        self.root.join(STAGING)
+    }
+
+    /// Removes what interrupted calls on this directory left in the staging area.
+    fn sweep(&self, directory: &Path, is_over: impl Fn(&LeftOver) -> bool) -> RuntimeResult<()> {
+        let name = self.name_of(directory)?;
+        let entries = match fs::read_dir(self.staging()) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other.map_err(|e| RuntimeError::io("read the staging area", &e))?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(|e| RuntimeError::io("read the staging area", &e))?;
+            if entry.file_name().to_str().and_then(|entry| LeftOver::of(name, entry)).is_some_and(|left| is_over(&left)) {
+                clear(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an interrupted call left in the staging area.
+struct LeftOver {
+    token: i64,
+    is_gone: bool,
+}
+
+impl LeftOver {
+    /// By the entry's name, if it is of the directory with this name. Earlier releases wrote no token: anybody's came later.
+    fn of(directory: &str, entry: &str) -> Option<Self> {
+        let rest: Vec<&str> = entry.strip_prefix(directory)?.strip_prefix('.')?.split('.').collect();
+        let token = rest.get(1).and_then(|token| token.parse().ok()).unwrap_or(i64::MIN);
+        Some(Self { token, is_gone: rest.get(2) == Some(&GONE) })
     }
 }
 

@@ -52,6 +52,9 @@ pub(super) fn make_directory(parent: impl AsFd, name: impl Arg + Copy, mode: u32
 /// Makes sure that a directory exists which only we can enter.
 pub(crate) fn private(path: &Path) -> RuntimeResult<()> {
     match DirBuilder::new().mode(0o700).create(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            Err(RuntimeError::Unreachable(format!("there is no place for {}", path.display())))
+        }
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(RuntimeError::io(format!("make {}", path.display()), &e)),
         _ => Ok(()),
     }

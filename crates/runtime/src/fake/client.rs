@@ -4,7 +4,7 @@ use super::wire::{Counts, Fault, Order, Reply, Request};
 use crate::InstanceRuntime;
 use crate::error::{RuntimeError, RuntimeResult};
 use crate::observed::{Listed, Observed, OneOffEnd, Readiness};
-use crate::workload::{Image, OneOff, Service, Workload};
+use crate::workload::{Image, OneOff, Service, Turn, Workload};
 use async_trait::async_trait;
 use domain::version::OdooVersion;
 use secrecy::SecretString;
@@ -87,12 +87,12 @@ impl InstanceRuntime for FakeRuntime {
         self.ask(&Request::Ready { service: workload.service.clone() }).await
     }
 
-    async fn stop(&self, service: &Service, _grace: Duration) -> RuntimeResult<()> {
-        self.ask(&Request::Stop { service: service.clone() }).await
+    async fn stop(&self, service: &Service, turn: Turn, _grace: Duration) -> RuntimeResult<()> {
+        self.ask(&Request::Stop { service: service.clone(), turn }).await
     }
 
-    async fn remove(&self, service: &Service) -> RuntimeResult<()> {
-        self.ask(&Request::Remove { service: service.clone() }).await
+    async fn remove(&self, service: &Service, turn: Turn) -> RuntimeResult<()> {
+        self.ask(&Request::Remove { service: service.clone(), turn }).await
     }
 
     async fn logs(&self, service: &Service, lines: usize) -> RuntimeResult<Vec<String>> {

@@ -105,8 +105,8 @@ impl Server {
             Request::Ensure { order } => self.require_directory(&order).and_then(|()| value(&self.state().ensure(order)?)),
             Request::Observe { service } => value(&self.state().observe(&service)?),
             Request::Ready { service } => value(&self.ready(&service)?),
-            Request::Stop { service } => value(&self.state().stop(&service)?),
-            Request::Remove { service } => value(&self.state().remove(&service)?),
+            Request::Stop { service, turn } => value(&self.state().stop(&service, turn)?),
+            Request::Remove { service, turn } => value(&self.state().remove(&service, turn)?),
             Request::Logs { service, lines } => value(&self.state().logs(&service, lines)?),
             Request::List => value(&self.state().list()),
             Request::RunOnce { order, task, limit_ms } => {

@@ -3,7 +3,7 @@
 use super::wire::{Call, Counts, Effect, Fault, Order};
 use crate::error::{RuntimeError, RuntimeResult};
 use crate::observed::{Listed, Observed};
-use crate::workload::Service;
+use crate::workload::{Service, Turn};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -17,6 +17,8 @@ pub(super) struct State {
     /// One-off runs under way, by service.
     runs: BTreeMap<String, Run>,
     next_run: u64,
+    /// The highest token that ever acted on a service, also when it is gone.
+    tokens: BTreeMap<String, i64>,
 }
 
 struct Held {
@@ -76,6 +78,17 @@ impl State {
         }
     }
 
+    /// Refuses a turn that is over; before anything else that changes something.
+    fn enter(&mut self, service: &Service, turn: Turn) -> RuntimeResult<()> {
+        self.held(service)?;
+        let highest = self.tokens.entry(service.name.clone()).or_insert(turn.token);
+        if *highest > turn.token {
+            return Err(RuntimeError::Stale(format!("{}: turn {highest} came after {}", service.name, turn.token)));
+        }
+        *highest = turn.token;
+        Ok(())
+    }
+
     pub(super) fn observe(&mut self, service: &Service) -> RuntimeResult<Observed> {
         Ok(self.held(service)?.map_or(Observed::Absent, |held| held.status.clone()))
     }
@@ -88,10 +101,11 @@ impl State {
     /// Adopts a service that runs as asked, else (re)starts it.
     pub(super) fn ensure(&mut self, order: Order) -> RuntimeResult<Observed> {
         let service = Service { name: order.name.clone(), owner: order.owner };
+        self.enter(&service, order.turn)?;
         let mut log = Vec::new();
         if let Some(held) = self.held(&service)? {
             if held.status.is_up() && held.order.fingerprint == order.fingerprint {
-                held.order.operation = order.operation;
+                held.order.turn = order.turn;
                 return Ok(held.status.clone());
             }
             log = std::mem::take(&mut held.log);
@@ -100,7 +114,7 @@ impl State {
         self.halt(&order.name);
         let name = order.name.clone();
         let status = Observed::Running { since: DateTime::<Utc>::from(SystemTime::now()) };
-        log.push(format!("INFO {} service of {} starts for operation {}", order.database, order.owner, order.operation));
+        log.push(format!("INFO {} service of {} starts for operation {}", order.database, order.owner, order.turn.operation));
         let written = database(&order);
         self.services.insert(name.clone(), Held { order, status: status.clone(), log });
         self.count(&name).starts += 1;
@@ -117,7 +131,8 @@ impl State {
         }
     }
 
-    pub(super) fn stop(&mut self, service: &Service) -> RuntimeResult<()> {
+    pub(super) fn stop(&mut self, service: &Service, turn: Turn) -> RuntimeResult<()> {
+        self.enter(service, turn)?;
         if self.held(service)?.is_some() {
             self.end_run(&service.name);
             self.halt(&service.name);
@@ -125,8 +140,8 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn remove(&mut self, service: &Service) -> RuntimeResult<()> {
-        self.stop(service)?;
+    pub(super) fn remove(&mut self, service: &Service, turn: Turn) -> RuntimeResult<()> {
+        self.stop(service, turn)?;
         if self.services.remove(&service.name).is_some() {
             self.count(&service.name).removes += 1;
         }
@@ -137,7 +152,7 @@ impl State {
         let listed = |(name, held): (&String, &Held)| Listed {
             name: name.clone(),
             owner: held.order.owner,
-            operation: held.order.operation,
+            operation: held.order.turn.operation,
             image: held.order.image.clone(),
             directory: held.order.directory.clone(),
             observed: held.status.clone(),
@@ -163,6 +178,7 @@ impl State {
     /// Notes a one-off run, which must be the only writer; an earlier one of the same service is ended.
     pub(super) fn begin_run(&mut self, order: &Order, task: AbortHandle) -> RuntimeResult<u64> {
         let service = Service { name: order.name.clone(), owner: order.owner };
+        self.enter(&service, order.turn)?;
         if self.held(&service)?.is_some_and(|held| held.status.is_up()) {
             return Err(RuntimeError::Transient(format!("service {} is up", order.name)));
         }

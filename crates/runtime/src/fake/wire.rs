@@ -2,8 +2,7 @@
 
 use crate::error::{RuntimeError, RuntimeResult};
 use crate::fingerprint::fingerprint;
-use crate::workload::{Image, OneOff, Owner, Service, Task, Workload};
-use domain::ids::OperationId;
+use crate::workload::{Image, OneOff, Owner, Service, Task, Turn, Workload};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -49,6 +48,8 @@ pub enum FaultClass {
     Permanent,
     /// As [`RuntimeError::Foreign`].
     Foreign,
+    /// As [`RuntimeError::Stale`].
+    Stale,
 }
 
 /// What a scripted fault does.
@@ -104,7 +105,7 @@ pub struct Counts {
 pub(super) struct Order {
     pub(super) name: String,
     pub(super) owner: Owner,
-    pub(super) operation: OperationId,
+    pub(super) turn: Turn,
     pub(super) image: Image,
     pub(super) directory: PathBuf,
     pub(super) port: Option<u16>,
@@ -123,7 +124,7 @@ impl Order {
         Ok(Self {
             name: workload.service.name.clone(),
             owner: workload.service.owner,
-            operation: workload.operation,
+            turn: workload.turn,
             image: workload.image.clone(),
             directory: workload.directory.clone(),
             port: workload.port,
@@ -146,8 +147,8 @@ pub(super) enum Request {
     Ensure { order: Order },
     Observe { service: Service },
     Ready { service: Service },
-    Stop { service: Service },
-    Remove { service: Service },
+    Stop { service: Service, turn: Turn },
+    Remove { service: Service, turn: Turn },
     Logs { service: Service, lines: usize },
     List,
     RunOnce { order: Order, task: Task, limit_ms: u64 },
@@ -174,8 +175,8 @@ impl Request {
             Self::Ensure { order } => (Call::Ensure, Some(&order.name)),
             Self::Observe { service } => (Call::Observe, Some(&service.name)),
             Self::Ready { service } => (Call::Ready, Some(&service.name)),
-            Self::Stop { service } => (Call::Stop, Some(&service.name)),
-            Self::Remove { service } => (Call::Remove, Some(&service.name)),
+            Self::Stop { service, .. } => (Call::Stop, Some(&service.name)),
+            Self::Remove { service, .. } => (Call::Remove, Some(&service.name)),
             Self::Logs { service, .. } => (Call::Logs, Some(&service.name)),
             Self::List => (Call::List, None),
             Self::RunOnce { order, .. } => (Call::RunOnce, Some(&order.name)),
@@ -206,6 +207,7 @@ impl Reply {
             Err(RuntimeError::Transient(text)) => (FaultClass::Transient, text),
             Err(RuntimeError::Permanent(text)) => (FaultClass::Permanent, text),
             Err(RuntimeError::Foreign(text)) => (FaultClass::Foreign, text),
+            Err(RuntimeError::Stale(text)) => (FaultClass::Stale, text),
         };
         Self::Failed { class, text }
     }
@@ -218,6 +220,7 @@ impl FaultClass {
             Self::Transient => RuntimeError::Transient(text),
             Self::Permanent => RuntimeError::Permanent(text),
             Self::Foreign => RuntimeError::Foreign(text),
+            Self::Stale => RuntimeError::Stale(text),
         }
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn try_take(directory: &Path) -> RuntimeResult<Option<File>> {
 }
 
 /// Whether nobody has the lock. It looks with a shared lock, so that lookers do not disturb each other.
-pub(super) fn is_free(directory: &Path) -> RuntimeResult<bool> {
+pub(crate) fn is_free(directory: &Path) -> RuntimeResult<bool> {
     let file = match File::open(path(directory)) {
         Ok(file) => file,
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(true),

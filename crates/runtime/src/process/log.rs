@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 const LIMIT: u64 = 16 * 1024 * 1024;
 /// Tails are taken from this much of each part.
 const TAIL: u64 = 1024 * 1024;
+/// The longest line that is handed out, in characters.
+const LONGEST: usize = 4096;
 /// The longest reason that goes into a row.
 const REASON: usize = 300;
 
@@ -87,7 +89,14 @@ fn end_of(path: &Path) -> io::Result<Vec<String>> {
     file.take(TAIL).read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
     // The first line may have been cut in two.
-    Ok(text.lines().skip(usize::from(skipped > 0)).map(str::to_owned).collect())
+    Ok(text.lines().skip(usize::from(skipped > 0)).map(clean).collect())
+}
+
+/// A line as it may stand in a row and in a terminal. A tenant writes what it likes, PostgreSQL stores no U+0000, and nobody
+/// reads a line without end.
+fn clean(line: &str) -> String {
+    let harmless = |c: char| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c };
+    line.chars().take(LONGEST).map(harmless).collect()
 }
 
 /// Why a service that should run does not, in the last telling words of its log.
@@ -123,6 +132,16 @@ mod tests {
         assert_eq!(tail(&path, 2).unwrap(), ["three", "four"]);
         assert_eq!(tail(&path, 1).unwrap(), ["four"]);
         assert_eq!(tail(&place.path().join("missing.log"), 5).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn lines_can_be_stored_and_shown() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("odoo.log");
+        fs::write(&path, format!("a\0b\tc\x1b[2J\u{85}\n{}\n", "é".repeat(LONGEST + 1))).unwrap();
+        let lines = tail(&path, 2).unwrap();
+        assert_eq!(lines[0], "a\u{fffd}b\tc\u{fffd}[2J\u{fffd}");
+        assert_eq!(lines[1].chars().count(), LONGEST);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! Odoo's rules only; run it for oneself or for people one trusts. Under systemd the worker's unit needs `KillMode=process`.
 
 mod launch;
-mod lock;
+pub(crate) mod lock;
 mod log;
 mod one_off;
 mod record;
@@ -21,7 +21,8 @@ use crate::directory::{DataDirectories, conf_path};
 use crate::error::{RuntimeError, RuntimeResult, blocking};
 use crate::observed::{Listed, Observed, OneOffEnd, Readiness};
 use crate::odoo_http;
-use crate::workload::{Image, OneOff, Service, Workload};
+use crate::turn::{Asked, in_turn};
+use crate::workload::{Image, OneOff, Service, Turn, Workload};
 use async_trait::async_trait;
 use domain::sources::Entropy;
 use domain::version::OdooVersion;
@@ -78,6 +79,16 @@ impl ProcessRuntime {
         let this = self.clone();
         blocking(move || look(&this)).await
     }
+
+    /// The same for work that changes something. It enters what it changes, and nothing in it takes long.
+    async fn act<T: Send + 'static>(
+        &self,
+        turn: Turn,
+        act: impl FnOnce(&Self, &Asked) -> RuntimeResult<T> + Send + 'static,
+    ) -> RuntimeResult<T> {
+        let this = self.clone();
+        in_turn(turn, move |asked| act(&this, asked)).await
+    }
 }
 
 /// The live processes of a directory, and whether its lock is free.
@@ -92,7 +103,7 @@ fn state(record: &Record, table: &ProcessTable) -> RuntimeResult<Observed> {
     let free = lock::is_free(&record.directory)?;
     let members = members(table, &record.directory)?;
     Ok(match (members.service, record.wanted) {
-        (Some(since), _) if accepts(record.port) => Observed::Running { since },
+        (Some(since), _) if record.port.is_some_and(accepts) => Observed::Running { since },
         (Some(_), _) => Observed::Starting,
         (None, Wanted::Stopped) => Observed::Stopped,
         // Somebody is between taking the lock and running Odoo.
@@ -164,18 +175,12 @@ impl InstanceRuntime for ProcessRuntime {
         Ok(odoo_http::ready(&self.client, &base(port_of(workload)?)).await)
     }
 
-    async fn stop(&self, service: &Service, grace: Duration) -> RuntimeResult<()> {
-        stop::stop(self, service, grace).await
+    async fn stop(&self, service: &Service, turn: Turn, grace: Duration) -> RuntimeResult<()> {
+        stop::stop(self, service, turn, grace).await
     }
 
-    async fn remove(&self, service: &Service) -> RuntimeResult<()> {
-        stop::stop(self, service, GRACE).await?;
-        let service = service.clone();
-        self.look(move |this| match this.records.load(&service)? {
-            Some(_) => this.records.delete(&service.name),
-            None => Ok(()),
-        })
-        .await
+    async fn remove(&self, service: &Service, turn: Turn) -> RuntimeResult<()> {
+        stop::remove(self, service, turn).await
     }
 
     async fn logs(&self, service: &Service, lines: usize) -> RuntimeResult<Vec<String>> {

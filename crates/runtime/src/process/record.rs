@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What was last asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +26,8 @@ pub(super) struct Record {
     pub(super) operation: OperationId,
     pub(super) image: Image,
     pub(super) directory: PathBuf,
-    pub(super) port: u16,
+    /// None for a service that was only ever made for a one-off run.
+    pub(super) port: Option<u16>,
     pub(super) wanted: Wanted,
     /// Digest of everything the process was started with; another one means a restart.
     pub(super) fingerprint: String,
@@ -38,8 +38,6 @@ pub(super) struct Record {
 pub(super) struct Records {
     area: PathBuf,
 }
-
-static WRITES: AtomicU64 = AtomicU64::new(0);
 
 impl Records {
     /// Opens the records below a root, making the place for them at first use.
@@ -82,11 +80,11 @@ impl Records {
         }
     }
 
-    /// Replaces the record, whole.
+    /// Replaces the record, whole. Call it in a turn of the service only: what a killed worker left half written is overwritten.
     pub(super) fn save(&self, name: &str, record: &Record) -> RuntimeResult<()> {
         let path = self.path(name)?;
         let text = serde_json::to_vec(record).map_err(|e| RuntimeError::Permanent(format!("record of {name}: {e}")))?;
-        let next = self.area.join(format!("{name}.{}.{}.new", std::process::id(), WRITES.fetch_add(1, Ordering::Relaxed)));
+        let next = self.area.join(format!("{name}.new"));
         let work = || -> io::Result<()> {
             let mut file = File::create(&next)?;
             file.write_all(&text)?;

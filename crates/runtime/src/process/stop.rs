@@ -1,56 +1,93 @@
 //! Bringing processes down, verified: stopped means that processes, lock and port are gone, not that a signal was sent.
+//!
+//! Every look signals what it sees in one section of the caller's turn, so that a worker that was overtaken never ends what its
+//! successor has started.
 
 use super::record::Wanted;
 use super::table::ProcessTable;
-use super::{POLL, ProcessRuntime, accepts, lock, members};
+use super::{GRACE, POLL, ProcessRuntime, accepts, lock, members};
 use crate::error::{RuntimeError, RuntimeResult};
-use crate::workload::Service;
+use crate::workload::{Service, Turn, Workload};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long the kernel gets to end a killed process.
 const AFTER_KILL: Duration = Duration::from_secs(30);
 
+/// What is to be brought down, and who wants it.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    service: Service,
+    turn: Turn,
+    directory: PathBuf,
+    port: Option<u16>,
+}
+
+impl Target {
+    /// Everything that works on a workload's directory, and whoever answers at this port.
+    pub(super) fn of(workload: &Workload, port: Option<u16>) -> Self {
+        Self { service: workload.service.clone(), turn: workload.turn, directory: workload.directory.clone(), port }
+    }
+}
+
 /// Stops a service. The record says "stopped" first: whoever dies in the middle leaves a service that shall be down.
-pub(super) async fn stop(runtime: &ProcessRuntime, service: &Service, grace: Duration) -> RuntimeResult<()> {
-    let service = service.clone();
+pub(super) async fn stop(runtime: &ProcessRuntime, service: &Service, turn: Turn, grace: Duration) -> RuntimeResult<()> {
+    let subject = service.clone();
     let known = runtime
-        .look(move |this| {
-            let Some(mut record) = this.records.load(&service)? else { return Ok(None) };
+        .act(turn, move |this, asked| {
+            let _entered = this.directories.enter_service(&subject, asked)?;
+            let Some(mut record) = this.records.load(&subject)? else { return Ok(None) };
             if record.wanted != Wanted::Stopped {
                 record.wanted = Wanted::Stopped;
-                this.records.save(&service.name, &record)?;
+                this.records.save(&subject.name, &record)?;
             }
             Ok(Some(record))
         })
         .await?;
-    match known {
-        Some(record) => clear(runtime, &record.directory, Some(record.port), grace).await,
-        None => Ok(()),
-    }
+    let Some(record) = known else { return Ok(()) };
+    let target = Target { service: service.clone(), turn, directory: record.directory, port: record.port };
+    clear(runtime, &target, grace).await
+}
+
+/// Stops a service and forgets it, unless something came up in between.
+pub(super) async fn remove(runtime: &ProcessRuntime, service: &Service, turn: Turn) -> RuntimeResult<()> {
+    stop(runtime, service, turn, GRACE).await?;
+    let service = service.clone();
+    runtime
+        .act(turn, move |this, asked| {
+            let _entered = this.directories.enter_service(&service, asked)?;
+            let Some(record) = this.records.load(&service)? else { return Ok(()) };
+            match left(&record.directory, record.port)? {
+                Some(left) => Err(RuntimeError::Transient(format!("{} came up again: {}", service.name, left.what))),
+                None => this.records.delete(&service.name),
+            }
+        })
+        .await
 }
 
 /// Ends every process of a directory and waits until they, the lock and the port are gone.
-pub(super) async fn clear(runtime: &ProcessRuntime, directory: &Path, port: Option<u16>, grace: Duration) -> RuntimeResult<()> {
+pub(super) async fn clear(runtime: &ProcessRuntime, target: &Target, grace: Duration) -> RuntimeResult<()> {
     let began = Instant::now();
-    let mut asked = BTreeSet::new();
+    let mut asked_to_end = BTreeSet::new();
     loop {
-        let place = directory.to_owned();
-        let left = runtime.look(move |_| left(&place, port)).await?;
+        let force = began.elapsed() >= grace;
+        let (subject, mut groups) = (target.clone(), asked_to_end);
+        let (left, groups) = runtime
+            .act(target.turn, move |this, asked| {
+                let _entered = this.directories.enter_service(&subject.service, asked)?;
+                let left = left(&subject.directory, subject.port)?;
+                if let Some(left) = &left {
+                    left.end(force, &mut groups)?;
+                }
+                Ok((left, groups))
+            })
+            .await?;
+        asked_to_end = groups;
         let Some(left) = left else { return Ok(()) };
         if began.elapsed() >= grace + AFTER_KILL {
-            return Err(RuntimeError::Transient(format!("{} is still in use: {}", directory.display(), left.what)));
-        }
-        let force = began.elapsed() >= grace;
-        for group in left.groups {
-            // A second SIGTERM would cut Odoo's orderly end short.
-            if force {
-                signal(group, Signal::KILL)?;
-            } else if asked.insert(group) {
-                signal(group, Signal::TERM)?;
-            }
+            return Err(RuntimeError::Transient(format!("{} is still in use: {}", target.directory.display(), left.what)));
         }
         tokio::time::sleep(POLL).await;
     }
@@ -60,6 +97,20 @@ pub(super) async fn clear(runtime: &ProcessRuntime, directory: &Path, port: Opti
 struct Left {
     groups: BTreeSet<i32>,
     what: &'static str,
+}
+
+impl Left {
+    /// Asks each group once: a second SIGTERM would cut Odoo's orderly end short.
+    fn end(&self, force: bool, asked: &mut BTreeSet<i32>) -> RuntimeResult<()> {
+        for group in &self.groups {
+            if force {
+                signal(*group, Signal::KILL)?;
+            } else if asked.insert(*group) {
+                signal(*group, Signal::TERM)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 fn left(directory: &Path, port: Option<u16>) -> RuntimeResult<Option<Left>> {

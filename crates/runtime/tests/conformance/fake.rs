@@ -114,6 +114,7 @@ async fn scripted_errors_have_their_class_and_no_effect() {
         (FaultClass::Transient, Class::Transient),
         (FaultClass::Permanent, Class::Permanent),
         (FaultClass::Foreign, Class::Foreign),
+        (FaultClass::Stale, Class::Stale),
     ];
     for (scripted, seen) in classes {
         fake.script(Call::Ensure, 1, Effect::Fail(scripted)).await;
@@ -221,7 +222,7 @@ async fn an_initialisation_fills_database_and_filestore() {
         owner: workload.service.owner,
         database: workload.database.name.clone(),
     };
-    let copied = fake.ground.directories.copy_filestore(&files(&workload), &files(&other), other.operation).await.unwrap();
+    let copied = fake.ground.directories.copy_filestore(&files(&workload), &files(&other), other.turn).await.unwrap();
     assert_eq!(copied.unwrap().files, u64::from(before + 2));
 }
 

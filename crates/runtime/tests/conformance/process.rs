@@ -152,7 +152,7 @@ async fn stopped_means_process_group_lock_and_port_are_gone() {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     let child: i32 = children.trim().parse().unwrap();
     assert!(is_alive(child));
-    stage.runtime().stop(&workload.service, GRACE).await.unwrap();
+    stage.runtime().stop(&workload.service, workload.turn, GRACE).await.unwrap();
     assert!(!is_alive(pid) && !is_alive(child));
     assert!(std::net::TcpListener::bind(("127.0.0.1", workload.port.unwrap())).is_ok());
     assert!(fs::File::open(workload.directory.join("run.lock")).unwrap().try_lock().is_ok());
@@ -177,7 +177,7 @@ async fn one_that_ignores_the_request_is_ended_by_force() {
     let workload = stage.workload_that("STUBBORN").await;
     let pid = stage.up(&workload).await;
     let began = Instant::now();
-    stage.runtime().stop(&workload.service, Duration::from_millis(300)).await.unwrap();
+    stage.runtime().stop(&workload.service, workload.turn, Duration::from_millis(300)).await.unwrap();
     assert!(began.elapsed() >= Duration::from_millis(300) && !is_alive(pid));
 }
 

@@ -63,7 +63,7 @@ impl Foundation {
         until("the template's Odoo is ready", async || runtime.ready(template).await.unwrap() == Readiness::Ready).await;
         let warmed = runtime.warm_assets(template, "admin", &SecretString::from("admin")).await.unwrap();
         assert!(warmed >= 4, "{warmed} assets of login page and web client");
-        runtime.remove(&template.service).await.unwrap();
+        runtime.remove(&template.service, template.turn).await.unwrap();
         assert!(self.stored_assets() >= warmed, "they are stored");
     }
 
@@ -178,7 +178,7 @@ async fn the_process_is_clean(stage: &Real) {
         log.iter().all(|line| !line.contains(" ERROR ") && !line.contains(" CRITICAL ") && !line.contains(" WARNING ")),
         "{log:#?}"
     );
-    runtime.remove(&workload.service).await.unwrap();
+    runtime.remove(&workload.service, workload.turn).await.unwrap();
 }
 
 async fn files_decide_readiness(stage: &Real) {
@@ -188,7 +188,7 @@ async fn files_decide_readiness(stage: &Real) {
     let not_ready = Readiness::NotYet { reason: "an asset of the login page answers 500".into() };
     until("the login page shows without its files", async || runtime.ready(&workload).await.unwrap() == not_ready).await;
     assert!(matches!(runtime.observe(&workload.service).await.unwrap(), Observed::Running { .. }));
-    runtime.stop(&workload.service, GRACE).await.unwrap();
+    runtime.stop(&workload.service, workload.turn, GRACE).await.unwrap();
 }
 
 async fn modules_are_installed_and_exit_codes_lie(foundation: &Foundation) {

@@ -7,8 +7,8 @@ use domain::size::{ByteSize, CpuLimit};
 use domain::sources::{Entropy, random_uuid};
 use domain::version::OdooVersion;
 use runtime::account::Account;
-use runtime::directory::{DataDirectories, Mark};
-use runtime::{Image, InstanceRuntime, Limits, Owner, Service, TenantDatabase, Workload};
+use runtime::directory::DataDirectories;
+use runtime::{Image, InstanceRuntime, Limits, Owner, Service, TenantDatabase, Turn, Workload};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, getpgid, kill_process, kill_process_group};
 use secrecy::SecretString;
@@ -76,15 +76,15 @@ impl Ground {
     pub async fn workload(&self, image: Image, version: OdooVersion) -> Workload {
         let id = PhysicalName::generate("odoo", &SystemEntropy);
         let owner = Owner::Instance(InstanceId::from_uuid(random_uuid(&SystemEntropy)));
-        let operation = new_operation();
+        let turn = new_turn();
         let directory = self.directories.path(id.as_str()).unwrap();
-        self.directories.create(&directory, Mark { owner, operation }).await.unwrap();
+        self.directories.create(&directory, owner, turn).await.unwrap();
         let port = Port::reserve().unwrap();
         let number = port.number();
         self.ports.lock().unwrap().push(port);
         Workload {
             service: Service { name: id.as_str().replace('_', "-"), owner },
-            operation,
+            turn,
             version,
             image,
             directory,
@@ -108,6 +108,16 @@ impl Ground {
 
 pub fn new_operation() -> OperationId {
     OperationId::from_uuid(random_uuid(&SystemEntropy))
+}
+
+/// The first turn of an operation of its own.
+pub fn new_turn() -> Turn {
+    Turn { operation: new_operation(), token: 1 }
+}
+
+/// The same operation in a later turn.
+pub fn later(turn: Turn) -> Turn {
+    Turn { token: turn.token + 1, ..turn }
 }
 
 /// Waits until a condition holds; fails the test with `what` after a minute.

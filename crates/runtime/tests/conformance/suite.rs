@@ -1,10 +1,10 @@
 //! What every driver must do. Each function is one rule; the macro at the end turns them into tests of a stage.
 
-use crate::stage::{Stage, new_operation, until};
+use crate::stage::{Stage, later, new_operation, until};
 use domain::ids::InstanceId;
 use domain::sources::random_uuid;
 use domain::version::OdooVersion;
-use runtime::{Class, Observed, Owner, Readiness, Service, Workload};
+use runtime::{Class, Observed, OneOff, Owner, Readiness, Service, Task, Turn, Workload};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ pub async fn an_unknown_service_is_absent(stage: impl Stage) {
     let (runtime, workload) = (stage.runtime(), stage.workload().await);
     assert_eq!(runtime.observe(&workload.service).await.unwrap(), Observed::Absent);
     assert_eq!(runtime.logs(&workload.service, 10).await.unwrap(), Vec::<String>::new());
-    runtime.stop(&workload.service, GRACE).await.unwrap();
-    runtime.remove(&workload.service).await.unwrap();
+    runtime.stop(&workload.service, workload.turn, GRACE).await.unwrap();
+    runtime.remove(&workload.service, workload.turn).await.unwrap();
     assert_eq!(runtime.observe(&workload.service).await.unwrap(), Observed::Absent);
     assert_eq!(runtime.list().await.unwrap(), []);
 }
@@ -41,10 +41,10 @@ pub async fn ensure_twice_is_one_process(stage: impl Stage) {
     let before = stage.runtime().observe(&workload.service).await.unwrap();
     assert!(matches!(before, Observed::Running { .. }), "{before:?}");
     // Another operation of another worker asks for the same.
-    let again = Workload { operation: new_operation(), ..workload.clone() };
+    let again = Workload { turn: Turn { operation: new_operation(), ..workload.turn }, ..workload.clone() };
     assert_eq!(stage.runtime().ensure(&again).await.unwrap(), before);
     assert_eq!(stage.starts(&workload).await, 1);
-    assert_eq!(stage.runtime().list().await.unwrap()[0].operation, again.operation);
+    assert_eq!(stage.runtime().list().await.unwrap()[0].operation, again.turn.operation);
 }
 
 pub async fn a_service_outlives_its_worker_and_is_adopted(stage: impl Stage) {
@@ -53,7 +53,7 @@ pub async fn a_service_outlives_its_worker_and_is_adopted(stage: impl Stage) {
     answering(&stage, &workload).await;
     assert!(stage.runtime().ensure(&workload).await.unwrap().is_up());
     assert_eq!(stage.starts(&workload).await, 1);
-    stage.runtime().stop(&workload.service, GRACE).await.unwrap();
+    stage.runtime().stop(&workload.service, workload.turn, GRACE).await.unwrap();
     assert_eq!(stage.runtime().observe(&workload.service).await.unwrap(), Observed::Stopped);
 }
 
@@ -85,7 +85,7 @@ pub async fn stop_is_final_and_repeatable(stage: impl Stage) {
     let (runtime, workload) = (stage.runtime(), stage.workload().await);
     up(&stage, &workload).await;
     for _ in 0..2 {
-        runtime.stop(&workload.service, GRACE).await.unwrap();
+        runtime.stop(&workload.service, workload.turn, GRACE).await.unwrap();
         assert_eq!(runtime.observe(&workload.service).await.unwrap(), Observed::Stopped);
         assert!(matches!(runtime.ready(&workload).await.unwrap(), Readiness::NotYet { .. }));
     }
@@ -97,7 +97,7 @@ pub async fn stop_of_a_failed_service_leaves_it_stopped(stage: impl Stage) {
     let (runtime, workload) = (stage.runtime(), stage.workload().await);
     up(&stage, &workload).await;
     stage.crash(&workload).await;
-    runtime.stop(&workload.service, GRACE).await.unwrap();
+    runtime.stop(&workload.service, workload.turn, GRACE).await.unwrap();
     assert_eq!(runtime.observe(&workload.service).await.unwrap(), Observed::Stopped);
 }
 
@@ -105,7 +105,7 @@ pub async fn remove_is_repeatable_and_keeps_the_data(stage: impl Stage) {
     let (runtime, workload) = (stage.runtime(), stage.workload().await);
     up(&stage, &workload).await;
     for _ in 0..2 {
-        runtime.remove(&workload.service).await.unwrap();
+        runtime.remove(&workload.service, workload.turn).await.unwrap();
         assert_eq!(runtime.observe(&workload.service).await.unwrap(), Observed::Absent);
         assert_eq!(runtime.logs(&workload.service, 10).await.unwrap(), Vec::<String>::new());
     }
@@ -132,7 +132,7 @@ pub async fn a_missing_version_is_permanent_and_clear(stage: impl Stage) {
 
 pub async fn no_service_without_its_directory(stage: impl Stage) {
     let (runtime, workload) = (stage.runtime(), stage.workload().await);
-    stage.ground().directories.remove(&workload.directory, workload.service.owner).await.unwrap();
+    stage.ground().directories.remove(&workload.directory, workload.service.owner, workload.turn).await.unwrap();
     assert_eq!(runtime.ensure(&workload).await.unwrap_err().class(), Class::Permanent);
     std::fs::create_dir(&workload.directory).unwrap();
     assert_eq!(runtime.ensure(&workload).await.unwrap_err().class(), Class::Foreign);
@@ -144,8 +144,8 @@ pub async fn what_belongs_to_another_is_not_touched(stage: impl Stage) {
     up(&stage, &workload).await;
     let wrong = of_somebody_else(&workload.service);
     assert_eq!(runtime.observe(&wrong).await.unwrap_err().class(), Class::Foreign);
-    assert_eq!(runtime.stop(&wrong, GRACE).await.unwrap_err().class(), Class::Foreign);
-    assert_eq!(runtime.remove(&wrong).await.unwrap_err().class(), Class::Foreign);
+    assert_eq!(runtime.stop(&wrong, workload.turn, GRACE).await.unwrap_err().class(), Class::Foreign);
+    assert_eq!(runtime.remove(&wrong, workload.turn).await.unwrap_err().class(), Class::Foreign);
     assert_eq!(runtime.logs(&wrong, 1).await.unwrap_err().class(), Class::Foreign);
     let stolen = Workload { service: wrong, ..workload.clone() };
     assert_eq!(runtime.ensure(&stolen).await.unwrap_err().class(), Class::Foreign);
@@ -157,12 +157,12 @@ pub async fn the_list_shows_every_mark(stage: impl Stage) {
     let (running, stopped) = (stage.workload().await, stage.workload().await);
     up(&stage, &running).await;
     up(&stage, &stopped).await;
-    runtime.stop(&stopped.service, GRACE).await.unwrap();
+    runtime.stop(&stopped.service, stopped.turn, GRACE).await.unwrap();
     let listed = runtime.list().await.unwrap();
     assert_eq!(listed.len(), 2);
     for (workload, is_up) in [(&running, true), (&stopped, false)] {
         let entry = listed.iter().find(|entry| entry.name == workload.service.name).unwrap();
-        assert_eq!((entry.owner, entry.operation), (workload.service.owner, workload.operation));
+        assert_eq!((entry.owner, entry.operation), (workload.service.owner, workload.turn.operation));
         assert_eq!((&entry.image, &entry.directory), (&workload.image, &workload.directory));
         assert_eq!(entry.observed.is_up(), is_up);
     }
@@ -171,7 +171,7 @@ pub async fn the_list_shows_every_mark(stage: impl Stage) {
 pub async fn logs_are_the_last_lines_oldest_first(stage: impl Stage) {
     let (runtime, workload) = (stage.runtime(), stage.workload().await);
     up(&stage, &workload).await;
-    runtime.stop(&workload.service, GRACE).await.unwrap();
+    runtime.stop(&workload.service, workload.turn, GRACE).await.unwrap();
     let all = runtime.logs(&workload.service, 1000).await.unwrap();
     assert!(all.len() >= 2, "{all:?}");
     assert!(all.iter().all(|line| !line.contains(crate::stage::PASSWORD)));
@@ -188,11 +188,52 @@ pub async fn free_ports_leave_out_those_taken(stage: impl Stage) {
 pub async fn unreachable_is_not_absent(stage: impl Stage) {
     let (runtime, workload) = (stage.runtime(), stage.workload().await);
     up(&stage, &workload).await;
-    runtime.stop(&workload.service, GRACE).await.unwrap();
+    runtime.stop(&workload.service, workload.turn, GRACE).await.unwrap();
     stage.lose_sight().await;
     assert_eq!(runtime.observe(&workload.service).await.unwrap_err().class(), Class::Unreachable);
     assert_eq!(runtime.list().await.unwrap_err().class(), Class::Unreachable);
-    assert_eq!(runtime.stop(&workload.service, GRACE).await.unwrap_err().class(), Class::Unreachable);
+    assert_eq!(runtime.stop(&workload.service, workload.turn, GRACE).await.unwrap_err().class(), Class::Unreachable);
+}
+
+/// The same workload in the turn before.
+fn earlier(workload: &Workload) -> Workload {
+    Workload { turn: Turn { token: workload.turn.token - 1, ..workload.turn }, ..workload.clone() }
+}
+
+fn run_of(workload: Workload) -> OneOff {
+    OneOff { workload, task: Task::Initialise, limit: GRACE }
+}
+
+pub async fn an_overtaken_turn_changes_nothing(stage: impl Stage) {
+    let (runtime, first) = (stage.runtime(), stage.workload().await);
+    let workload = Workload { turn: later(first.turn), ..first.clone() };
+    up(&stage, &workload).await;
+    assert_eq!(runtime.ensure(&first).await.unwrap_err().class(), Class::Stale);
+    assert_eq!(runtime.stop(&first.service, first.turn, GRACE).await.unwrap_err().class(), Class::Stale);
+    assert_eq!(runtime.remove(&first.service, first.turn).await.unwrap_err().class(), Class::Stale);
+    assert_eq!(runtime.run_once(&run_of(first)).await.unwrap_err().class(), Class::Stale);
+    assert!(runtime.observe(&workload.service).await.unwrap().is_up());
+    assert_eq!(stage.starts(&workload).await, 1);
+}
+
+pub async fn a_removed_service_stays_removed(stage: impl Stage) {
+    let (runtime, first) = (stage.runtime(), stage.workload().await);
+    up(&stage, &first).await;
+    runtime.remove(&first.service, later(first.turn)).await.unwrap();
+    assert_eq!(runtime.ensure(&first).await.unwrap_err().class(), Class::Stale);
+    assert_eq!(runtime.run_once(&run_of(first.clone())).await.unwrap_err().class(), Class::Stale);
+    assert_eq!(runtime.observe(&first.service).await.unwrap(), Observed::Absent);
+}
+
+pub async fn a_service_removed_before_it_was_made_is_not_made(stage: impl Stage) {
+    let (runtime, workload) = (stage.runtime(), stage.workload().await);
+    runtime.remove(&workload.service, workload.turn).await.unwrap();
+    let late = earlier(&workload);
+    assert_eq!(runtime.ensure(&late).await.unwrap_err().class(), Class::Stale);
+    assert_eq!(runtime.run_once(&run_of(late.clone())).await.unwrap_err().class(), Class::Stale);
+    assert_eq!(runtime.stop(&late.service, late.turn, GRACE).await.unwrap_err().class(), Class::Stale);
+    assert_eq!(runtime.observe(&workload.service).await.unwrap(), Observed::Absent);
+    assert_eq!(stage.starts(&workload).await, 0);
 }
 
 /// Calls a macro with the name of every rule.
@@ -204,7 +245,8 @@ macro_rules! rules {
             stop_of_a_failed_service_leaves_it_stopped remove_is_repeatable_and_keeps_the_data two_starters_make_one_process
             a_missing_version_is_permanent_and_clear no_service_without_its_directory what_belongs_to_another_is_not_touched
             the_list_shows_every_mark logs_are_the_last_lines_oldest_first free_ports_leave_out_those_taken
-            unreachable_is_not_absent
+            unreachable_is_not_absent an_overtaken_turn_changes_nothing a_removed_service_stays_removed
+            a_service_removed_before_it_was_made_is_not_made
         }
     };
 }

@@ -1,6 +1,6 @@
 //! A worker in a process of its own, so that it can be killed: this test binary, run once more.
 
-use crate::stage::{SystemEntropy, new_operation};
+use crate::stage::{SystemEntropy, new_turn};
 use domain::names::EnvName;
 use domain::size::{ByteSize, CpuLimit};
 use domain::version::OdooVersion;
@@ -46,7 +46,7 @@ impl Order {
     fn workload(self) -> Workload {
         Workload {
             service: self.service,
-            operation: new_operation(),
+            turn: new_turn(),
             version: OdooVersion::new(self.version),
             image: self.image,
             directory: self.directory,

@@ -50,6 +50,7 @@ impl From<RuntimeError> for StepError {
             }
             (Class::Permanent, _) => Self::permanent("runtime_error", error.public(), &error),
             (Class::Foreign, _) => Self::permanent("name_taken", error.public(), &error),
+            (Class::Stale, _) => Self::new(Verdict::LeaseLost, "lease_lost", BUSY, &error),
         }
     }
 }

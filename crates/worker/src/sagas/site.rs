@@ -9,7 +9,7 @@ use db::platform::instances::{self, Instance, Placement, secret_place};
 use domain::ids::{InstanceId, ServerId};
 use domain::names::EnvName;
 use domain::size::CpuLimit;
-use runtime::{Image, Limits, Owner, Service, TenantDatabase, Workload};
+use runtime::{Image, Limits, Owner, Service, TenantDatabase, Turn, Workload};
 use secrecy::SecretString;
 use std::path::PathBuf;
 
@@ -34,6 +34,11 @@ pub(super) async fn instance(cx: &Cx) -> Result<Instance, StepError> {
 /// Who writes, for the audit trail.
 pub(super) fn worker(cx: &Cx) -> AuditContext {
     AuditContext { door: Door::Worker, actor: "worker".to_owned(), request_id: cx.operation().request_id.clone() }
+}
+
+/// Who asks, for everything at the runtime and in data directories.
+pub(super) const fn turn(cx: &Cx) -> Turn {
+    Turn { operation: cx.operation().id, token: cx.token() }
 }
 
 /// A registered server; one that this worker does not know yet is as good as unreachable.
@@ -104,7 +109,7 @@ impl Site {
         let cpu = CpuLimit::new(self.instance.cpu_limit).map_err(|fault| inconsistent(format!("cpu_limit: {fault:?}")))?;
         Ok(Workload {
             service: self.service(),
-            operation: cx.operation().id,
+            turn: turn(cx),
             version: self.instance.version()?,
             image: Image::new(image),
             directory: self.directory(),

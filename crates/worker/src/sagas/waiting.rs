@@ -1,12 +1,21 @@
-//! Waiting for an Odoo to answer, inside a step.
+//! Waiting for the runtime inside a step: for an Odoo to answer, and for work that takes minutes.
 
 use super::Tools;
 use crate::engine::{Cx, StepError};
-use runtime::{Observed, Readiness, Workload};
+use runtime::{Observed, Readiness, RuntimeResult, Workload};
 use std::time::{Duration, Instant};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Waits for work of the runtime, unless the step is told to stop meanwhile: a one-off run ends when nobody waits for it.
+pub(super) async fn unless_told_to_stop<T>(cx: &Cx, work: impl Future<Output = RuntimeResult<T>>) -> Result<T, StepError> {
+    tokio::select! {
+        biased;
+        () = cx.cancelled().cancelled() => Err(cx.interruption()),
+        done = work => Ok(done?),
+    }
+}
 
 /// Looks until Odoo answers or `patience` is over; at least once. `Some` is what was missing at the last look.
 pub(super) async fn until_ready(
@@ -17,8 +26,11 @@ pub(super) async fn until_ready(
 ) -> Result<Option<String>, StepError> {
     let (start, mut pause) = (Instant::now(), FIRST_PAUSE);
     loop {
-        let Readiness::NotYet { reason } = tools.runtime.ready(workload).await? else { return Ok(None) };
+        let seen = unless_told_to_stop(cx, tools.runtime.ready(workload)).await?;
+        let Readiness::NotYet { reason } = seen else { return Ok(None) };
         if let Observed::Failed { reason } = tools.runtime.observe(&workload.service).await? {
+            // Its database server may have been away for a moment. The next try waits for what is started now.
+            tools.runtime.ensure(workload).await?;
             return Err(StepError::retry("odoo_ended", "Odoo ended by itself while it was starting.", reason));
         }
         if start.elapsed() + pause > patience {

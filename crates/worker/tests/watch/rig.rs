@@ -9,7 +9,8 @@ use domain::ids::{InstanceId, OperationId};
 use domain::sources::random_uuid;
 use domain::version::OdooVersion;
 use runtime::{
-    Image, InstanceRuntime, Listed, Observed, OneOff, OneOffEnd, Owner, Readiness, RuntimeError, RuntimeResult, Service, Workload,
+    Image, InstanceRuntime, Listed, Observed, OneOff, OneOffEnd, Owner, Readiness, RuntimeError, RuntimeResult, Service, Turn,
+    Workload,
 };
 use secrecy::SecretString;
 use std::collections::{BTreeMap, BTreeSet};
@@ -141,10 +142,10 @@ impl InstanceRuntime for Told {
     async fn ready(&self, _: &Workload) -> RuntimeResult<Readiness> {
         unused()
     }
-    async fn stop(&self, _: &Service, _: Duration) -> RuntimeResult<()> {
+    async fn stop(&self, _: &Service, _: Turn, _: Duration) -> RuntimeResult<()> {
         unused()
     }
-    async fn remove(&self, _: &Service) -> RuntimeResult<()> {
+    async fn remove(&self, _: &Service, _: Turn) -> RuntimeResult<()> {
         unused()
     }
     async fn logs(&self, _: &Service, _: usize) -> RuntimeResult<Vec<String>> {

@@ -4,9 +4,10 @@ use super::ground::Ground;
 use crate::engine::{Cx, Seen, Step, StepError, Undo};
 use crate::sagas::Tools;
 use crate::sagas::errors::unless_foreign;
+use crate::sagas::site::turn;
 use async_trait::async_trait;
 use domain::operation::Place as Where;
-use runtime::directory::{Mark, Place};
+use runtime::directory::Place;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -43,14 +44,14 @@ impl Step for DataDirectory {
 impl Undo for DataDirectory {
     async fn undo(&self, cx: &Cx) -> Result<(), StepError> {
         let Some(ground) = Ground::find(cx, &self.0)? else { return Ok(()) };
-        unless_foreign(self.0.directories.remove(&ground.directory(&self.0)?, ground.owner()).await)
+        unless_foreign(self.0.directories.remove(&ground.directory(&self.0)?, ground.owner(), turn(cx)).await)
     }
 }
 
 /// An empty directory with a configuration, whatever was there before of this build.
 pub(super) async fn make_empty(cx: &Cx, tools: &Tools, ground: &Ground) -> Result<(), StepError> {
     let directory = ground.directory(tools)?;
-    tools.directories.remove(&directory, ground.owner()).await?;
-    tools.directories.create(&directory, Mark { owner: ground.owner(), operation: cx.operation().id }).await?;
-    Ok(tools.directories.write_conf(&ground.workload(cx, tools)?, Arc::clone(&cx.services().entropy)).await?)
+    tools.directories.remove(&directory, ground.owner(), turn(cx)).await?;
+    tools.directories.create(&directory, ground.owner(), turn(cx)).await?;
+    Ok(tools.directories.write_conf(&ground.workload(cx, tools, None)?, Arc::clone(&cx.services().entropy)).await?)
 }

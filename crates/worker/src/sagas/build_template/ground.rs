@@ -56,12 +56,12 @@ impl Ground {
         Service { name: self.plan.service.clone(), owner: self.owner() }
     }
 
-    pub(super) fn workload(&self, cx: &Cx, tools: &Tools) -> Result<Workload, StepError> {
+    /// What shall run. A port belongs to nobody until something listens on it, so it is drawn when it is needed and not recorded.
+    pub(super) fn workload(&self, cx: &Cx, tools: &Tools, port: Option<u16>) -> Result<Workload, StepError> {
         let address = self.server.address();
-        let port = self.plan.port;
         Ok(Workload {
             service: self.service(),
-            operation: cx.operation().id,
+            turn: site::turn(cx),
             version: self.key.version,
             image: self.plan.image.clone(),
             directory: self.directory(tools)?,

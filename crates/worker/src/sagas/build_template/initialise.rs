@@ -2,8 +2,11 @@
 
 use super::ground::Ground;
 use super::{data_directory, database};
-use crate::engine::{Cx, Seen, Step, StepError};
+use crate::engine::{Cx, Seen, Step, StepError, Undo};
 use crate::sagas::Tools;
+use crate::sagas::errors::unless_foreign;
+use crate::sagas::site::turn;
+use crate::sagas::waiting::unless_told_to_stop;
 use async_trait::async_trait;
 use domain::operation::Place;
 use runtime::{OneOff, OneOffEnd, Task};
@@ -42,12 +45,13 @@ impl Step for Initialise {
     async fn apply(&self, cx: &Cx, seen: Seen) -> Result<Value, StepError> {
         let ground = Ground::of(cx, &self.0)?;
         if seen == Seen::Partial {
-            // What an interrupted run left cannot be told from a whole one with certainty.
+            // What an interrupted run left cannot be told from a whole one with certainty, and it may still be at work.
+            self.0.runtime.remove(&ground.service(), turn(cx)).await?;
             database::make_empty(cx, &ground).await?;
             data_directory::make_empty(cx, &self.0, &ground).await?;
         }
-        let run = OneOff { workload: ground.workload(cx, &self.0)?, task: Task::Initialise, limit: RUN };
-        let end = self.0.runtime.run_once(&run).await?;
+        let run = OneOff { workload: ground.workload(cx, &self.0, None)?, task: Task::Initialise, limit: RUN };
+        let end = unless_told_to_stop(cx, self.0.runtime.run_once(&run)).await?;
         let states = ground.inside().await?.module_states().await?;
         if states.is_installed("base") && states.pending.is_empty() && errors_of(&end).is_empty() {
             return Ok(json!({ "modules": states.installed.len() }));
@@ -61,6 +65,15 @@ impl Step for Initialise {
             end.log.join("\n")
         );
         Err(StepError::retry("odoo_not_initialised", "Odoo could not be initialised.", cause))
+    }
+}
+
+/// What was loaded goes with database and directory. The run of a worker that was killed must end before they do.
+#[async_trait]
+impl Undo for Initialise {
+    async fn undo(&self, cx: &Cx) -> Result<(), StepError> {
+        let Some(ground) = Ground::find(cx, &self.0)? else { return Ok(()) };
+        unless_foreign(self.0.runtime.remove(&ground.service(), turn(cx)).await)
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) fn saga(tools: &Arc<Tools>) -> Saga {
         .step(data_directory::DataDirectory(t()))
         .undo()
         .step(initialise::Initialise(t()))
-        .no_undo("goes with the database and the directory")
+        .undo()
         .step(warm::WarmAssets(t()))
         .undo()
         .step(finalise::Finalise(t()))

@@ -68,7 +68,7 @@ impl RemoveOld {
         // Refused while a fresh clone still belongs to it: its content is handed over a moment later.
         fence.drop_unused_role(&row.content_role).await?;
         fence.release().await?;
-        self.0.directories.remove(&self.0.directories.path(&row.directory)?, Owner::Template(row.id)).await?;
+        self.0.directories.remove(&self.0.directories.path(&row.directory)?, Owner::Template(row.id), site::turn(cx)).await?;
         let mut tx = cx.fenced_tx().await?;
         templates::forget(&mut tx, row.id).await?;
         Ok(tx.commit().await?)

@@ -1,11 +1,10 @@
-//! Chooses names, port, passwords and image of the new template, and records them before anything is made.
+//! Chooses names, passwords and image of the new template, and records them before anything is made.
 
 use crate::engine::{Cx, Seen, Step, StepError, Undo};
 use crate::sagas::Tools;
 use crate::sagas::passwords::{self, Sealed};
 use async_trait::async_trait;
 use db::odoo::Salt;
-use db::platform::instances;
 use db::platform::templates::{self, NewTemplate, Template, TemplateState};
 use domain::ids::TemplateId;
 use domain::names::{Mark, PhysicalName};
@@ -34,7 +33,6 @@ pub(super) struct Planned {
     pub(super) directory: String,
     pub(super) service: String,
     pub(super) image: Image,
-    pub(super) port: Option<u16>,
     pub(super) sealed: Passwords,
     pub(super) role_salt: Salt,
     pub(super) admin_salt: Salt,
@@ -67,8 +65,6 @@ impl Step for Plan {
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let key: TemplateKey = cx.params()?;
         let image = self.0.runtime.resolve_image(key.version).await?;
-        let taken = instances::ports(&cx.services().db).await?;
-        let port = self.0.runtime.free_port(&taken).await?;
         let new = match own_row(cx, &key).await? {
             Some(row) => names_of(row, cx),
             None => draw(cx, key, &image),
@@ -76,7 +72,7 @@ impl Step for Plan {
         let mut tx = cx.fenced_tx().await?;
         templates::insert_building(&mut tx, &new).await?;
         tx.commit().await?;
-        Ok(json!(self.planned(cx, new, port)?))
+        Ok(json!(self.planned(cx, new)?))
     }
 }
 
@@ -93,7 +89,7 @@ impl Undo for Plan {
 }
 
 impl Plan {
-    fn planned(&self, cx: &Cx, new: NewTemplate, port: Option<u16>) -> Result<Planned, StepError> {
+    fn planned(&self, cx: &Cx, new: NewTemplate) -> Result<Planned, StepError> {
         let (tools, entropy) = (&self.0, &*cx.services().entropy);
         Ok(Planned {
             template: new.id,
@@ -103,7 +99,6 @@ impl Plan {
             mark: new.mark,
             directory: new.directory,
             image: Image::new(new.image),
-            port,
             sealed: Passwords {
                 role: Sealed::new(cx, tools, ROLE_PASSWORD, &passwords::database_password(entropy))?,
                 admin: Sealed::new(cx, tools, ADMIN_PASSWORD, &passwords::database_password(entropy))?,

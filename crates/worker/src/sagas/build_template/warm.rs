@@ -7,8 +7,10 @@ use crate::engine::{Cx, Seen, Step, StepError, Undo};
 use crate::sagas::Tools;
 use crate::sagas::errors::unless_foreign;
 use crate::sagas::hashing;
-use crate::sagas::waiting::until_ready;
+use crate::sagas::site::turn;
+use crate::sagas::waiting::{unless_told_to_stop, until_ready};
 use async_trait::async_trait;
+use db::platform::instances;
 use domain::operation::Place;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -50,13 +52,14 @@ impl Step for WarmAssets {
         let mut fence = ground.fence(cx).await?;
         fence.inside(&ground.plan.database).await?.set_admin_password(&ground.plan.content_role, &hash).await?;
         fence.release().await?;
-        let workload = ground.workload(cx, &self.0)?;
+        let port = runtime.free_port(&instances::ports(&cx.services().db).await?).await?;
+        let workload = ground.workload(cx, &self.0, port)?;
         runtime.ensure(&workload).await?;
         if let Some(reason) = until_ready(cx, &self.0, &workload, PATIENCE).await? {
             return Err(StepError::retry("odoo_not_ready", "Odoo did not start in time.", reason));
         }
-        let assets = runtime.warm_assets(&workload, LOGIN, &password).await?;
-        runtime.remove(&ground.service()).await?;
+        let assets = unless_told_to_stop(cx, runtime.warm_assets(&workload, LOGIN, &password)).await?;
+        runtime.remove(&ground.service(), turn(cx)).await?;
         Ok(json!({ "assets": assets }))
     }
 }
@@ -65,6 +68,6 @@ impl Step for WarmAssets {
 impl Undo for WarmAssets {
     async fn undo(&self, cx: &Cx) -> Result<(), StepError> {
         let Some(ground) = Ground::find(cx, &self.0)? else { return Ok(()) };
-        unless_foreign(self.0.runtime.remove(&ground.service()).await)
+        unless_foreign(self.0.runtime.remove(&ground.service(), turn(cx)).await)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::engine::{Cx, Seen, Step, StepError};
 use crate::sagas::Tools;
-use crate::sagas::site::Site;
+use crate::sagas::site::{Site, turn};
 use async_trait::async_trait;
 use domain::operation::Place;
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ impl Step for RemoveDirectory {
 
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let Some(site) = Site::find(cx, &self.0).await? else { return Ok(json!({ "there": false })) };
-        self.0.directories.remove(&site.directory(), site.owner()).await?;
+        self.0.directories.remove(&site.directory(), site.owner(), turn(cx)).await?;
         Ok(json!({ "there": true }))
     }
 }

@@ -1,9 +1,11 @@
 //! Installs the ordered add-ons that the installation has, in one run of Odoo, and lists the others. After the data
 //! directory, since the run works on it.
 
-use crate::engine::{Cx, Seen, Step, StepError};
+use crate::engine::{Cx, Seen, Step, StepError, Undo};
 use crate::sagas::Tools;
-use crate::sagas::site::Site;
+use crate::sagas::errors::unless_foreign;
+use crate::sagas::site::{Site, turn};
+use crate::sagas::waiting::unless_told_to_stop;
 use async_trait::async_trait;
 use db::odoo::ModuleStates;
 use domain::operation::Place;
@@ -61,11 +63,20 @@ impl Step for Addons {
     }
 }
 
+/// What is installed goes with the database. The run of a worker that was killed must end before its ground goes.
+#[async_trait]
+impl Undo for Addons {
+    async fn undo(&self, cx: &Cx) -> Result<(), StepError> {
+        let Some(site) = Site::find(cx, &self.0).await? else { return Ok(()) };
+        unless_foreign(self.0.runtime.remove(&site.service(), turn(cx)).await)
+    }
+}
+
 impl Addons {
     async fn install(&self, cx: &Cx, site: &Site, names: Vec<String>) -> Result<(), StepError> {
         let task = Task::Install(names.clone());
         let run = OneOff { workload: site.workload(cx, &self.0)?, task, limit: RUN };
-        let end = self.0.runtime.run_once(&run).await?;
+        let end = unless_told_to_stop(cx, self.0.runtime.run_once(&run)).await?;
         let states = site.inside().await?.module_states().await?;
         if all_installed(&states, &names) {
             return Ok(());

@@ -4,11 +4,11 @@ use super::database;
 use crate::engine::{Cx, Seen, Step, StepError, Undo};
 use crate::sagas::Tools;
 use crate::sagas::errors::unless_foreign;
-use crate::sagas::site::Site;
+use crate::sagas::site::{Site, turn};
 use async_trait::async_trait;
 use domain::operation::Place as Where;
 use runtime::Owner;
-use runtime::directory::{Filestore, Mark, Place};
+use runtime::directory::{Filestore, Place};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -34,19 +34,19 @@ impl Step for DataDirectory {
     }
 
     async fn apply(&self, cx: &Cx, seen: Seen) -> Result<Value, StepError> {
-        let (site, directories, operation) = (Site::of(cx, &self.0).await?, &self.0.directories, cx.operation().id);
+        let (site, directories, turn) = (Site::of(cx, &self.0).await?, &self.0.directories, turn(cx));
         let clone: database::Clone = cx.output(database::NAME)?;
         if seen == Seen::Partial {
-            directories.remove(&site.directory(), site.owner()).await?;
+            directories.remove(&site.directory(), site.owner(), turn).await?;
         }
-        directories.create(&site.directory(), Mark { owner: site.owner(), operation }).await?;
+        directories.create(&site.directory(), site.owner(), turn).await?;
         let from = Filestore {
             directory: directories.path(&clone.template_directory)?,
             owner: Owner::Template(clone.template),
             database: clone.template_database,
         };
         let to = Filestore { directory: site.directory(), owner: site.owner(), database: site.placement.db_name.clone() };
-        let copied = directories.copy_filestore(&from, &to, operation).await?;
+        let copied = directories.copy_filestore(&from, &to, turn).await?;
         directories.write_conf(&site.workload(cx, &self.0)?, Arc::clone(&cx.services().entropy)).await?;
         Ok(json!({ "files": copied.map(|copied| copied.files), "bytes": copied.map(|copied| copied.bytes) }))
     }
@@ -56,6 +56,6 @@ impl Step for DataDirectory {
 impl Undo for DataDirectory {
     async fn undo(&self, cx: &Cx) -> Result<(), StepError> {
         let Some(site) = Site::find(cx, &self.0).await? else { return Ok(()) };
-        unless_foreign(self.0.directories.remove(&site.directory(), site.owner()).await)
+        unless_foreign(self.0.directories.remove(&site.directory(), site.owner(), turn(cx)).await)
     }
 }

@@ -55,7 +55,7 @@ pub(super) fn saga(tools: &Arc<Tools>) -> Saga {
         .step(data_directory::DataDirectory(t()))
         .undo()
         .step(addons::Addons(t()))
-        .no_undo("goes with the database")
+        .undo()
         .step(service::StartService(t()))
         .undo()
         .step(ready::Ready(t()))

@@ -3,7 +3,7 @@
 use crate::engine::{Cx, Seen, Step, StepError, Undo};
 use crate::sagas::Tools;
 use crate::sagas::errors::unless_foreign;
-use crate::sagas::site::Site;
+use crate::sagas::site::{Site, turn};
 use async_trait::async_trait;
 use db::mutation::{Mutation, is_on};
 use domain::operation::Place;
@@ -52,6 +52,6 @@ impl Step for StartService {
 impl Undo for StartService {
     async fn undo(&self, cx: &Cx) -> Result<(), StepError> {
         let Some(site) = Site::find(cx, &self.0).await? else { return Ok(()) };
-        unless_foreign(self.0.runtime.remove(&site.service()).await)
+        unless_foreign(self.0.runtime.remove(&site.service(), turn(cx)).await)
     }
 }

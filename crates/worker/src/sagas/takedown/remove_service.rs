@@ -2,7 +2,7 @@
 
 use crate::engine::{Cx, Seen, Step, StepError};
 use crate::sagas::Tools;
-use crate::sagas::site::Site;
+use crate::sagas::site::{Site, turn};
 use async_trait::async_trait;
 use domain::operation::Place;
 use runtime::Observed;
@@ -33,7 +33,7 @@ impl Step for RemoveService {
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let Some(site) = Site::find(cx, &self.0).await? else { return Ok(json!({ "there": false })) };
         let service = site.service();
-        self.0.runtime.remove(&service).await?;
+        self.0.runtime.remove(&service, turn(cx)).await?;
         match self.0.runtime.observe(&service).await? {
             Observed::Absent => Ok(json!({ "there": true })),
             left => Err(StepError::retry("service_not_gone", "Odoo is still being stopped.", format!("after removal: {left:?}"))),
