@@ -28,6 +28,16 @@ impl Options {
     }
 }
 
+/// Settings of a server that nobody asks for durability: it has few processes and does nothing by itself.
+const HASTY: [(&str, &str); 6] = [
+    ("fsync", "off"),
+    ("full_page_writes", "off"),
+    ("autovacuum", "off"),
+    ("jit", "off"),
+    ("max_wal_senders", "0"),
+    ("max_logical_replication_workers", "0"),
+];
+
 /// A running throw-away server. Every statement is in its log.
 #[derive(Debug)]
 pub struct Cluster {
@@ -53,12 +63,17 @@ impl Cluster {
     /// When PostgreSQL is missing or does not start.
     pub fn from_seed(seed: &Seed<'_>, options: &Options) -> Result<Self> {
         let installation = Installation::find(None)?;
-        let running = seed::place("run")?;
+        let running = match seed::memory()? {
+            Some(memory) if !options.fsync => memory,
+            _ => seed::place("run")?,
+        };
         let directory = tempfile::Builder::new().prefix("").tempdir_in(&running).context("cannot make a directory")?;
         let port = Port::reserve()?;
         let mut server = Server::new(installation, directory.path(), port.number()).setting("log_statement", "all");
-        if !options.fsync {
-            server = server.setting("fsync", "off").setting("full_page_writes", "off");
+        // Small log files would bring a small limit with them, and more checkpoints than a deployment has.
+        let settings = if options.fsync { &[("max_wal_size", "1GB")][..] } else { &HASTY[..] };
+        for (name, value) in settings {
+            server = server.setting(name, value);
         }
         for (name, value) in &options.settings {
             server = server.setting(name, value);

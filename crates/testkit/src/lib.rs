@@ -13,6 +13,7 @@ pub mod installation;
 #[cfg(feature = "platform")]
 mod migrated;
 pub mod pair;
+pub mod platform;
 pub mod port;
 pub mod random;
 pub mod seed;
@@ -25,4 +26,5 @@ pub mod statements;
 pub use catalog::{Difference, Snapshot};
 pub use cluster::{Cluster, Options};
 pub use pair::Pair;
+pub use platform::Platform;
 pub use server::Stop;

@@ -9,13 +9,20 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// Room for the servers of several tests at once, some of them with the databases of a real Odoo.
+const MEMORY_WANTED: u64 = 4 << 30;
+
 /// The harness' own directory for everything that a run leaves for the next one: seeds, locks, running clusters.
 ///
 /// # Errors
 /// When it cannot be made, or belongs to somebody else, who could then plant files for us.
 pub fn root() -> Result<PathBuf> {
+    root_in(&std::env::temp_dir())
+}
+
+fn root_in(directory: &Path) -> Result<PathBuf> {
     let uid = rustix::process::geteuid().as_raw();
-    let root = std::env::temp_dir().join(format!("instance-testkit-{uid}"));
+    let root = directory.join(format!("instance-testkit-{uid}"));
     passable(&root)?;
     if std::fs::symlink_metadata(&root)?.uid() != uid {
         bail!("{} belongs to somebody else: remove it or set TMPDIR", root.display());
@@ -33,6 +40,22 @@ pub fn place(name: &str) -> Result<PathBuf> {
     Ok(place)
 }
 
+/// A directory in memory that is gone with the machine, where servers without durability run quickest; `None` where memory is
+/// not offered so, or only a little.
+///
+/// # Errors
+/// As [`root`].
+pub fn memory() -> Result<Option<PathBuf>> {
+    let memory = Path::new("/dev/shm");
+    let free = rustix::fs::statvfs(memory).map_or(0, |room| room.f_bavail.saturating_mul(room.f_frsize));
+    if free < MEMORY_WANTED {
+        return Ok(None);
+    }
+    let running = root_in(memory)?.join("run");
+    passable(&running)?;
+    Ok(Some(running))
+}
+
 /// Makes a directory that others may pass through, but not list: the servers of root run as user postgres.
 fn passable(directory: &Path) -> Result<()> {
     match std::fs::create_dir(directory) {
@@ -43,6 +66,9 @@ fn passable(directory: &Path) -> Result<()> {
     }
     .with_context(|| format!("cannot create {}", directory.display()))
 }
+
+/// Small log files: the usual 16 MB would be most of what is copied.
+const INIT: [&str; 1] = ["--wal-segsize=1"];
 
 /// What a seed is made of. Equal fingerprints mean equal contents, so a changed migration makes a new seed.
 pub struct Seed<'a> {
@@ -69,7 +95,7 @@ impl Seed<'_> {
     pub fn plant(&self, installation: &Installation, target: &Path) -> Result<()> {
         let seeds = place("seeds")?;
         let mut hasher = DefaultHasher::new();
-        (installation.version(), installation.account().map(|account| account.uid), self.ingredients).hash(&mut hasher);
+        (installation.version(), installation.account().map(|account| account.uid), INIT, self.ingredients).hash(&mut hasher);
         let seed = seeds.join(format!("{}-{:016x}", self.name, hasher.finish()));
         if !seed.exists() {
             let lock = File::create(seed.with_extension("lock"))?;
@@ -86,7 +112,7 @@ impl Seed<'_> {
         remove(&staging)?;
         let port = crate::port::Port::reserve()?;
         let server = Server::new(installation.clone(), &staging, port.number()).setting("fsync", "off");
-        server.init()?;
+        server.init_with(&INIT)?;
         let mut child = server.start()?;
         let filled = (self.fill)(&server);
         server.stop(crate::server::Stop::Fast, Some(&mut child))?;

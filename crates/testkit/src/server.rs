@@ -95,6 +95,14 @@ impl Server {
     /// # Errors
     /// With what `initdb` says.
     pub fn init(&self) -> Result<()> {
+        self.init_with(&[])
+    }
+
+    /// The same with more arguments of `initdb`.
+    ///
+    /// # Errors
+    /// With what `initdb` says.
+    pub fn init_with(&self, arguments: &[&str]) -> Result<()> {
         self.make_directory()?;
         let output = self
             .installation
@@ -102,6 +110,7 @@ impl Server {
             .args(["--username", SUPERUSER, "--encoding", "UTF8", "--locale", "C", "--auth-local", "trust"])
             .args(["--auth-host", "scram-sha-256", "--no-instructions", "--pgdata"])
             .arg(self.data())
+            .args(arguments)
             .output()
             .context("cannot run initdb")?;
         if !output.status.success() {

@@ -7,10 +7,12 @@ mod checkout;
 mod command;
 mod generate;
 mod layers;
+mod leftovers;
 mod odoo;
 mod packages;
 mod progress;
 mod run_tests;
+mod runner;
 mod stack;
 
 use anyhow::Result;

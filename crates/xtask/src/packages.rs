@@ -13,6 +13,9 @@ pub(crate) struct Package {
     present: fn() -> bool,
 }
 
+const REMEDY: &str = "check the network and apt's sources, or name what is there: \
+                      PostgreSQL with --postgres-bin or INSTANCE_POSTGRES_BIN, Odoo with --odoo or INSTANCE_ODOO";
+
 /// The servers and clients of PostgreSQL, the distribution's own version.
 pub(crate) const POSTGRESQL: Package =
     Package { name: "postgresql", present: || testkit::installation::Installation::find(None).is_ok() };
@@ -43,9 +46,9 @@ pub(crate) fn ensure(wanted: &[Package], log: &Path, task: &mut Task) -> Result<
     let install = |packages: &[&str]| {
         let mut apt = apt();
         apt.args(["install", "-y", "--no-install-recommends"]).args(packages);
-        command::logged(&mut apt, log)
+        command::logged(&mut apt, log, REMEDY)
     };
-    command::logged(apt().arg("update"), log)?;
+    command::logged(apt().arg("update"), log, REMEDY)?;
     if missing.contains(&POSTGRESQL.name) {
         install(&["postgresql-common"])?;
     }

@@ -4,14 +4,15 @@
 
 use crate::progress::Progress;
 use crate::stack::{self, Options};
-use crate::{checkout, command};
+use crate::{checkout, leftovers, runner};
 use anyhow::{Context, Result, bail};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Every step uses the same features: another set would build most of the tree again.
 const WORKSPACE: [&str; 2] = ["--workspace", "--all-features"];
-const RUNNER: &str = "cargo-nextest is missing: cargo install --locked cargo-nextest@0.9.143";
+/// Cases of each property test in a full run; otherwise each says itself how many.
+const CASES: &str = "5000";
 
 /// How much is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,21 +25,24 @@ pub(crate) enum Length {
 
 /// Runs the tests whose names contain one of `filters`, or all.
 pub(crate) fn test(options: &Options, filters: &[String], length: Length) -> Result<()> {
-    command::output(Command::new("cargo").args(["nextest", "--version"])).context(RUNNER)?;
     let logs = logs()?;
     let progress = Progress::new();
+    let mut run = runner::ensure(&logs.join("test-runner.log"), &progress)?;
     let build = ["build", WORKSPACE[0], WORKSPACE[1], "--bins", "--tests"];
     let build_log = logs.join("test-build.log");
     let ((), launcher) = stack::at_once(|| stack::build(&build, &build_log, &progress), || odoo(options, &progress))?;
-    let mut run = cargo(&["nextest", "run"], options, &launcher);
+    // Examples in the documentation, among them those that must not compile. The runner below cannot run them.
+    let mut documented = Command::new("cargo");
+    documented.args(["test", "--quiet", "--doc"]).args(WORKSPACE);
+    let examples = !filters.is_empty() || succeeded(given(&mut documented, options, &launcher))?;
+    leftovers::adopt()?;
     // Ignored are tests that need what only this command brings.
-    run.args(WORKSPACE).args(["--run-ignored", "all"]).args(filters);
+    given(run.arg("run"), options, &launcher).args(WORKSPACE).args(["--run-ignored", "all"]).args(filters);
     if length == Length::Full {
-        run.args(["--profile", "soak"]).env("INSTANCE_SOAK", "1");
+        run.args(["--profile", "soak"]).env("INSTANCE_SOAK", "1").env("PROPTEST_CASES", CASES);
     }
     let tests = succeeded(&mut run)?;
-    // Examples in the documentation, among them those that must not compile. The runner above cannot run them.
-    let examples = !filters.is_empty() || succeeded(&mut cargo(&["test", "--quiet", "--doc", "-p", "db"], options, &launcher))?;
+    leftovers::none()?;
     match (tests, examples) {
         (true, true) => Ok(()),
         (false, _) => bail!("tests failed"),
@@ -52,12 +56,9 @@ pub(crate) fn bench(options: &Options, which: &str) -> Result<()> {
     let progress = Progress::new();
     let build = ["build", "--release", WORKSPACE[0], WORKSPACE[1], "--bins"];
     let ((), launcher) = stack::at_once(|| stack::build(&build, &log, &progress), || odoo(options, &progress))?;
-    let mut run = cargo(
-        &["run", "--release", "--quiet", "--all-features", "-p", "stories", "--bin", "bench", "--", which],
-        options,
-        &launcher,
-    );
-    if succeeded(&mut run)? { Ok(()) } else { bail!("the benchmark missed its goals or failed") }
+    let mut run = Command::new("cargo");
+    run.args(["run", "--release", "--quiet", "--all-features", "-p", "stories", "--bin", "bench", "--", which]);
+    if succeeded(given(&mut run, options, &launcher))? { Ok(()) } else { bail!("the benchmark missed its goals or failed") }
 }
 
 fn logs() -> Result<PathBuf> {
@@ -72,13 +73,13 @@ fn odoo(options: &Options, progress: &Progress) -> Result<PathBuf> {
     Ok(stack::launcher(&stack::ensure_odoo(options, &logs.join("odoo-install.log"), progress)?))
 }
 
-fn cargo(arguments: &[&str], options: &Options, launcher: &std::path::Path) -> Command {
-    let mut cargo = Command::new("cargo");
-    cargo.args(arguments).current_dir(checkout::root()).env("INSTANCE_TEST_ODOO", launcher);
-    if let Some(bin) = &options.postgres_bin {
-        cargo.env(testkit::installation::BIN_VARIABLE, bin);
+/// With the Odoo and the PostgreSQL that the tests are to use.
+fn given<'a>(command: &'a mut Command, options: &Options, launcher: &Path) -> &'a mut Command {
+    command.current_dir(checkout::root()).env("INSTANCE_TEST_ODOO", launcher);
+    match &options.postgres_bin {
+        Some(bin) => command.env(testkit::installation::BIN_VARIABLE, bin),
+        None => command,
     }
-    cargo
 }
 
 fn succeeded(command: &mut Command) -> Result<bool> {

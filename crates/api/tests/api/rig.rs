@@ -17,14 +17,14 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::pair::PLATFORM_DATABASE;
-use testkit::{Cluster, Options, Pair};
+use testkit::{Cluster, Options, Platform};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt;
 
 /// How long a request waits for a connection. Longer than in a deployment: a machine busy with other tests is not the subject.
 const PATIENT: Duration = Duration::from_secs(20);
 
-/// An API and its postgres1. It knows nothing of postgres2, which is not kept.
+/// An API and its postgres1. It knows nothing of postgres2, and there is none.
 pub(crate) struct Rig {
     pub(crate) cluster: Cluster,
     pub(crate) state: AppState,
@@ -40,29 +40,29 @@ impl Rig {
 
     /// The same with another policy.
     pub(crate) fn with(change: impl FnOnce(&mut Policy)) -> Self {
-        Self::over(Pair::start(&Options::default()).unwrap(), PATIENT, change)
+        Self::over(Platform::start(&Options::default()).unwrap(), PATIENT, change)
     }
 
     /// Over a migrated database, giving up on it soon: for tests that take it away.
     pub(crate) fn impatient() -> Self {
-        Self::over(Pair::start(&Options::default()).unwrap(), Duration::from_secs(1), |_| {})
+        Self::over(Platform::start(&Options::default()).unwrap(), Duration::from_secs(1), |_| {})
     }
 
     /// Over an empty database.
     pub(crate) fn unmigrated() -> Self {
-        Self::over(Pair::unmigrated(&Options::default()).unwrap(), PATIENT, |_| {})
+        Self::over(Platform::unmigrated(&Options::default()).unwrap(), PATIENT, |_| {})
     }
 
-    fn over(pair: Pair, acquire_timeout: Duration, change: impl FnOnce(&mut Policy)) -> Self {
+    fn over(platform: Platform, acquire_timeout: Duration, change: impl FnOnce(&mut Policy)) -> Self {
         let limits = PoolLimits { acquire_timeout, ..PoolLimits::default() };
-        let db = PlatformDb::connect_lazy(&pair.platform(), &limits, "instance-api");
+        let db = PlatformDb::connect_lazy(&platform.platform(), &limits, "instance-api");
         let shutdown = CancellationToken::new();
         let mut policy = policy();
         change(&mut policy);
         let parts = Parts { db, policy, clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy), shutdown: shutdown.clone() };
         let state = AppState::new(parts);
         let router = api::app(&state);
-        Self { cluster: pair.postgres1, state, router, _ends_background_work: shutdown.drop_guard() }
+        Self { cluster: platform.postgres1, state, router, _ends_background_work: shutdown.drop_guard() }
     }
 
     /// Sends a request and checks the answer against the conventions.

@@ -10,22 +10,23 @@ use domain::operation::{Class, Kind};
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use sqlx::{PgConnection, Row};
 use std::time::Duration;
+use testkit::Platform;
 use testkit::cluster::Options;
-use testkit::pair::{PLATFORM_DATABASE, Pair};
+use testkit::pair::PLATFORM_DATABASE;
 use uuid::Uuid;
 
 struct Rig {
-    pair: Pair,
+    platform: Platform,
     db: PlatformDb,
     look: PgConnection,
 }
 
 impl Rig {
     async fn start() -> Self {
-        let pair = Pair::start(&Options::default()).unwrap();
-        let db = PlatformDb::connect_lazy(&pair.platform(), &PoolLimits::default(), "queue-test");
-        let look = pair.postgres1.superuser(PLATFORM_DATABASE).await.unwrap();
-        Self { pair, db, look }
+        let platform = Platform::start(&Options::default()).unwrap();
+        let db = PlatformDb::connect_lazy(&platform.platform(), &PoolLimits::default(), "queue-test");
+        let look = platform.postgres1.superuser(PLATFORM_DATABASE).await.unwrap();
+        Self { platform, db, look }
     }
 
     async fn count(&mut self, table: &'static str) -> i64 {
@@ -74,7 +75,7 @@ async fn enqueue_is_transactional() {
     drop(tx);
     assert_eq!(rig.rows().await, [0, 0, 0]);
 
-    let pool = PgPoolOptions::new().connect_lazy_with(listening(&rig.pair));
+    let pool = PgPoolOptions::new().connect_lazy_with(listening(&rig.platform));
     let mut listener = PgListener::connect_with(&pool).await.unwrap();
     listener.listen("apalis::job::insert").await.unwrap();
     let mut tx = rig.db.begin().await.unwrap();
@@ -87,9 +88,9 @@ async fn enqueue_is_transactional() {
     assert_eq!(rig.rows().await, [1, 1, 1]);
 }
 
-fn listening(pair: &Pair) -> sqlx::postgres::PgConnectOptions {
+fn listening(platform: &Platform) -> sqlx::postgres::PgConnectOptions {
     use secrecy::ExposeSecret;
-    let endpoint = pair.platform();
+    let endpoint = platform.platform();
     sqlx::postgres::PgConnectOptions::new_without_pgpass()
         .host(&endpoint.host)
         .port(endpoint.port)
@@ -127,7 +128,7 @@ async fn own_insert_matches_library_schema() {
     let mut tx = rig.db.begin().await.unwrap();
     assert_eq!(operations::enqueue(&mut tx, new, &by()).await.unwrap(), Enqueued::Accepted(id));
     tx.commit().await.unwrap();
-    let pool = PgPoolOptions::new().connect_lazy_with(listening(&rig.pair));
+    let pool = PgPoolOptions::new().connect_lazy_with(listening(&rig.platform));
     let mut library = apalis_postgres::PostgresStorage::<domain::operation::WakeUp>::new(&pool)
         .with_config(queue::fixed_settings(Class::Control));
     library.push(domain::operation::WakeUp { operation_id: id }).await.unwrap();

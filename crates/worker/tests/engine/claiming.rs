@@ -138,10 +138,10 @@ async fn a_holder_without_postgres1_gives_up_in_time() {
     let id = rig.provision().await;
     assert!(until(Duration::from_secs(5), async || rig.world.log().contains(&"apply b".to_owned())).await);
     let held = rig.psql("SELECT token FROM instance_service.leases");
-    rig.pair.postgres1.stop(Stop::Immediate).unwrap();
+    rig.platform.postgres1.stop(Stop::Immediate).unwrap();
     let stopped = Instant::now();
     tokio::time::sleep(lease).await;
-    rig.pair.postgres1.start_again().unwrap();
+    rig.platform.postgres1.start_again().unwrap();
     assert!(stopped.elapsed() >= lease);
     rig.reaches(id, State::Succeeded).await;
     assert_ne!(rig.psql("SELECT token FROM instance_service.leases"), held);

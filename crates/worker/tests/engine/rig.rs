@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use testkit::Platform;
 use testkit::cluster::Options;
-use testkit::pair::{PLATFORM_DATABASE, Pair};
+use testkit::pair::PLATFORM_DATABASE;
 use tokio_util::sync::CancellationToken;
 use worker::engine::faults::Faults;
 use worker::engine::*;
@@ -221,7 +222,7 @@ pub(crate) fn short_lease(owner: &str) -> EngineSettings {
 
 /// The service's side of postgres1.
 pub(crate) struct Rig {
-    pub(crate) pair: Pair,
+    pub(crate) platform: Platform,
     pub(crate) db: PlatformDb,
     pub(crate) world: World,
 }
@@ -252,13 +253,13 @@ impl Rig {
     }
 
     pub(crate) fn with(options: &Options) -> Self {
-        let pair = Pair::start(options).unwrap();
-        let db = PlatformDb::connect_lazy(&pair.platform(), &PoolLimits::default(), "engine-test");
-        Self { pair, db, world: World::default() }
+        let platform = Platform::start(options).unwrap();
+        let db = PlatformDb::connect_lazy(&platform.platform(), &PoolLimits::default(), "engine-test");
+        Self { platform, db, world: World::default() }
     }
 
     pub(crate) fn psql(&self, sql: &str) -> String {
-        self.pair.postgres1.psql(PLATFORM_DATABASE, sql).unwrap().trim().to_owned()
+        self.platform.postgres1.psql(PLATFORM_DATABASE, sql).unwrap().trim().to_owned()
     }
 
     pub(crate) fn services(&self) -> Services {
@@ -327,7 +328,7 @@ impl Rig {
 
     pub(crate) fn run_with(&self, settings: EngineSettings, faults: Faults) -> Running {
         let (engine, stop) = self.engine(settings, faults);
-        let due = DueLoop(self.pair.platform());
+        let due = DueLoop(self.platform.platform());
         let task = tokio::spawn(async move { engine.run(due).await });
         Running { stop, task }
     }
@@ -340,7 +341,7 @@ impl Rig {
     /// The same, with another heartbeat: only what outlasts it is tested with one.
     pub(crate) fn run_apalis_with(&self, settings: EngineSettings, heartbeat: Duration) -> Running {
         let (engine, stop) = self.engine(settings.clone(), Faults::default());
-        let pool = QueuePool::connect_lazy(&self.pair.platform(), 4, "engine-queue").beating_every(heartbeat);
+        let pool = QueuePool::connect_lazy(&self.platform.platform(), 4, "engine-queue").beating_every(heartbeat);
         let task = tokio::spawn(async move { engine.run(Apalis::new(pool, settings)).await });
         Running { stop, task }
     }

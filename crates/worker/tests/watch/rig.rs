@@ -16,23 +16,24 @@ use secrecy::SecretString;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
+use testkit::Platform;
 use testkit::cluster::Options;
-use testkit::pair::{PLATFORM_DATABASE, Pair};
+use testkit::pair::PLATFORM_DATABASE;
 
 pub(crate) struct Rig {
-    pub(crate) pair: Pair,
+    pub(crate) platform: Platform,
     pub(crate) db: PlatformDb,
 }
 
 impl Rig {
     pub(crate) fn start() -> Self {
-        let pair = Pair::start(&Options::default()).unwrap();
-        let db = PlatformDb::connect_lazy(&pair.platform(), &PoolLimits::default(), "test");
-        Self { pair, db }
+        let platform = Platform::start(&Options::default()).unwrap();
+        let db = PlatformDb::connect_lazy(&platform.platform(), &PoolLimits::default(), "test");
+        Self { platform, db }
     }
 
     pub(crate) fn sql(&self, sql: &str) -> String {
-        self.pair.postgres1.server().psql(PLATFORM_DATABASE, sql).unwrap().trim().to_owned()
+        self.platform.postgres1.server().psql(PLATFORM_DATABASE, sql).unwrap().trim().to_owned()
     }
 
     /// A provisioned instance in this status, desired state and suspension.

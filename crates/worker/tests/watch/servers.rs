@@ -6,10 +6,31 @@ use bootstrap::settings::OdooServerSettings;
 use db::odoo::{OdooServer, OdooServers};
 use db::platform::servers::{self, ServerRecord, ServerState};
 use domain::endpoint::Endpoint;
+use secrecy::SecretString;
 use std::sync::Arc;
-use testkit::Stop;
+use testkit::pair::{ODOO_ADMIN, odoo_cluster, set_passwords};
+use testkit::{Cluster, Options, Stop};
 use worker::reconcile::Round;
 use worker::reconcile::servers::{DEFAULT_SECRET, Permitted, Separation, Servers, separation};
+
+/// postgres2, which only these tests of the loops need.
+struct Odoo {
+    server: Cluster,
+    password: SecretString,
+}
+
+impl Odoo {
+    fn start() -> Self {
+        let server = odoo_cluster(&Options::default()).unwrap();
+        let password = SecretString::from(testkit::random::password().unwrap());
+        set_passwords(server.server(), &[(ODOO_ADMIN, &password)]).unwrap();
+        Self { server, password }
+    }
+
+    fn admin(&self) -> Endpoint {
+        self.server.endpoint("postgres", ODOO_ADMIN, &self.password)
+    }
+}
 
 fn settings(admin: &Endpoint) -> OdooServerSettings {
     OdooServerSettings {
@@ -40,8 +61,8 @@ async fn record(rig: &Rig) -> ServerRecord {
 
 #[tokio::test]
 async fn a_server_is_probed_becomes_active_and_is_known_to_the_steps() {
-    let rig = Rig::start();
-    let probe = probe(&rig, &rig.pair.odoo_admin());
+    let (rig, odoo) = (Rig::start(), Odoo::start());
+    let probe = probe(&rig, &odoo.admin());
     let id = probe.register_default(true, &OsEntropy).await.unwrap();
     assert_eq!(record(&rig).await.state, ServerState::Probing);
     let report = probe.round().await.unwrap();
@@ -55,12 +76,12 @@ async fn a_server_is_probed_becomes_active_and_is_known_to_the_steps() {
 
 #[tokio::test]
 async fn a_dead_server_is_shown_and_comes_back() {
-    let mut rig = Rig::start();
-    let probe = probe(&rig, &rig.pair.odoo_admin());
+    let (rig, mut odoo) = (Rig::start(), Odoo::start());
+    let probe = probe(&rig, &odoo.admin());
     let id = probe.register_default(true, &OsEntropy).await.unwrap();
     probe.round().await.unwrap();
     let server = probe.registry.get(id).unwrap();
-    rig.pair.postgres2.stop(Stop::Immediate).unwrap();
+    odoo.server.stop(Stop::Immediate).unwrap();
     assert_eq!(probe.round().await.unwrap()["healthy"], 0);
     let down = record(&rig).await;
     for _ in 0..5 {
@@ -69,7 +90,7 @@ async fn a_dead_server_is_shown_and_comes_back() {
     assert_eq!((down.health.healthy, down.health.error.as_deref()), (Some(false), Some("it cannot be reached")));
     assert!(down.health.version.is_some(), "what is known of it stays");
     assert!(probe.period() < std::time::Duration::from_secs(60), "it is looked at more often while it is down");
-    rig.pair.postgres2.start_again().unwrap();
+    odoo.server.start_again().unwrap();
     // Those who wanted it meanwhile may try at once.
     assert_eq!(probe.round().await.unwrap()["healthy"], 1);
     server.admin_connection().await.unwrap();
@@ -77,10 +98,10 @@ async fn a_dead_server_is_shown_and_comes_back() {
 
 #[tokio::test]
 async fn a_server_whose_bootstrap_is_of_an_earlier_release_is_not_used() {
-    let rig = Rig::start();
-    let probe = probe(&rig, &rig.pair.odoo_admin());
+    let (rig, odoo) = (Rig::start(), Odoo::start());
+    let probe = probe(&rig, &odoo.admin());
     probe.register_default(true, &OsEntropy).await.unwrap();
-    rig.pair.postgres2.psql("postgres", "DROP DATABASE ois").unwrap();
+    odoo.server.psql("postgres", "DROP DATABASE ois").unwrap();
     assert_eq!(probe.round().await.unwrap()["healthy"], 0);
     let error = record(&rig).await.health.error.unwrap();
     assert_eq!(error, "the database of the fences is missing; run postgres2-bootstrap.sql again");
@@ -89,8 +110,8 @@ async fn a_server_whose_bootstrap_is_of_an_earlier_release_is_not_used() {
 
 #[tokio::test]
 async fn another_server_behind_the_address_is_refused() {
-    let rig = Rig::start();
-    let probe = probe(&rig, &rig.pair.odoo_admin());
+    let (rig, odoo) = (Rig::start(), Odoo::start());
+    let probe = probe(&rig, &odoo.admin());
     probe.register_default(true, &OsEntropy).await.unwrap();
     rig.sql("UPDATE instance_service.odoo_servers SET system_identifier = 42");
     assert_eq!(probe.round().await.unwrap()["healthy"], 0);
@@ -102,7 +123,7 @@ async fn another_server_behind_the_address_is_refused() {
 async fn the_platforms_own_server_is_recognised_under_any_address() {
     let rig = Rig::start();
     let platform = servers::platform_identity(&rig.db).await.unwrap();
-    let probe = probe(&rig, &rig.pair.platform());
+    let probe = probe(&rig, &rig.platform.platform());
     let id = probe.register_default(true, &OsEntropy).await.unwrap();
     let same: OdooServer = probe.registry.get(id).unwrap();
     assert_eq!(separation(&platform, &same).await, Separation::Same);
@@ -114,20 +135,20 @@ async fn the_platforms_own_server_is_recognised_under_any_address() {
 
 #[tokio::test]
 async fn two_servers_are_separate_and_a_silent_one_is_unknown() {
-    let mut rig = Rig::start();
+    let (rig, mut odoo) = (Rig::start(), Odoo::start());
     let platform = servers::platform_identity(&rig.db).await.unwrap();
-    let probe = probe(&rig, &rig.pair.odoo_admin());
+    let probe = probe(&rig, &odoo.admin());
     let id = probe.register_default(true, &OsEntropy).await.unwrap();
     let server = probe.registry.get(id).unwrap();
     assert_eq!(separation(&platform, &server).await, Separation::Separate);
-    rig.pair.postgres2.stop(Stop::Immediate).unwrap();
+    odoo.server.stop(Stop::Immediate).unwrap();
     assert_eq!(separation(&platform, &server).await, Separation::Unknown);
 }
 
 #[tokio::test]
 async fn a_server_whose_secret_is_missing_says_so() {
-    let rig = Rig::start();
-    let probe = probe(&rig, &rig.pair.odoo_admin());
+    let (rig, odoo) = (Rig::start(), Odoo::start());
+    let probe = probe(&rig, &odoo.admin());
     probe.register_default(true, &OsEntropy).await.unwrap();
     rig.sql("UPDATE instance_service.odoo_servers SET secret_name = 'SECOND_PASSWORD'");
     probe.round().await.unwrap();
@@ -137,7 +158,7 @@ async fn a_server_whose_secret_is_missing_says_so() {
 #[tokio::test]
 async fn a_permitted_shared_server_is_used_although_nobody_could_look_at_the_start() {
     let rig = Rig::start();
-    let platform = rig.pair.platform();
+    let platform = rig.platform.platform();
     let probe = Servers { permitted: Permitted { shared: true, superuser: false }, ..probe(&rig, &platform) };
     // Registered while it did not answer: taken for a separate one.
     let id = probe.register_default(true, &OsEntropy).await.unwrap();

@@ -34,7 +34,7 @@ async fn a_worker_is_well_while_it_beats_and_leaves_in_good_order() {
 async fn the_port_tells_life_readiness_and_metrics_apart() {
     let mut rig = Rig::start();
     let limits = PoolLimits { acquire_timeout: Duration::from_millis(500), ..PoolLimits::default() };
-    let db = PlatformDb::connect_lazy(&rig.pair.platform(), &limits, "test");
+    let db = PlatformDb::connect_lazy(&rig.platform.platform(), &limits, "test");
     let leaving = CancellationToken::new();
     let readiness = Readiness::until(leaving.clone());
     let metrics = telemetry::install_metrics().unwrap();
@@ -55,7 +55,7 @@ async fn the_port_tells_life_readiness_and_metrics_apart() {
     readiness.started();
     assert_eq!(get("/readyz").await, (200, "ready\n".to_owned()));
     assert!(get("/metrics").await.1.contains("test_total 3"));
-    rig.pair.postgres1.stop(testkit::Stop::Immediate).unwrap();
+    rig.platform.postgres1.stop(testkit::Stop::Immediate).unwrap();
     assert_eq!(get("/readyz").await, (503, "postgres1 does not answer\n".to_owned()));
     leaving.cancel();
     assert_eq!(get("/readyz").await, (503, "starting or stopping\n".to_owned()));

@@ -4,6 +4,7 @@
 //! package by the index. It also knows the machine's mirror, proxy and certificates. Nothing of the system's own package
 //! state is touched, and no root is needed.
 
+use super::REMEDY;
 use crate::command;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
@@ -33,7 +34,7 @@ impl Archive {
             let sources: String =
                 suites.iter().map(|suite| format!("deb [target=Packages signed-by={KEYRING}] {mirror} {suite} main\n")).collect();
             std::fs::write(directory.join("sources.list"), sources)?;
-            if command::logged(archive.apt().arg("update"), log).is_ok() {
+            if command::logged(archive.apt().arg("update"), log, REMEDY).is_ok() {
                 return Ok(archive);
             }
         }
@@ -48,10 +49,14 @@ impl Archive {
     pub(super) fn unpack(&self, packages: &[String], root: &Path) -> Result<()> {
         let fetched = self.directory.join("packages");
         std::fs::create_dir_all(&fetched)?;
-        command::logged(self.apt().arg("download").args(packages).current_dir(&fetched), &self.log)?;
+        command::logged(self.apt().arg("download").args(packages).current_dir(&fetched), &self.log, REMEDY)?;
         for entry in std::fs::read_dir(&fetched)? {
             let package = entry?.path();
-            command::logged(Command::new("dpkg-deb").arg("-x").arg(&package).arg(root), &self.log)?;
+            command::logged(
+                Command::new("dpkg-deb").arg("-x").arg(&package).arg(root),
+                &self.log,
+                "make room on the disk, or remove .dev/odoo and start again",
+            )?;
         }
         Ok(())
     }

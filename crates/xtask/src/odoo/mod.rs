@@ -37,6 +37,8 @@ const LINKED: [&str; 8] = [
 ];
 // Not another python first on the path: one in somebody's home cannot be executed by the user that Odoo runs as.
 const PYTHON: &str = "/usr/bin/python3";
+/// What to do where a file cannot be fetched.
+const REMEDY: &str = "check the network, or name an Odoo that is there with --odoo or INSTANCE_ODOO";
 const SOURCE: &str = "root/usr/lib/python3/dist-packages";
 
 /// An installation in one directory.
@@ -113,11 +115,11 @@ impl Odoo {
         let venv = self.directory.join("venv");
         let requirements = self.directory.join("requirements.txt");
         std::fs::write(&requirements, REQUIREMENTS)?;
-        command::logged(Command::new(python).args(["-m", "venv", "--clear"]).arg(&venv), log)?;
+        command::logged(Command::new(python).args(["-m", "venv", "--clear"]).arg(&venv), log, "apt-get install python3-venv")?;
         let pip = |arguments: &[&str]| {
             let mut pip = Command::new(venv.join("bin/pip"));
             pip.args(["install", "--quiet", "--disable-pip-version-check", "--prefer-binary"]).args(arguments);
-            command::logged(&mut pip, log).context("Python packages could not be installed (is there a network?)")
+            command::logged(&mut pip, log, REMEDY)
         };
         // Two old dependencies come as source and are built without isolation of their own.
         pip(&["setuptools<81", "wheel"])?;
@@ -134,7 +136,7 @@ impl Odoo {
         let mut compile = Command::new(self.directory.join("venv/bin/python"));
         // Templates for code generators end in .py without being Python: their errors are in the log and mean nothing.
         compile.args(["-m", "compileall", "-q", "-j", "0", "-x", "/template/"]).arg(self.directory.join(SOURCE).join("odoo"));
-        if let Err(error) = command::logged(&mut compile, log) {
+        if let Err(error) = command::logged(&mut compile, log, "it starts more slowly") {
             task.say(&format!("some files were not compiled: {}", error.to_string().lines().next().unwrap_or_default()));
         }
         Ok(())

@@ -33,6 +33,9 @@ pub(crate) struct Options {
     /// Directory with PostgreSQL's programs (initdb, postgres, psql); otherwise Debian's
     #[arg(long, env = "INSTANCE_POSTGRES_BIN")]
     pub(crate) postgres_bin: Option<PathBuf>,
+    /// Directory for data, logs and passwords; otherwise .dev. Other users must be able to enter it
+    #[arg(long, env = "INSTANCE_DEV_DIRECTORY")]
+    directory: Option<PathBuf>,
     /// Port of the API
     #[arg(long, env = "INSTANCE_DEV_API_PORT", default_value_t = 8003)]
     api_port: u16,
@@ -59,7 +62,14 @@ pub(crate) struct Stack {
 
 impl Stack {
     pub(crate) fn open(options: Options) -> Result<Self> {
-        Ok(Self { dev: checkout::dev()?, options })
+        let dev = match &options.directory {
+            Some(directory) => {
+                std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+                directory.canonicalize()?
+            }
+            None => checkout::dev()?,
+        };
+        Ok(Self { dev, options })
     }
 
     fn at(&self, part: &str) -> PathBuf {
@@ -132,7 +142,7 @@ pub(crate) fn reset(options: Options) -> Result<()> {
     stack.stop()?;
     for entry in std::fs::read_dir(&stack.dev)? {
         let entry = entry?;
-        if entry.file_name() == "odoo" {
+        if entry.file_name() == "odoo" || entry.file_name() == "tools" {
             continue;
         }
         if entry.file_type()?.is_dir() {
@@ -141,7 +151,7 @@ pub(crate) fn reset(options: Options) -> Result<()> {
             std::fs::remove_file(entry.path())?;
         }
     }
-    println!("removed databases, instances, mails, logs and passwords; Odoo stays in {}", stack.at("odoo").display());
+    println!("removed databases, instances, mails, logs and passwords; an installed Odoo stays");
     Ok(())
 }
 

@@ -37,7 +37,7 @@ fn ensure_user(log: &Path) -> Result<()> {
     }
     let mut useradd = Command::new("useradd");
     useradd.args(["--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin"]);
-    command::logged(useradd.arg(ODOO_USER), log)
+    command::logged(useradd.arg(ODOO_USER), log, "make a user odoo by hand")
 }
 
 /// Installs Odoo, unless one is named; answers the pattern of its launcher.
@@ -86,9 +86,8 @@ pub(crate) fn build(arguments: &[&str], log: &Path, progress: &Progress) -> Resu
         last.push(line);
     }
     if !cargo.wait()?.success() {
-        let errors = last.iter().position(|line| line.starts_with("error")).unwrap_or_default();
-        let shown: Vec<String> = last.into_iter().skip(errors).take(20).collect();
-        bail!("the build failed; all of it is in {}\n{}", log.display(), shown.join("\n"));
+        let complaint = command::complaint(&last.join("\n")).to_owned();
+        bail!("the build failed ({complaint}): mend what it names, or check the network (all of it is in {})", log.display());
     }
     task.done("all binaries are built");
     Ok(())

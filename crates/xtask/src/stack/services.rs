@@ -88,7 +88,7 @@ impl Stack {
             .env("PLATFORM_POSTGRES_USER", pair::SERVICE)
             .env("PLATFORM_MIGRATION_USER", pair::OWNER)
             .env("PLATFORM_MIGRATION_PASSWORD_FILE", self.secret_file(Secret::PlatformOwner)?);
-        command::logged(&mut migrate, &self.log("migrate")?)
+        command::logged(&mut migrate, &self.log("migrate")?, "cargo dev reset begins anew, without the data")
     }
 
     /// Starts the stand-ins, the API and the worker, and waits until each is ready.
@@ -119,7 +119,7 @@ impl Stack {
         interrupt.wait(&format!("{} ready at {page} (see {})", process.name, log.display()), READY_WITHIN, || {
             if !process.is_alive() {
                 let text = std::fs::read_to_string(&log).unwrap_or_default();
-                bail!("{} ended: {}\n(all of it is in {})", process.name, text.lines().last().unwrap_or_default(), log.display());
+                bail!("{} ended: {} (all of it is in {})", process.name, text.lines().last().unwrap_or_default(), log.display());
             }
             Ok((client.status(page) == Some(200)).then_some(()))
         })

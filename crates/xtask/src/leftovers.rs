@@ -1,0 +1,82 @@
+//! Processes that a run left behind.
+//!
+//! Whoever loses its parent below us becomes our child, whatever it is called and whoever it runs as: so what is left of a
+//! run is known for certain, and what belongs to somebody else's run at the same time is not mistaken for it.
+
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// What tidies up after a test that was killed needs a moment itself.
+const PATIENCE: Duration = Duration::from_secs(15);
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// From now on orphans become our children.
+pub(crate) fn adopt() -> Result<()> {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context("cannot adopt orphans")
+}
+
+/// Fails if anything that was started below us is still there, and names it.
+pub(crate) fn none() -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let left = descendants(rustix::process::getpid().as_raw_nonzero().get())?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            for (pid, line) in &left {
+                eprintln!("left running: {pid} {line}");
+            }
+            bail!("{} process(es) of the tests are left running", left.len());
+        }
+        std::thread::sleep(GLANCE);
+    }
+}
+
+/// Living processes below `ancestor`, with their command lines.
+fn descendants(ancestor: i32) -> Result<BTreeMap<i32, String>> {
+    let mut parents = BTreeMap::new();
+    for entry in std::fs::read_dir("/proc").context("cannot list processes")? {
+        let Ok(pid) = entry?.file_name().to_string_lossy().parse::<i32>() else { continue };
+        // A process may end while we look at it.
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+        let Some((_, fields)) = stat.rsplit_once(") ") else { continue };
+        let mut fields = fields.split(' ');
+        if let (Some(state), Some(Ok(parent))) = (fields.next(), fields.next().map(str::parse::<i32>))
+            && state != "Z"
+        {
+            parents.insert(pid, parent);
+        }
+    }
+    let is_below = |pid: i32| {
+        let mut above = parents.get(&pid);
+        while let Some(parent) = above {
+            if *parent == ancestor {
+                return true;
+            }
+            above = parents.get(parent);
+        }
+        false
+    };
+    let line = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ");
+    Ok(parents.keys().copied().filter(|pid| is_below(*pid)).map(|pid| (pid, line(pid).trim().to_owned())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn an_orphan_is_found_and_its_end_is_seen() {
+        adopt().unwrap();
+        let me = rustix::process::getpid().as_raw_nonzero().get();
+        let output = Command::new("sh").args(["-c", "sleep 654 >/dev/null & echo $!"]).output().unwrap();
+        let orphan: i32 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
+        // The shell may not have become another program yet, so only its id counts.
+        assert!(descendants(me).unwrap().contains_key(&orphan));
+        rustix::process::kill_process(rustix::process::Pid::from_raw(orphan).unwrap(), rustix::process::Signal::KILL).unwrap();
+        none().unwrap();
+    }
+}
