@@ -118,10 +118,11 @@ impl AdminConnection {
         let left: i64 = sqlx::query_scalar(
             "SELECT count(*) FILTER (WHERE NOT pg_terminate_backend(a.pid, 5000))
                FROM pg_stat_activity a
-              WHERE (a.datname = $1 OR a.usename = $2) AND a.pid <> pg_backend_pid() AND pg_has_role(a.usesysid, 'USAGE')",
+              WHERE (a.datname = $1 OR a.usename = $2 OR $3) AND a.pid <> pg_backend_pid() AND pg_has_role(a.usesysid, 'USAGE')",
         )
         .bind(name.as_str())
         .bind(role.as_str())
+        .bind(is_on(Mutation::CutEverybody))
         .fetch_one(self.conn())
         .await
         .map_err(|error| self.error(error))?;

@@ -152,14 +152,15 @@ impl UnconfirmedFence {
 }
 
 impl AdminConnection {
-    /// Whether the holder of this mark's fence is in the middle of a statement: for tests that kill it there.
+    /// Whether the holder of this mark's fence is in the middle of a change: for tests that kill it there.
     ///
     /// # Errors
     /// Any [`OdooError`].
     #[cfg(feature = "faults")]
     pub async fn is_fence_at_work(&mut self, mark: &Mark) -> OdooResult<bool> {
         sqlx::query_scalar(
-            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE state = 'active' AND starts_with(application_name, $1))",
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE state = 'active' AND starts_with(application_name, $1)
+                               AND query ~ '^(CREATE|ALTER|DROP|COMMENT|GRANT|REVOKE|REASSIGN)')",
         )
         .bind(format!("ois:{mark}:"))
         .fetch_one(self.conn())
