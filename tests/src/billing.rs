@@ -37,6 +37,14 @@ impl Answer {
 /// # Errors
 /// When no answer comes within 30 s.
 pub fn call(method: &str, url: &str, body: Option<&Value>) -> Result<Answer> {
+    call_with(method, url, body, &[])
+}
+
+/// The same, with headers.
+///
+/// # Errors
+/// As [`call`].
+pub fn call_with(method: &str, url: &str, body: Option<&Value>, headers: &[(&str, &str)]) -> Result<Answer> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(Duration::from_secs(30)))
@@ -44,6 +52,7 @@ pub fn call(method: &str, url: &str, body: Option<&Value>) -> Result<Answer> {
         .build()
         .into();
     let request = ureq::http::Request::builder().method(method).uri(url);
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
     let mut response = match body {
         Some(body) => agent.run(request.header("content-type", "application/json").body(body.to_string())?),
         None => agent.run(request.body(())?),

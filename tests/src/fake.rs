@@ -61,6 +61,14 @@ impl Fake {
         self.waiting.block_on(self.control.clear_faults()).context("cannot clear the faults")
     }
 
+    /// Ends what runs as this service, as if by itself.
+    ///
+    /// # Errors
+    /// When the fake runtime does not answer.
+    pub fn crash(&self, service: &str) -> Result<()> {
+        self.waiting.block_on(self.control.crash(service)).context("cannot end the service")
+    }
+
     /// What happened to a service so far.
     ///
     /// # Errors

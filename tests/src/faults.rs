@@ -136,6 +136,16 @@ impl Faults {
         }
     }
 
+    /// Whether the first turn of the line found an effect in its middle; `None` when no effect was to be caught there.
+    ///
+    /// # Errors
+    /// When it was not taken.
+    pub fn caught(&self, line: usize) -> Result<Option<bool>> {
+        let mark = self.beside(&format!("{line}.0.fired"));
+        let note = std::fs::read_to_string(&mark).with_context(|| mark.display().to_string())?;
+        Ok((!note.is_empty()).then(|| note == "under way"))
+    }
+
     /// How many turns were taken, of all lines.
     ///
     /// # Errors

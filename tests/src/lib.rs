@@ -17,9 +17,10 @@ mod processes;
 mod stack;
 pub mod sweep;
 mod wait;
+pub mod whereabouts;
 mod zombie;
 
-pub use billing::{Answer, Order, call};
+pub use billing::{Answer, Order, call, call_with};
 pub use binary::Binary;
 pub use fake::Fake;
 pub use load::Load;

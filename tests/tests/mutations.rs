@@ -4,7 +4,7 @@ mod chaos {
     use anyhow::{Context, Result, ensure};
     use std::time::Duration;
     use stories::faults::{Action, Armed};
-    use stories::invariants::{self, Secrets, Violation};
+    use stories::invariants::{self, Bystander, Secrets, Violation};
     use stories::{Stack, StackOptions, Zombie, eventually, until};
 
     const PATIENCE: Duration = Duration::from_secs(60);
@@ -53,6 +53,21 @@ mod chaos {
         let violations = look(&stack)?;
         ensure!(has(&violations, "I2", "belongs to nobody"), "{violations:?}");
         ensure!(has(&violations, "I3", "writers at once"), "{violations:?}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_neighbour_that_is_harmed_is_reported() -> Result<()> {
+        let stack = sound(1)?;
+        let mut bystander = Bystander::settle(&stack)?;
+        let (gone, operation) = stack.provision(&stack.order("gone")?)?;
+        stack.await_success(&operation, PATIENCE)?;
+        let noticed = bystander.check(&stack)?;
+        ensure!(noticed.is_empty(), "nobody was harmed, yet: {noticed:?}");
+        stack.faults().mutate(&[], &["cut_everybody"])?;
+        stack.await_success(&stack.remove(&gone)?, PATIENCE)?;
+        let noticed = bystander.check(&stack)?;
+        ensure!(has(&noticed, "I5", "its session on postgres2 was cut"), "{noticed:?}");
         Ok(())
     }
 

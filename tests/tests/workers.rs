@@ -7,7 +7,7 @@ mod chaos {
     use std::time::{Duration, Instant};
     use stories::faults::{Action, Armed};
     use stories::invariants::{self, Secrets};
-    use stories::{Stack, StackOptions, Zombie, until};
+    use stories::{Stack, StackOptions, Zombie, eventually, until};
 
     const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -64,6 +64,33 @@ mod chaos {
         until(Duration::from_secs(10), "another owner", || Ok((stack.platform_sql(&taken)? == "1").then_some(())))?;
         ensure!(killed.elapsed() <= Duration::from_secs(10), "taken over after {:?}", killed.elapsed());
         stack.await_success(&operation, PATIENCE)?;
+        sound(&stack)
+    }
+
+    /// T7, with real deaths: each worker that takes it up dies before it can say why.
+    #[test]
+    fn poison_operation_is_quarantined() -> Result<()> {
+        let mut stack = Stack::start(&StackOptions::default())?;
+        let (first, operation) = stack.provision(&stack.order("first")?)?;
+        stack.await_success(&operation, PATIENCE)?;
+        let point = "provision/role/apply/before".to_owned();
+        stack.faults().arm(&[Armed { point, action: Action::Kill, times: 20 }])?;
+        let (_, poison) = stack.provision(&stack.order("poison")?)?;
+        let state = format!("SELECT state FROM instance_service.operations WHERE id = '{poison}'");
+        eventually(Duration::from_secs(240), "an operation that is set aside", || {
+            for _ in 0..stack.bury_workers()? {
+                stack.start_worker_unwaited()?;
+            }
+            Ok((stack.platform_sql(&state)? == "needs_attention").then_some(()))
+        })?;
+        // The first of them did some steps before, so that it was not silent; then five were.
+        let deaths = stack.faults().turns_taken()?;
+        ensure!((5..=6).contains(&deaths), "{deaths} workers died of it");
+        // Others go on, the same kind included, once nothing kills it.
+        stack.await_success(&stack.remove(&first)?, PATIENCE)?;
+        stack.faults().disarm()?;
+        let (_, other) = stack.provision(&stack.order("other")?)?;
+        stack.await_success(&other, PATIENCE)?;
         sound(&stack)
     }
 

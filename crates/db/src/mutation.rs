@@ -11,6 +11,8 @@ domain::words! {
         ServicePerOwner = "service_per_owner",
         /// Neither the lock on postgres2 nor the loss of the lease stops anybody.
         IgnoreFence = "ignore_fence",
+        /// Whoever ends a tenant's sessions ends everybody's.
+        CutEverybody = "cut_everybody",
         /// No mistake, but the moment for one: whoever has just confirmed its fence stands still, once, until `….resume` exists.
         StallInFence = "stall_in_fence",
     }

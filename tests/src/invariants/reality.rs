@@ -4,6 +4,7 @@ use super::Found;
 use super::world::{Instance, Role, Template, World};
 use crate::{Runtime, Stack};
 use runtime::Observed;
+use testkit::Snapshot;
 
 pub(super) fn check(stack: &Stack, world: &World, found: &mut Found) {
     for instance in &world.instances {
@@ -33,12 +34,19 @@ fn running(stack: &Stack, world: &World, instance: &Instance, wrong: &mut Vec<St
     if let Some(role) = tenant(world, instance, true, wrong) {
         expect(role.login, "its role may not log in", wrong);
     }
+    expect(is_up(stack, world, instance), "its service does not run", wrong);
+    expect(instance.provisioning_status == "completed", "its provisioning is not completed", wrong);
+}
+
+fn is_up(stack: &Stack, world: &World, instance: &Instance) -> bool {
     if *stack.runtime() == Runtime::Fake {
         let service = instance.service_name.as_deref().and_then(|name| world.service(name));
-        let up = service.is_some_and(|service| matches!(service.observed, Observed::Running { .. }));
-        expect(up, "its service does not run", wrong);
+        return service.is_some_and(|service| matches!(service.observed, Observed::Running { .. }));
     }
-    expect(instance.provisioning_status == "completed", "its provisioning is not completed", wrong);
+    // Its process names the directory. One that cannot be looked for is not there.
+    let directory = instance.directory.as_ref().map(|directory| stack.instances_path().join(directory).display().to_string());
+    let processes = directory.and_then(|directory| Snapshot::default().with_processes(&directory).ok());
+    processes.is_some_and(|processes| processes.lines("process").next().is_some())
 }
 
 fn shelved(world: &World, instance: &Instance, wrong: &mut Vec<String>) {

@@ -2,7 +2,7 @@
 
 use super::{Measured, Point, Way};
 use crate::faults::{Action, Armed, Kind};
-use crate::invariants::{self, Secrets};
+use crate::invariants::{self, Bystander, Secrets};
 use crate::{Stack, StackOptions, eventually, until};
 use anyhow::{Context, Result, bail, ensure};
 use runtime::fake::{Call, Effect, Fault};
@@ -21,6 +21,8 @@ const RENEWALS: u64 = 5_000;
 
 /// A deployment with two workers whose operations are killed one after the other.
 pub struct Lane {
+    // Before the stack: its session ends first.
+    bystander: Bystander,
     stack: Stack,
     secrets: Secrets,
     undisturbed: BTreeMap<(String, Way), Duration>,
@@ -46,17 +48,15 @@ struct Kept {
 }
 
 impl Lane {
-    /// A durable deployment with a template that is ready.
+    /// A durable deployment with a template that is ready, and a bystander.
     ///
     /// # Errors
     /// When it cannot be started.
     pub fn start() -> Result<Self> {
         let stack = Stack::start(&StackOptions { workers: 2, durable: true, ..StackOptions::default() })?;
-        let mut lane = Self { stack, secrets: Secrets::default(), undisturbed: BTreeMap::new(), tidying: Vec::new(), serial: 0 };
-        let first = lane.begin("provision", None)?;
-        lane.ends(&first.operation, "succeeded")?;
-        lane.tidy(&first.instance)?;
-        Ok(lane)
+        let bystander = Bystander::settle(&stack)?;
+        let secrets = Secrets::of_all();
+        Ok(Self { bystander, stack, secrets, undisturbed: BTreeMap::new(), tidying: Vec::new(), serial: 0 })
     }
 
     /// Kills the worker that reaches the point, and judges what follows.
@@ -71,8 +71,9 @@ impl Lane {
         let killed = self.await_kill(&started)?;
         let expected = if point.way == Way::Back { "failed" } else { "succeeded" };
         let kept = self.ends(&started.operation, expected)?;
+        let caught = self.stack.faults().caught(0)?;
         self.stack.faults().disarm()?;
-        let measured = self.measure(&started.operation, &kept, killed)?;
+        let measured = Measured { caught, ..self.measure(&started.operation, &kept, killed)? };
         if let Some(takeover) = measured.takeover {
             ensure!(takeover <= TAKEOVER, "the next owner's first step came after {takeover:?}");
         }
@@ -87,7 +88,8 @@ impl Lane {
     }
 
     fn invariants(&mut self) -> Result<()> {
-        let violations = invariants::check(&self.stack, &mut self.secrets)?;
+        let mut violations = invariants::check(&self.stack, &mut self.secrets)?;
+        violations.extend(self.bystander.check(&self.stack)?);
         let text: Vec<String> = violations.iter().map(ToString::to_string).collect();
         ensure!(text.is_empty(), "{}", text.join("; "));
         Ok(())
@@ -213,7 +215,7 @@ impl Lane {
               WHERE operation_id = '{operation}' AND created_at > to_timestamp({killed} / 1e6)"
         ))?;
         let takeover = if first.is_empty() { None } else { Some(between(killed, first.parse()?)) };
-        Ok(Measured { takeover, convergence: between(killed, kept.finished.context("it has ended")?) })
+        Ok(Measured { takeover, convergence: between(killed, kept.finished.context("it has ended")?), caught: None })
     }
 
     /// Removes the instance; the next point waits for it.

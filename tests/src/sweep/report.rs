@@ -12,7 +12,12 @@ pub struct Measured {
     pub takeover: Option<Duration>,
     /// From the kill to the end of the operation.
     pub convergence: Duration,
+    /// Whether the effect was caught in its middle; none at a point before or after it.
+    pub caught: Option<bool>,
 }
+
+/// Steps that take a server long enough that a sweep which never catches one in its middle is not looking.
+const LONG: [&str; 2] = ["/database/apply/during", "/drop_database/apply/during"];
 
 /// The outcome of a sweep.
 #[derive(Debug, Default)]
@@ -34,9 +39,22 @@ impl Report {
         self.bad.extend(other.bad);
     }
 
-    /// What went wrong, one text for each point.
+    /// What went wrong, one text for each point, and for each kind of point that never struck where it should.
     pub fn failures(&self) -> Vec<String> {
-        self.bad.iter().map(|(point, why)| format!("{point}: {why}")).collect()
+        let bad = self.bad.iter().map(|(point, why)| format!("{point}: {why}"));
+        bad.chain(LONG.iter().filter(|part| self.always_late(part)).map(|part| format!("no {part} was under way"))).collect()
+    }
+
+    /// Whether points of this name were killed at, and each of them only when its effect was over.
+    fn always_late(&self, part: &str) -> bool {
+        let mut these = self.good.iter().filter(|(point, _)| point.name.ends_with(part)).peekable();
+        these.peek().is_some() && these.all(|(_, measured)| measured.caught != Some(true))
+    }
+
+    /// Points in the middle of an effect, and how many found it there.
+    fn caught(&self) -> (usize, usize) {
+        let during: Vec<bool> = self.good.iter().filter_map(|(_, measured)| measured.caught).collect();
+        (during.iter().filter(|caught| **caught).count(), during.len())
     }
 
     /// How many points were killed at.
@@ -58,8 +76,8 @@ impl fmt::Display for Report {
         kinds.dedup();
         writeln!(
             f,
-            "{:<16} {:>6} {:>13} {:>13} {:>15}",
-            "operation", "points", "takeover p50", "takeover max", "longest to end"
+            "{:<16} {:>6} {:>13} {:>13} {:>15} {:>17}",
+            "operation", "points", "takeover p50", "takeover max", "longest to end", "caught under way"
         )?;
         for kind in kinds {
             let good = self.good.iter().filter(|(point, _)| point.kind == kind).cloned().collect();
@@ -79,6 +97,26 @@ impl Report {
         let longest = self.good.iter().map(|(_, measured)| measured.convergence).max().unwrap_or_default();
         let points = self.points();
         let (middle, most, longest) = (middle.as_secs_f64(), most.as_secs_f64(), longest.as_secs_f64());
-        writeln!(f, "{name:<16} {points:>6} {middle:>11.2} s {most:>11.2} s {longest:>13.2} s")
+        let (caught, during) = self.caught();
+        let caught = format!("{caught} of {during}");
+        writeln!(f, "{name:<16} {points:>6} {middle:>11.2} s {most:>11.2} s {longest:>13.2} s {caught:>17}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(caught: Option<bool>) -> Report {
+        let point = Point::parse("delete/drop_database/apply/during", &[]).unwrap();
+        let measured = Measured { takeover: None, convergence: Duration::ZERO, caught };
+        Report { good: vec![(point, measured)], bad: Vec::new() }
+    }
+
+    #[test]
+    fn a_sweep_that_always_comes_late_fails() {
+        assert_eq!(report(Some(true)).failures(), Vec::<String>::new());
+        assert_eq!(report(Some(false)).failures(), ["no /drop_database/apply/during was under way"]);
+        assert_eq!(report(None).failures().len(), 1);
     }
 }

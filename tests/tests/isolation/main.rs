@@ -1,13 +1,13 @@
 //! What a tenant can do with the password from its own configuration file, what it can see, and where secrets show up.
 
 mod sight;
-mod whereabouts;
 
 use anyhow::{Result, ensure};
 use serde_json::json;
 use std::time::Duration;
+use stories::faults::{Action, Armed, Kind};
+use stories::whereabouts::{Answers, Secrets};
 use stories::{Login, Place, ProcessWatch, Stack, StackOptions, until};
-use whereabouts::{Answers, Secrets};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -206,4 +206,31 @@ fn no_secret_leaves_its_place() -> Result<()> {
     secrets.are_in_no_answer(&answers)?;
     secrets.are_in_no_row(&stack)?;
     secrets.are_in_no_process_list(&stack, &processes)
+}
+
+/// The texts of its errors, its events and its journal are kept for long.
+#[test]
+fn no_secret_of_a_failed_provisioning_leaves_its_place() -> Result<()> {
+    let stack = Stack::start(&StackOptions::default())?;
+    let (mut answers, mut secrets) = (Answers::default(), Secrets::default());
+    secrets.learn_settings(&stack)?;
+    let (_, first) = stack.provision(&stack.order("first")?)?;
+    stack.await_success(&first, LIMIT)?;
+    // Its configuration is there as long as it stands still.
+    let pause = Armed::once("provision/ready/apply/before", Action::Pause);
+    let broken = Armed::once("provision/ready/apply/after", Action::Error(Kind::Permanent));
+    stack.faults().arm(&[pause, broken])?;
+    let (id, operation) = stack.provision(&stack.order("second")?)?;
+    until(LIMIT, "the pause", || stack.faults().fired(0))?;
+    secrets.learn(&stack)?;
+    stack.faults().resume()?;
+    let ended = stack.await_operation(&operation, LIMIT)?;
+    ensure!(ended["state"] == "failed", "{ended:#}");
+    for _ in 0..3 {
+        answers.ask(&stack, &id, &operation)?;
+    }
+    secrets.are_of_tenants(2)?;
+    secrets.are_in_no_log(&stack)?;
+    secrets.are_in_no_answer(&answers)?;
+    secrets.are_in_no_row(&stack)
 }

@@ -3,6 +3,7 @@
 
 mod footprint;
 mod scrubbed;
+mod traces;
 
 use anyhow::{Context, Result, ensure};
 use footprint::Footprint;
@@ -10,7 +11,7 @@ use rustix::process::{Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
 use std::time::Duration;
 use stories::odoo::{Odoo, assets};
-use stories::{Order, Place, Stack, StackOptions, eventually, real_odoo, until};
+use stories::{Order, Place, ProcessWatch, Stack, StackOptions, eventually, real_odoo, until};
 
 /// A template has to be built in it, on a machine that may be busy with other tests.
 const BUILD: Duration = Duration::from_secs(300);
@@ -21,6 +22,7 @@ const HEALTH_CHECK: &str = "1";
 /// An instance of the story.
 struct Hosted {
     id: String,
+    operation: String,
     order: Order,
     place: Place,
     url: String,
@@ -45,7 +47,7 @@ fn real_odoo_from_a_billing_call_to_a_login_page_and_back_to_nothing() -> Result
     let mut stack = Stack::start(&StackOptions { runtime, environment, ..StackOptions::default() })?;
 
     a_version_without_installation_fails_for_good(&stack)?;
-    let addons = json!(["uom", "no_such_module"]);
+    let addons = json!(["uom", "contacts", "no_such_module"]);
     let first = hosted(&stack, stack.order("shop")?.with("custom_addons", addons))?;
     the_login_page_is_served_with_its_assets(&first)?;
     the_mailed_login_works_and_no_other(&first)?;
@@ -53,9 +55,12 @@ fn real_odoo_from_a_billing_call_to_a_login_page_and_back_to_nothing() -> Result
     the_logs_are_real(&stack, &first)?;
 
     let before = Footprint::of(&stack)?;
+    let watch = ProcessWatch::begin();
     let second = hosted(&stack, personal_order(&stack)?)?;
     before.differs_by_exactly(&Footprint::of(&stack)?, &second.place, &second.id)?;
     two_customers_of_one_label_share_nothing(&first, &second)?;
+    traces::no_secret_leaves_its_place(&stack, &[&first, &second], watch)?;
+    traces::all_invariants_hold(&stack)?;
     terminate_keeps_the_data_and_closes_access(&stack, &second)?;
     delete_leaves_the_record(&stack, &second, &before)?;
     the_mailed_login_works_and_no_other(&first)?;
@@ -63,7 +68,9 @@ fn real_odoo_from_a_billing_call_to_a_login_page_and_back_to_nothing() -> Result
     odoo_outlives_the_worker_and_is_adopted(&mut stack, &first)?;
     a_killed_odoo_is_seen(&stack, &first)?;
     stack.await_success(&stack.remove(&first.id)?, LIMIT)?;
-    Footprint::of(&stack)?.holds_templates_only(&stack)
+    Footprint::of(&stack)?.holds_templates_only(&stack)?;
+    traces::odoo_keeps_to_its_own(&stack, &[&first, &second])?;
+    traces::all_invariants_hold(&stack)
 }
 
 /// The label that the first customer has, too, and everything personal that an order can carry.
@@ -84,7 +91,8 @@ fn hosted(stack: &Stack, order: Order) -> Result<Hosted> {
     let shown = stack.instance(&id)?;
     ensure!(shown["status"] == "running" && shown["provisioning_status"] == "completed", "{shown:#}");
     ensure!(ended["result"]["url"] == shown["external_url"], "two addresses: {ended:#} {shown:#}");
-    let unknown: Vec<&Value> = order.body()["custom_addons"].as_array().into_iter().flatten().skip(1).collect();
+    let ordered = order.body()["custom_addons"].as_array().into_iter().flatten();
+    let unknown: Vec<&Value> = ordered.filter(|name| *name == "no_such_module").collect();
     ensure!(ended["result"]["unknown_addons"] == json!(unknown), "unknown add-ons are not reported: {ended:#}");
     let mail = until(LIMIT, "the mail with the login", || {
         let about = |mail: &Value| mail["template_variables"]["instance_url"] == shown["external_url"];
@@ -98,6 +106,7 @@ fn hosted(stack: &Stack, order: Order) -> Result<Hosted> {
         url: text(&shown["external_url"])?,
         admin_password: text(&mail["template_variables"]["admin_password"])?,
         id,
+        operation,
         order,
     })
 }
@@ -139,8 +148,10 @@ fn the_mailed_login_works_and_no_other(hosted: &Hosted) -> Result<()> {
 
 fn the_ordered_module_is_installed_as_the_tenant(stack: &Stack, hosted: &Hosted) -> Result<()> {
     let inside = |sql: &str| stack.pair.postgres2.psql(&hosted.place.database, sql);
-    let states = inside("SELECT state FROM ir_module_module WHERE name = 'uom'")?;
-    ensure!(states == "installed", "uom is {states}");
+    let states = inside(
+        "SELECT string_agg(name || ' ' || state, ', ' ORDER BY name) FROM ir_module_module WHERE name IN ('contacts', 'uom')",
+    )?;
+    ensure!(states == "contacts installed, uom installed", "{states}");
     let owner = inside("SELECT tableowner FROM pg_tables WHERE tablename = 'uom_uom'")?;
     ensure!(owner == hosted.place.role, "its table belongs to {owner}");
     let pending = inside("SELECT count(*) FROM ir_module_module WHERE state LIKE 'to %'")?;

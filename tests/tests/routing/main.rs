@@ -5,7 +5,8 @@ mod traffic;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use std::time::Duration;
-use stories::{Binary, Login, Stack, StackOptions};
+use stories::faults::{Action, Armed, Kind};
+use stories::{Binary, Login, Stack, StackOptions, call_with, eventually};
 use testkit::statements::Entry;
 use testkit::{Options, Pair};
 use traffic::{JournalStep, Through, during, of_clients, probes, says, sql, template_build, template_names, without_probe};
@@ -83,6 +84,28 @@ fn the_api_touches_postgres1_only() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn operations_and_keyed_requests_touch_postgres1_only() -> Result<()> {
+    let stack = Stack::start(&StackOptions { workers: 0, ..StackOptions::default() })?;
+    let (order, url) = (stack.order("keyed")?, format!("{}/api/v1/instances/?provision=true", stack.api_url()));
+    let create = || call_with("POST", &url, Some(order.body()), &[("Idempotency-Key", "the-same-twice")])?.expect(201);
+    let (created, traffic) = during(&stack, create)?;
+    one_sided("keyed create", &traffic.postgres1, &traffic.postgres2, "INTO instance_service.idempotency_keys")?;
+    let (again, traffic) = during(&stack, create)?;
+    one_sided("its repetition", &traffic.postgres1, &traffic.postgres2, "instance_service.idempotency_keys")?;
+    ensure!(again.body == created.body, "the repetition is answered otherwise: {again:?}");
+    let operation = format!("/api/v1/operations/{}", created.text("operation_id")?);
+    let (_, traffic) = during(&stack, || stack.get(&operation)?.expect(200))?;
+    one_sided("operation", &traffic.postgres1, &traffic.postgres2, "FROM instance_service.operations")?;
+    let (_, traffic) = during(&stack, || stack.post(&format!("{operation}/cancel"), &json!({}))?.expect(202))?;
+    one_sided("cancel", &traffic.postgres1, &traffic.postgres2, "UPDATE instance_service.operations")?;
+    // It has ended, and so does the stream.
+    let (_, traffic) = during(&stack, || stack.get(&format!("{operation}/events"))?.expect(200))?;
+    one_sided("events", &traffic.postgres1, &traffic.postgres2, "FROM instance_service.operation_events")?;
+    ensure!(of_clients(&stack.pair.postgres2)?.is_empty(), "somebody came to postgres2, and no worker was there");
+    Ok(())
+}
+
 /// Nothing came to postgres2, and to postgres1 what was expected, from the API.
 fn one_sided(what: &str, postgres1: &[Entry], postgres2: &[Entry], sends: &str) -> Result<()> {
     ensure!(postgres2.is_empty(), "{what} touched postgres2: {postgres2:#?}");
@@ -147,6 +170,58 @@ fn each_step_of_the_worker_touches_the_server_of_its_place() -> Result<()> {
     each_server_heard_only_its_own_language(&stack)
 }
 
+/// The same on the way back.
+fn expected_of_undo(kind: &str, step: &str) -> Result<&'static [Through]> {
+    Ok(match (kind, step) {
+        ("provision", "role" | "database") => &[Through::Fence],
+        ("provision", "place" | "secrets" | "data_directory" | "service") => &[],
+        _ => bail!("{kind} takes back a step {step} of which this test does not know where it belongs"),
+    })
+}
+
+#[test]
+fn an_undo_keeps_to_its_place() -> Result<()> {
+    let stack = Stack::start(&StackOptions::default())?;
+    let (_, first) = stack.provision(&stack.order("first")?)?;
+    stack.await_success(&first, LIMIT)?;
+    stack.faults().arm(&[Armed::once("provision/ready/apply/after", Action::Error(Kind::Permanent))])?;
+    let (operation, traffic) = during(&stack, || {
+        let (_, operation) = stack.provision(&stack.order("second")?)?;
+        ensure!(stack.await_operation(&operation, LIMIT)?["state"] == "failed", "it did not fail");
+        Ok(operation)
+    })?;
+    let steps = JournalStep::undone(&stack, &operation)?;
+    let names: Vec<&str> = steps.iter().map(|step| step.name.as_str()).collect();
+    ensure!(names == ["place", "secrets", "role", "database", "data_directory", "service"], "taken back: {names:?}");
+    // The last step was over when it failed, so all that comes later belongs to the way back.
+    let back = traffic.postgres2.into_iter().filter(|entry| steps.iter().any(|step| !step.is_after(entry))).collect();
+    keep_to_their_place(&stack, "provision", &steps, back, expected_of_undo)?;
+    each_server_heard_only_its_own_language(&stack)
+}
+
+/// Whatever the loops find, they write it on postgres1; on postgres2 they look.
+#[test]
+fn the_loops_write_postgres1_only() -> Result<()> {
+    let environment = vec![("HEALTH_CHECK_INTERVAL_SECONDS".to_owned(), "1".to_owned())];
+    let stack = Stack::start(&StackOptions { environment, ..StackOptions::default() })?;
+    let (id, operation) = stack.provision(&stack.order("looked_after")?)?;
+    stack.await_success(&operation, LIMIT)?;
+    let place = stack.place(&id)?;
+    let fake = stack.fake.as_ref().context("a fake runtime")?;
+    let (_, traffic) = during(&stack, || {
+        // Its Odoo ends, and a loop notices.
+        fake.crash(&place.service)?;
+        eventually(LIMIT, "a loop that notices", || Ok((stack.instance(&id)?["status"] == "error").then_some(())))
+    })?;
+    let worker: Vec<Entry> = traffic.postgres1.into_iter().filter(|entry| entry.application == "instance-worker").collect();
+    ensure!(says(&worker, "UPDATE public.instances"), "no loop wrote what it noticed: {worker:#?}");
+    for entry in &traffic.postgres2 {
+        let looks = ["SELECT", "SET", "SHOW", ""].iter().any(|word| sql(entry).split(' ').next() == Some(word));
+        ensure!(looks && Through::of(entry) == Through::Catalogue, "a loop does more than look: {entry:?}");
+    }
+    the_probe_only_looks(&stack)
+}
+
 fn fenced_by(stack: &Stack, mark: &str) -> Result<Vec<Entry>> {
     let fence = format!("ois:{mark}:");
     Ok(of_clients(&stack.pair.postgres2)?.into_iter().filter(|entry| entry.application.starts_with(&fence)).collect())
@@ -156,6 +231,16 @@ fn fenced_by(stack: &Stack, mark: &str) -> Result<Vec<Entry>> {
 fn steps_keep_to_their_place(stack: &Stack, kind: &str, operation: &str, postgres2: Vec<Entry>) -> Result<()> {
     let steps = JournalStep::of(stack, operation)?;
     ensure!(!steps.is_empty(), "{kind} has no journal");
+    keep_to_their_place(stack, kind, &steps, postgres2, expected)
+}
+
+fn keep_to_their_place(
+    stack: &Stack,
+    kind: &str,
+    steps: &[JournalStep],
+    postgres2: Vec<Entry>,
+    expected: fn(&str, &str) -> Result<&'static [Through]>,
+) -> Result<()> {
     let traffic = without_probe(stack, postgres2)?;
     for entry in &traffic {
         let through = Through::of(entry);
@@ -168,7 +253,7 @@ fn steps_keep_to_their_place(stack: &Stack, kind: &str, operation: &str, postgre
         }
         ensure!(sender.is_some(), "{kind}: no step may send this to postgres2: {entry:?}\n{steps:#?}");
     }
-    for step in &steps {
+    for step in steps {
         let expected = expected(kind, &step.name)?;
         ensure!(expected.is_empty() == (step.place != "postgres2"), "{kind} {}: its place is {}", step.name, step.place);
         for through in expected {

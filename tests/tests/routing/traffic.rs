@@ -92,16 +92,30 @@ pub(crate) struct JournalStep {
 impl JournalStep {
     /// The steps of an operation.
     pub(crate) fn of(stack: &Stack, operation: &str) -> Result<Vec<Self>> {
+        Self::on_way(stack, operation, "apply")
+    }
+
+    /// The steps of an operation that were taken back.
+    pub(crate) fn undone(stack: &Stack, operation: &str) -> Result<Vec<Self>> {
+        Self::on_way(stack, operation, "undo")
+    }
+
+    fn on_way(stack: &Stack, operation: &str, phase: &str) -> Result<Vec<Self>> {
         let zone = stack.pair.postgres2.psql("postgres", "SHOW log_timezone")?;
         let time = |column: &str| format!("to_char({column} AT TIME ZONE '{zone}', 'YYYY-MM-DD HH24:MI:SS.MS')");
         let rows = stack.platform_sql(&format!(
             "SELECT json_agg(json_build_array(step, place, {}, {}) ORDER BY position)
-               FROM instance_service.operation_steps WHERE operation_id = '{operation}' AND phase = 'apply'",
+               FROM instance_service.operation_steps WHERE operation_id = '{operation}' AND phase = '{phase}'",
             time("started_at"),
             time("finished_at"),
         ))?;
         let rows: Vec<[String; 4]> = serde_json::from_str(&rows).with_context(|| format!("journal of {operation}: {rows}"))?;
         Ok(rows.into_iter().map(|[name, place, from, to]| Self { name, place, from, to }).collect())
+    }
+
+    /// Whether it began after the entry was written.
+    pub(crate) fn is_after(&self, entry: &Entry) -> bool {
+        entry.time < self.from
     }
 
     /// Whether it was at work when the entry was written. Both are told to the millisecond, so that neighbours may share one.

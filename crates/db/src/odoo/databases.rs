@@ -148,9 +148,10 @@ impl AdminConnection {
         let (server, conn) = self.parts();
         let sessions = sqlx::query_scalar(
             "SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_activity a
-              WHERE (a.datname = $1 OR a.usename = $2) AND a.pid <> pg_backend_pid() AND pg_has_role(a.usesysid, 'USAGE')",
+              WHERE (a.datname = $1 OR a.usename = $2 OR $3) AND a.pid <> pg_backend_pid() AND pg_has_role(a.usesysid, 'USAGE')",
         );
-        server.answer(sessions.bind(name.as_str()).bind(role.as_str()).fetch_one(conn)).await
+        let sessions = sessions.bind(name.as_str()).bind(role.as_str()).bind(is_on(Mutation::CutEverybody));
+        server.answer(sessions.fetch_one(conn)).await
     }
 
     /// Waits a moment for sessions that are not ours to end, such as an operator's, and on which a drop would fail.

@@ -168,14 +168,15 @@ impl UnconfirmedFence {
 }
 
 impl AdminConnection {
-    /// Whether the holder of this mark's fence is in the middle of a statement: for tests that kill it there.
+    /// Whether the holder of this mark's fence is in the middle of a change: for tests that kill it there.
     ///
     /// # Errors
     /// Any [`OdooError`].
     #[cfg(feature = "faults")]
     pub async fn is_fence_at_work(&mut self, mark: &Mark) -> OdooResult<bool> {
         let (server, conn) = self.parts();
-        let at_work = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE state = 'active' AND starts_with(application_name, $1))";
+        let at_work = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE state = 'active' AND starts_with(application_name, $1)
+                                         AND query ~ '^(CREATE|ALTER|DROP|COMMENT|GRANT|REVOKE|REASSIGN)')";
         server.answer(sqlx::query_scalar(at_work).bind(format!("ois:{mark}:")).fetch_one(conn)).await
     }
 }

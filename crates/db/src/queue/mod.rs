@@ -78,7 +78,8 @@ pub fn fixed_settings(class: Class) -> Config {
 /// Writes one wake-up for each of these operations in the caller's transaction, due when the operation is. Returns how many
 /// rows were new: a key that exists already is left alone and does not harm the transaction.
 ///
-/// What is due is due as of the transaction's start: with any later time apalis' trigger would send no NOTIFY.
+/// What is due is due as of the transaction's start: with any later time apalis' trigger would send no NOTIFY. They are handed
+/// out in the given order, so each is due a microsecond before the next.
 ///
 /// The library's own insert is not used: it raises an error on a repeated key, and takes the application's clock.
 ///
@@ -88,14 +89,15 @@ pub async fn wake(tx: &mut PlatformTx, operations: &[OperationId]) -> DbResult<u
     let ids: Vec<_> = operations.iter().map(OperationId::as_uuid).collect();
     let done = sqlx::query!(
         "WITH woken AS (
-             UPDATE instance_service.operations
+             UPDATE instance_service.operations o
                 SET wake_no = wake_no + 1, woken_at = greatest(clock_timestamp(), next_run_at)
-              WHERE id = ANY($1)
-          RETURNING id, class, priority, wake_no, next_run_at)
+               FROM unnest($1::uuid[]) WITH ORDINALITY AS asked(id, place)
+              WHERE o.id = asked.id
+          RETURNING o.id, class, priority, wake_no, next_run_at, now() - (cardinality($1) - place) * interval '1 microsecond' AS turn)
          INSERT INTO apalis.jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority, metadata, idempotency_key)
          SELECT apalis.generate_ulid(), class, convert_to(json_build_object('operation_id', id)::text, 'UTF8'),
-                'Pending', 0, 1, CASE WHEN next_run_at <= clock_timestamp() THEN now() ELSE next_run_at END, priority, '', id || ':' || wake_no
-           FROM woken
+                'Pending', 0, 1, CASE WHEN next_run_at <= clock_timestamp() THEN turn ELSE next_run_at END, priority, '', id || ':' || wake_no
+           FROM woken ORDER BY turn
          ON CONFLICT (job_type, idempotency_key) DO NOTHING",
         &ids
     )

@@ -24,6 +24,10 @@ pub trait World: Sync {
     async fn accept(&self) -> OperationId;
     /// An engine that knows the saga, with these faults.
     fn engine(&self, faults: Faults) -> Engine;
+    /// At which moments the step at this index is disturbed, where each may be: at all of them, unless time is short.
+    fn moments(&self, _step: usize) -> &'static [Moment] {
+        Moment::ALL
+    }
     /// What there is: databases, roles, files, services. Rows that record the past do not count.
     async fn slate(&self) -> BTreeSet<String>;
 }
@@ -46,33 +50,23 @@ pub struct Broken {
 /// # Errors
 /// What did not hold.
 pub async fn each_step_twice(world: &dyn World, saga: &Saga) -> Result<(), Broken> {
-    let plain = grown(world, saga, "undisturbed", Vec::new()).await?;
-    for (_, point) in steps(saga, Phase::Apply, &[Moment::After], false) {
-        let twice = grown(world, saga, "each step twice", vec![armed(point, Action::Error(ErrorKind::Retry))]).await?;
-        if twice != plain {
-            return Err(broken("each step twice", point, format!("left {twice} things instead of {plain}")));
-        }
-    }
-    Ok(())
+    disturbed_apply(world, saga, "each step twice", |_| &[Moment::After], Action::Error(ErrorKind::Retry)).await
 }
 
 /// The operation fails at each step, before, during and after its effect: nothing is left. A saga that only goes forward is
-/// interrupted there instead, and succeeds.
+/// cut off there instead, and the next owner leaves as much as without the disturbance.
 ///
 /// # Errors
 /// What did not hold.
 pub async fn fail_at_each_step(world: &dyn World, saga: &Saga) -> Result<(), Broken> {
-    for (_, point) in steps(saga, Phase::Apply, Moment::ALL, false) {
-        let (action, end) = if saga.is_forward_only() {
-            (Action::Vanish, State::Succeeded)
-        } else {
-            (Action::Error(ErrorKind::Permanent), State::Failed)
-        };
+    if saga.is_forward_only() {
+        return disturbed_apply(world, saga, "cut off at each step", |step| world.moments(step), Action::Vanish).await;
+    }
+    for point in steps(saga, Phase::Apply, |step| world.moments(step)) {
         let before = world.slate().await;
-        run(world, "fail at each step", point, vec![armed(point, action)], end).await?;
-        if !saga.is_forward_only() {
-            clean(world, &before, "fail at each step", point).await?;
-        }
+        let failure = vec![armed(point, Action::Error(ErrorKind::Permanent))];
+        run(world, "fail at each step", point, failure, State::Failed).await?;
+        clean(world, &before, "fail at each step", point).await?;
     }
     Ok(())
 }
@@ -82,7 +76,7 @@ pub async fn fail_at_each_step(world: &dyn World, saga: &Saga) -> Result<(), Bro
 /// # Errors
 /// What did not hold.
 pub async fn every_undo_twice(world: &dyn World, saga: &Saga) -> Result<(), Broken> {
-    disturbed_undo(world, saga, "every undo twice", &[Moment::After], Action::Error(ErrorKind::Retry)).await
+    disturbed_undo(world, saga, "every undo twice", |_| &[Moment::After], Action::Error(ErrorKind::Retry)).await
 }
 
 /// Every undo is cut off, before, during and after its effect, and taken up by the next owner.
@@ -90,21 +84,38 @@ pub async fn every_undo_twice(world: &dyn World, saga: &Saga) -> Result<(), Brok
 /// # Errors
 /// What did not hold.
 pub async fn undo_cut_off(world: &dyn World, saga: &Saga) -> Result<(), Broken> {
-    disturbed_undo(world, saga, "undo cut off", Moment::ALL, Action::Vanish).await
+    disturbed_undo(world, saga, "undo cut off", |step| world.moments(step), Action::Vanish).await
+}
+
+async fn disturbed_apply(
+    world: &dyn World,
+    saga: &Saga,
+    test: &'static str,
+    moments: impl Fn(usize) -> &'static [Moment] + Send,
+    action: Action,
+) -> Result<(), Broken> {
+    let plain = grown(world, saga, "undisturbed", Vec::new()).await?;
+    for point in steps(saga, Phase::Apply, moments) {
+        let disturbed = grown(world, saga, test, vec![armed(point, action)]).await?;
+        if disturbed != plain {
+            return Err(broken(test, point, format!("left {disturbed} things instead of {plain}")));
+        }
+    }
+    Ok(())
 }
 
 async fn disturbed_undo(
     world: &dyn World,
     saga: &Saga,
     test: &'static str,
-    moments: &[Moment],
+    moments: impl Fn(usize) -> &'static [Moment] + Send,
     action: Action,
 ) -> Result<(), Broken> {
     if saga.is_forward_only() {
         return Ok(());
     }
     let turn = armed(Point::Finish(saga.kind(), Moment::Before), Action::Error(ErrorKind::Permanent));
-    for (_, point) in steps(saga, Phase::Undo, moments, true) {
+    for point in steps(saga, Phase::Undo, moments) {
         let before = world.slate().await;
         run(world, test, point, vec![turn.clone(), armed(point, action)], State::Failed).await?;
         clean(world, &before, test, point).await?;
@@ -112,14 +123,15 @@ async fn disturbed_undo(
     Ok(())
 }
 
-fn steps(saga: &Saga, phase: Phase, moments: &[Moment], undoable: bool) -> Vec<(usize, Point)> {
+/// The points of every step, on the way back of those alone that have an undo.
+fn steps(saga: &Saga, phase: Phase, moments: impl Fn(usize) -> &'static [Moment]) -> Vec<Point> {
     let kind = saga.kind();
-    let entries = saga.steps().iter().enumerate().filter(|(_, entry)| !undoable || entry.undo().is_some());
-    let points = entries.flat_map(|(index, entry)| {
+    let mut points = Vec::new();
+    for (index, entry) in saga.steps().iter().enumerate().filter(|(_, entry)| phase == Phase::Apply || entry.undo().is_some()) {
         let step = entry.step().name();
-        moments.iter().map(move |&moment| (index, Point::Step { kind, step, phase, moment }))
-    });
-    points.collect()
+        points.extend(moments(index).iter().map(|&moment| Point::Step { kind, step, phase, moment }));
+    }
+    points
 }
 
 fn armed(point: Point, action: Action) -> Armed {

@@ -1,16 +1,22 @@
 //! Who owns an operation, and who does not any more.
 
-use crate::rig::{Act, Rig, hurried, short_lease, until};
+use crate::rig::{Act, Rig, ToyEnds, hurried, short_lease, until};
+use async_trait::async_trait;
 use db::DbError;
 use db::platform::claims::{self, Claim, Claimant, Claimed};
 use db::platform::operations::{self, CancelOutcome};
-use db::platform::record;
+use db::platform::{PlatformDb, PoolLimits, record};
 use domain::ids::OperationId;
-use domain::operation::{Direction, Kind, State};
+use domain::operation::{Direction, Kind, Place, State};
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 use testkit::server::Stop;
-use worker::engine::Handler as _;
+use tokio_util::sync::CancellationToken;
 use worker::engine::faults::Faults;
+use worker::engine::proving::drive;
+use worker::engine::{Cx, Engine, EngineSettings, Handler, Registry, Saga, Seen, Services, Step, StepError};
 
 fn claimant(owner: &str) -> Claimant {
     Claimant { owner: owner.to_owned(), ttl: Duration::from_secs(60), known: vec![(Kind::Provision, 1)], share: 4 }
@@ -193,4 +199,70 @@ async fn a_cancel_just_before_the_point_of_no_return_counts() {
     let mut tx = rig.db.begin().await.unwrap();
     let recorded = record::write(&mut tx, &claim.fence, &write, &claim.journal).await.unwrap();
     assert!(!recorded.operation.past_return);
+}
+
+/// Takes the thread that runs it for itself, at its first call, until it is let go.
+#[derive(Clone)]
+struct Hung {
+    let_go: Arc<Mutex<mpsc::Receiver<()>>>,
+    calls: Arc<AtomicU32>,
+}
+
+#[async_trait]
+impl Step for Hung {
+    fn name(&self) -> &'static str {
+        "a"
+    }
+    fn place(&self) -> Place {
+        Place::Storage
+    }
+    fn limit(&self) -> Duration {
+        Duration::from_millis(200)
+    }
+    async fn check(&self, _cx: &Cx) -> Result<Seen, StepError> {
+        Ok(Seen::Absent)
+    }
+    async fn apply(&self, _cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
+        if self.calls.fetch_add(1, Ordering::SeqCst) == 0 {
+            self.let_go.lock().unwrap().recv().unwrap();
+        }
+        Ok(json!({}))
+    }
+}
+
+fn engine_of(hung: &Hung, rig: &Rig, owner: &str, db: PlatformDb) -> Engine {
+    let saga = Saga::new(Kind::Provision, 1, ToyEnds(rig.world.clone())).step(hung.clone()).no_undo("it makes nothing");
+    let settings = EngineSettings { hang_grace: Duration::from_millis(300), ..short_lease(owner) };
+    let services = Services { db, ..rig.services() };
+    Engine::new(settings, services, Registry::new([saga]).unwrap(), Faults::default(), CancellationToken::new()).unwrap()
+}
+
+/// A step that starves its whole process cannot be timed out from inside; so its lease is renewed no longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hung_step_loses_its_lease() {
+    let rig = Rig::start();
+    let (release, let_go) = mpsc::channel();
+    let hung = Hung { let_go: Arc::new(Mutex::new(let_go)), calls: Arc::default() };
+    let id = rig.provision().await;
+    std::thread::scope(|scope| {
+        let holder = scope.spawn(|| {
+            // One thread, which the step takes; and connections of its own, which nobody else waits for.
+            let process = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            process.block_on(async {
+                let db = PlatformDb::connect_lazy(&rig.platform.platform(), &PoolLimits::default(), "hung");
+                engine_of(&hung, &rig, "hung", db).handle(id).await
+            })
+        });
+        let heir = async {
+            assert!(until(Duration::from_secs(10), async || hung.calls.load(Ordering::SeqCst) == 1).await);
+            drive(&engine_of(&hung, &rig, "heir", rig.db.clone()), id).await
+        };
+        let done = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(heir));
+        release.send(()).unwrap();
+        holder.join().unwrap().unwrap();
+        let done = done.unwrap();
+        assert_eq!((done.state, done.lease_token), (State::Succeeded, Some(2)));
+    });
+    assert_eq!((hung.calls.load(Ordering::SeqCst), rig.world.times("finish").len()), (2, 1));
+    assert_eq!(rig.psql("SELECT max(lease_token) || ' ' || min(lease_token) FROM instance_service.operation_steps"), "2 2");
 }

@@ -88,11 +88,17 @@ async fn a_customer_has_its_share_and_others_do_not_wait_for_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sweeper_wakes_the_least_recently_served_first() {
     let rig = Rig::start();
-    let served = random_uuid(&bootstrap::OsEntropy);
-    let before = rig.enqueue(Kind::Provision, rig.instance_of(served)).await;
-    rig.psql(&format!("UPDATE instance_service.operations SET state = 'succeeded', started_at = now() WHERE id = '{before}'"));
-    let again = rig.enqueue(Kind::Provision, rig.instance_of(served)).await;
-    let new = rig.provision().await;
+    // In the order of their acceptance the customer who was served last comes first, and so would its wake-up.
+    let customers: Vec<_> = (0..4).map(|_| random_uuid(&bootstrap::OsEntropy)).collect();
+    let mut waiting = Vec::new();
+    for (minutes, customer) in customers.iter().enumerate() {
+        let before = rig.enqueue(Kind::Provision, rig.instance_of(*customer)).await;
+        rig.psql(&format!(
+            "UPDATE instance_service.operations SET state = 'succeeded', started_at = now() - interval '{minutes} min' WHERE id = '{before}'"
+        ));
+        waiting.push(rig.enqueue(Kind::Provision, rig.instance_of(*customer)).await);
+    }
+    waiting.push(rig.provision().await);
     rig.psql("DELETE FROM apalis.jobs; UPDATE instance_service.operations SET woken_at = NULL");
     let claimant = db::platform::claims::Claimant {
         owner: "sweeper".to_owned(),
@@ -100,9 +106,12 @@ async fn the_sweeper_wakes_the_least_recently_served_first() {
         known: vec![(Kind::Provision, 1)],
         share: 4,
     };
-    assert_eq!(db::queue::sweep(&rig.db, &claimant).await.unwrap(), 2);
+    assert_eq!(db::queue::sweep(&rig.db, &claimant).await.unwrap(), 5);
     assert_eq!(db::queue::sweep(&rig.db, &claimant).await.unwrap(), 0, "just woken");
-    let order = rig.psql("SELECT string_agg(split_part(idempotency_key, ':', 1), ' ' ORDER BY id) FROM apalis.jobs");
-    assert_eq!(order.split(' ').count(), 2);
-    assert!(order.contains(&new.to_string()) && order.contains(&again.to_string()));
+    // As apalis hands them out.
+    let order =
+        rig.psql("SELECT string_agg(split_part(idempotency_key, ':', 1), ' ' ORDER BY priority DESC, run_at) FROM apalis.jobs");
+    let expected: Vec<String> = waiting.iter().rev().map(ToString::to_string).collect();
+    assert_eq!(order, expected.join(" "));
+    assert_eq!(rig.psql("SELECT count(DISTINCT run_at) || ' ' || bool_and(run_at <= now()) FROM apalis.jobs"), "5 true");
 }

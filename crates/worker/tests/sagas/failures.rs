@@ -33,11 +33,7 @@ async fn a_strangers_database_under_our_name_is_left_alone() {
     rig.faults.arm(at);
     let id = rig.order(|_| {}).await;
     let stranger = async {
-        while rig.instance(id).await.placement.is_none()
-            || !rig.faults.reached().iter().any(|p| p == "provision/database/apply/before")
-        {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
+        rig.reaches("provision/database/apply/before").await;
         let name = rig.instance(id).await.placement.unwrap().db_name;
         rig.pair.postgres2.psql("postgres", &format!("CREATE DATABASE {name}")).unwrap();
         rig.faults.resume();
@@ -59,9 +55,7 @@ async fn a_delete_takes_a_half_made_instance_with_it() {
     rig.faults.arm(at);
     let id = rig.order(|_| {}).await;
     let deleter = async {
-        while !rig.faults.reached().iter().any(|p| p == "provision/service/apply/after") {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
+        rig.reaches("provision/service/apply/after").await;
         rig.delete(id).await;
         rig.faults.resume();
     };

@@ -1,127 +1,208 @@
-//! The generic tests of engine 9, rule 10, on every point that the registry lists: each step twice; failure at each step, then
-//! a clean slate; every undo twice; an undo that is itself interrupted.
+//! The generic tests of engine 9, rule 10, on every saga: each step twice; a failure at each step, then a clean slate; every undo
+//! twice; an undo that is itself cut off. A saga that only goes forward has no undo: it is cut off at each step instead, and
+//! leaves as much as if it was not. Each step is disturbed at one of its moments, another one each day; with `INSTANCE_SOAK=1`
+//! at all of them.
 
 use crate::rig::Rig;
-use db::platform::templates::TemplateState;
-use domain::operation::{Kind, State};
-use worker::engine::Registry;
-use worker::engine::faults::{Action, Armed, ErrorKind, points};
+use async_trait::async_trait;
+use bootstrap::OsEntropy;
+use db::platform::operations::NewOperation;
+use domain::ids::{InstanceId, OperationId};
+use domain::operation::Kind;
+use domain::scope::Scope;
+use domain::sources::random_uuid;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::time::{SystemTime, UNIX_EPOCH};
+use testkit::catalog::Snapshot;
+use worker::engine::faults::{Faults, Moment};
+use worker::engine::proving::{self, World};
+use worker::engine::{Engine, Saga};
 
-fn armed(point: &str, kind: ErrorKind) -> Armed {
-    Armed { point: point.to_owned(), action: Action::Error(kind), times: 1 }
+/// What postgres1 holds of things that are there, and what was told of them.
+const ROWS: &str = "
+    SELECT 'instance ' || id || ' ' || status FROM public.instances WHERE status IN ('running', 'terminated')
+    UNION ALL
+    SELECT 'place of ' || id FROM public.instances
+     WHERE num_nonnulls(db_name, db_user, mark, data_dir, service_name, db_secret, db_oid, external_url) > 0
+    UNION ALL SELECT 'template ' || id FROM instance_service.templates
+    UNION ALL SELECT 'ready template ' || id FROM instance_service.templates WHERE state = 'ready'
+    UNION ALL SELECT 'placed here: ' || instances FROM instance_service.odoo_servers
+    UNION ALL SELECT 'told of ' || operation_id FROM instance_service.outbox WHERE template = 'instance_ready'
+    UNION ALL
+    SELECT 'unsealed ' || operation_id || ' ' || step FROM instance_service.operation_steps s
+      JOIN instance_service.operations o ON o.id = s.operation_id
+     WHERE o.finished_at IS NOT NULL AND s.output::text LIKE '%password%'";
+
+/// Whom tenants can reach: a closed database and a role without login are as many lines of a catalogue as open ones.
+const OPEN: &str = "
+    SELECT 'open ' || datname FROM pg_database WHERE datallowconn
+    UNION ALL SELECT 'login ' || rolname FROM pg_roles WHERE rolcanlogin";
+
+/// One rig, on which operations of one kind are run again and again.
+struct Subject {
+    rig: Rig,
+    kind: Kind,
+    /// The instance whose log is read.
+    instance: Option<InstanceId>,
 }
 
-async fn points_of(rig: &Rig, kind: Kind, part: &str) -> Vec<String> {
-    let registry = Registry::new(worker::sagas::all(&rig.tools)).unwrap();
-    let prefix = format!("{kind}/");
-    points(&registry).into_iter().filter(|point| point.starts_with(&prefix) && point.ends_with(part)).collect()
-}
-
-/// Each effect is made, its success is not recorded, and it is made again.
-#[tokio::test(flavor = "multi_thread")]
-async fn every_step_of_provision_twice() {
-    let rig = Rig::start().await;
-    rig.prepare_template().await;
-    for point in points_of(&rig, Kind::Provision, "/apply/after").await {
-        rig.faults.arm(armed(&point, ErrorKind::Retry));
-    }
-    let before = rig.snapshot();
-    let id = rig.order(|raw| raw.custom_addons = Some(vec!["crm".to_owned()])).await;
-    rig.drain().await;
-    assert_eq!(rig.status(id).await, "running");
-    let added = before.difference(&rig.snapshot()).added;
-    for kind in ["database ", "role ", "file "] {
-        assert_eq!(added.iter().filter(|line| line.starts_with(kind)).count(), 1, "{added:#?}");
-    }
-    assert_eq!(rig.sql("SELECT sum(instances) FROM instance_service.odoo_servers"), "1");
-    assert_eq!(rig.mails(), "instance_provisioning_started instance_ready");
-    // And every step of the delete twice.
-    for point in points_of(&rig, Kind::Delete, "/apply/after").await {
-        rig.faults.arm(armed(&point, ErrorKind::Retry));
-    }
-    rig.delete(id).await;
-    rig.drain().await;
-    let difference = before.difference(&rig.snapshot());
-    assert!(difference.is_empty(), "{difference}");
-    assert_eq!(rig.instance(id).await.axes.phase.as_str(), "purged");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn provision_failing_at_each_step_leaves_a_clean_slate_though_every_undo_runs_twice() {
-    let rig = Rig::start().await;
-    rig.prepare_template().await;
-    let before = rig.snapshot();
-    for part in ["/apply/before", "/apply/after"] {
-        for point in points_of(&rig, Kind::Provision, part).await {
-            rig.faults.arm(armed(&point, ErrorKind::Permanent));
-            for undo in points_of(&rig, Kind::Provision, "/undo/after").await {
-                rig.faults.arm(armed(&undo, ErrorKind::Retry));
-            }
-            let id = rig.order(|_| {}).await;
-            rig.drain().await;
-            let operation = rig.last_operation().await;
-            assert_eq!(operation.state, State::Failed, "{point}: {operation:#?}");
-            let instance = rig.instance(id).await;
-            assert_eq!(instance.axes.status.as_str(), "error", "{point}");
-            assert!(instance.placement.is_none() && instance.db_secret.is_none() && instance.db_oid.is_none(), "{point}");
-            let difference = before.difference(&rig.snapshot());
-            assert!(difference.is_empty(), "{point}: {difference}");
-            assert_eq!(rig.sql("SELECT sum(instances) FROM instance_service.odoo_servers"), "0", "{point}");
-            // What was armed for an undo that this failure did not reach would hit the next round.
-            disarm(&rig).await;
-        }
-    }
-}
-
-/// Runs whatever is left in the script off, so that each round starts without any.
-async fn disarm(rig: &Rig) {
-    rig.faults.disarm();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn every_step_of_a_build_twice() {
-    let rig = Rig::start().await;
-    for point in points_of(&rig, Kind::BuildTemplate, "/apply/after").await {
-        rig.faults.arm(armed(&point, ErrorKind::Retry));
-    }
-    rig.prepare_template().await;
-    let templates = rig.templates().await;
-    assert_eq!((templates.len(), templates[0].state), (1, TemplateState::Ready), "{templates:#?}");
-    let id = rig.order(|_| {}).await;
-    rig.drain().await;
-    assert_eq!(rig.status(id).await, "running");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_build_failing_at_each_step_leaves_a_clean_slate_though_every_undo_runs_twice() {
-    let rig = Rig::start().await;
-    let before = rig.snapshot();
-    for part in ["/apply/before", "/apply/after"] {
-        for point in points_of(&rig, Kind::BuildTemplate, part).await {
-            rig.faults.arm(armed(&point, ErrorKind::Permanent));
-            for undo in points_of(&rig, Kind::BuildTemplate, "/undo/after").await {
-                rig.faults.arm(armed(&undo, ErrorKind::Retry));
-            }
+impl Subject {
+    async fn of(kind: Kind) -> Self {
+        let rig = Rig::start().await;
+        if kind != Kind::BuildTemplate {
             rig.prepare_template().await;
-            assert_eq!(rig.last_operation().await.state, State::Failed, "{point}");
-            let difference = before.difference(&rig.snapshot());
-            assert!(difference.is_empty(), "{point}: {difference}");
-            assert!(rig.templates().await.is_empty(), "{point}");
-            disarm(&rig).await;
+        }
+        let mut subject = Self { rig, kind, instance: None };
+        if kind == Kind::FetchLogs {
+            subject.instance = Some(subject.running().await);
+        }
+        subject
+    }
+
+    fn saga(&self) -> Saga {
+        worker::sagas::all(&self.rig.tools).into_iter().find(|saga| saga.kind() == self.kind).unwrap()
+    }
+
+    async fn running(&self) -> InstanceId {
+        let id = self.rig.order(|_| {}).await;
+        self.rig.drain().await;
+        assert_eq!(self.rig.status(id).await, "running");
+        id
+    }
+
+    fn logs(&self) -> NewOperation {
+        let id = OperationId::from_uuid(random_uuid(&OsEntropy));
+        NewOperation {
+            id,
+            scope: Scope::Own(id),
+            instance_id: self.instance,
+            kind: Kind::FetchLogs,
+            params: json!({ "lines": 10 }),
+            priority: 0,
+            reason: None,
+            trace_parent: None,
         }
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn terminate_twice_over() {
-    let rig = Rig::start().await;
-    let id = rig.order(|_| {}).await;
-    rig.drain().await;
-    for point in points_of(&rig, Kind::Terminate, "/apply/after").await {
-        rig.faults.arm(armed(&point, ErrorKind::Retry));
+#[async_trait]
+impl World for Subject {
+    async fn accept(&self) -> OperationId {
+        match self.kind {
+            Kind::BuildTemplate => return self.rig.build_template().await,
+            Kind::FetchLogs => return self.rig.enqueue(self.logs()).await,
+            Kind::Delete => self.rig.delete(self.running().await).await,
+            Kind::Terminate => self.rig.terminate(self.running().await).await,
+            _ => drop(self.rig.order(|raw| raw.custom_addons = Some(vec!["crm".to_owned()])).await),
+        }
+        self.rig.last_operation().await.id
     }
-    rig.terminate(id).await;
-    rig.drain().await;
-    let operation = rig.last_operation().await;
-    assert_eq!((operation.kind, operation.state), (Kind::Terminate, State::Succeeded));
+
+    fn engine(&self, faults: Faults) -> Engine {
+        self.rig.engine_with(faults)
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "a test reads its own environment")]
+    fn moments(&self, step: usize) -> &'static [Moment] {
+        if std::env::var("INSTANCE_SOAK").is_ok_and(|value| value == "1") {
+            return Moment::ALL;
+        }
+        let days = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 86_400;
+        let moment = (usize::try_from(days).unwrap() + step) % Moment::ALL.len();
+        &Moment::ALL[moment..=moment]
+    }
+
+    async fn slate(&self) -> BTreeSet<String> {
+        let mut slate: BTreeSet<String> = Snapshot::default().difference(&self.rig.snapshot()).added.into_iter().collect();
+        slate.extend(self.rig.pair.postgres2.psql("postgres", OPEN).unwrap().lines().map(str::to_owned));
+        slate.extend(self.rig.sql(ROWS).lines().map(str::to_owned));
+        let services = self.rig.tools.runtime.list().await.unwrap();
+        slate.extend(services.into_iter().map(|service| format!("service {} {:?}", service.name, service.observed)));
+        slate
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn provision_each_step_twice() {
+    let subject = Subject::of(Kind::Provision).await;
+    proving::each_step_twice(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn provision_fails_at_each_step() {
+    let subject = Subject::of(Kind::Provision).await;
+    proving::fail_at_each_step(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn provision_every_undo_twice() {
+    let subject = Subject::of(Kind::Provision).await;
+    proving::every_undo_twice(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn provision_undo_cut_off() {
+    let subject = Subject::of(Kind::Provision).await;
+    proving::undo_cut_off(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn build_template_each_step_twice() {
+    let subject = Subject::of(Kind::BuildTemplate).await;
+    proving::each_step_twice(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn build_template_fails_at_each_step() {
+    let subject = Subject::of(Kind::BuildTemplate).await;
+    proving::fail_at_each_step(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn build_template_every_undo_twice() {
+    let subject = Subject::of(Kind::BuildTemplate).await;
+    proving::every_undo_twice(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn build_template_undo_cut_off() {
+    let subject = Subject::of(Kind::BuildTemplate).await;
+    proving::undo_cut_off(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn delete_each_step_twice() {
+    let subject = Subject::of(Kind::Delete).await;
+    proving::each_step_twice(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn delete_fails_at_each_step() {
+    let subject = Subject::of(Kind::Delete).await;
+    proving::fail_at_each_step(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn terminate_each_step_twice() {
+    let subject = Subject::of(Kind::Terminate).await;
+    proving::each_step_twice(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn terminate_fails_at_each_step() {
+    let subject = Subject::of(Kind::Terminate).await;
+    proving::fail_at_each_step(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fetch_logs_each_step_twice() {
+    let subject = Subject::of(Kind::FetchLogs).await;
+    proving::each_step_twice(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fetch_logs_fails_at_each_step() {
+    let subject = Subject::of(Kind::FetchLogs).await;
+    proving::fail_at_each_step(&subject, &subject.saga()).await.unwrap();
 }

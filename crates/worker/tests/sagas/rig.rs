@@ -5,7 +5,7 @@ use db::odoo::{Identity, OdooServers, ServerAddress, TenantLimits};
 use db::platform::acceptance::{self, Create, Delete, Terminate};
 use db::platform::audit::{AuditContext, Door};
 use db::platform::instances::{self, Instance};
-use db::platform::operations::{self, Filter, Operation};
+use db::platform::operations::{self, Filter, NewOperation, Operation};
 use db::platform::servers::{self, ServerHealth};
 use db::platform::templates;
 use db::platform::{PlatformDb, PoolLimits};
@@ -100,6 +100,11 @@ impl Rig {
         Self { pair, db, faults, server, tools, engine, socket, root }
     }
 
+    /// A worker with these faults, which strike while an effect on postgres2 is seen there.
+    pub(crate) fn engine_with(&self, faults: Faults) -> Engine {
+        engine(&self.db, &self.tools, faults.seeing(worker::sagas::effect_seen(&self.tools)), "proving")
+    }
+
     /// Another worker on the same servers.
     pub(crate) fn second_worker(&self) -> Engine {
         engine(&self.db, &self.tools, Faults::default(), "two")
@@ -119,7 +124,8 @@ impl Rig {
 
     /// Everything on postgres2 and in the data directories.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        Snapshot::of_server(&self.pair.postgres2).unwrap().with_directory(self.root()).unwrap()
+        let server = Snapshot::of_server(&self.pair.postgres2).unwrap();
+        server.with_directory(self.root()).unwrap().with_directory(&self.root().join(".staging")).unwrap()
     }
 
     /// Orders an instance with `change`d fields and queues its provisioning.
@@ -164,15 +170,34 @@ impl Rig {
     }
 
     /// Builds the template, so that what follows is about something else.
-    pub(crate) async fn prepare_template(&self) -> OperationId {
+    pub(crate) async fn prepare_template(&self) {
+        self.build_template().await;
+        self.drain().await;
+    }
+
+    /// Queues the build of a template.
+    pub(crate) async fn build_template(&self) -> OperationId {
         let id = OperationId::from_uuid(random_uuid(&OsEntropy));
         let key = TemplateKey { server: self.server, version: VERSION, demo: false };
+        self.enqueue(worker::sagas::build_template::request(id, key)).await
+    }
+
+    /// Queues any operation.
+    pub(crate) async fn enqueue(&self, request: NewOperation) -> OperationId {
+        let id = request.id;
         let mut tx = self.db.begin().await.unwrap();
-        let request = worker::sagas::build_template::request(id, key);
         let _enqueued = operations::enqueue(&mut tx, request, &by()).await.unwrap();
         tx.commit().await.unwrap();
-        self.drain().await;
         id
+    }
+
+    /// Waits until a run has come to this fault point.
+    pub(crate) async fn reaches(&self, point: &str) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !self.faults.reached().iter().any(|reached| reached == point) {
+            assert!(Instant::now() < deadline, "{point} is never reached");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Hands every unfinished operation to the engine, again and again, until none is left that goes on by itself.

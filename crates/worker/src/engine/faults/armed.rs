@@ -1,8 +1,9 @@
 //! Fault points that do something: armed by a script in the process, or by a control file from outside.
 //!
 //! The control file holds one [`Armed`] as JSON on each line. Whoever reaches a point takes one of its turns, by making the file
-//! `….<line>.<turn>.fired` (both from 0), and then acts: so it acts `times` times over all workers, whatever is killed. A pause
-//! lasts until `….resume` exists.
+//! `….<line>.<turn>.fired` (both from 0), and then acts: so it acts `times` times over all workers, whatever is killed. The file
+//! of a `during` point says `under way` or `over`: whether the effect was caught in its middle. A pause lasts until `….resume`
+//! exists.
 
 use crate::engine::faults::{Point, RENEW};
 use crate::engine::keeper::Lease;
@@ -10,6 +11,7 @@ use crate::engine::{Cx, StepError, Verdict};
 use domain::operation::Place;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -143,9 +145,13 @@ impl Faults {
         turns.collect()
     }
 
-    fn take(&self, name: &str) -> Option<(Action, Option<PathBuf>)> {
-        let mut turns = self.turns(name).into_iter();
-        if let Some((action, _)) = turns.find(|(_, turn)| std::fs::File::create_new(turn).is_ok()) {
+    /// Takes a turn, with a note of what it found.
+    fn take(&self, name: &str, note: &str) -> Option<(Action, Option<PathBuf>)> {
+        for (action, turn) in self.turns(name) {
+            let Ok(mut mark) = std::fs::File::create_new(turn) else { continue };
+            if let Err(error) = mark.write_all(note.as_bytes()) {
+                tracing::warn!(%error, "nobody will know what the fault point found");
+            }
             return Some((action, self.control.clone()));
         }
         let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
@@ -159,9 +165,13 @@ impl Faults {
     }
 
     pub(crate) async fn reach(&self, point: Point, cx: &Cx, lease: &Lease) -> Result<(), StepError> {
+        self.strike(point, "", cx, lease).await
+    }
+
+    async fn strike(&self, point: Point, note: &str, cx: &Cx, lease: &Lease) -> Result<(), StepError> {
         let name = point.to_string();
         self.reached.lock().unwrap_or_else(PoisonError::into_inner).push(name.clone());
-        let Some((action, control)) = self.take(&name) else { return Ok(()) };
+        let Some((action, control)) = self.take(&name, note) else { return Ok(()) };
         tracing::warn!(point = name, ?action, "fault point acts");
         match action {
             Action::LeaseLoss => {
@@ -215,7 +225,8 @@ impl Faults {
             done = &mut effect => Some(done),
             () = self.under_way(point, cx) => None,
         };
-        self.reach(point, cx, lease).await?;
+        let note = if done.is_some() { "over" } else { "under way" };
+        self.strike(point, note, cx, lease).await?;
         match done {
             Some(done) => done,
             None => effect.await,
@@ -232,7 +243,7 @@ impl Faults {
 
     /// The point where leases are renewed. Error and lease loss mean nothing there.
     pub(crate) async fn renewing(&self) {
-        if let Some((action, control)) = self.take(RENEW) {
+        if let Some((action, control)) = self.take(RENEW, "") {
             tracing::warn!(point = RENEW, ?action, "fault point acts");
             if let Err(error) = self.act(action, RENEW, control.as_deref()).await {
                 tracing::warn!(%error, "an error means nothing at this point");

@@ -1,22 +1,26 @@
 //! The secrets of a deployment, learned where they belong, and searched for where they must not be.
 
+use crate::{Answer, Seen, Stack};
 use anyhow::{Context, Result, ensure};
 use secrecy::ExposeSecret;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use stories::{Answer, Seen, Stack};
 
 /// Everything that the API answered.
 #[derive(Default)]
-pub(crate) struct Answers(Vec<String>);
+pub struct Answers(Vec<String>);
 
 impl Answers {
-    pub(crate) fn keep(&mut self, answer: Answer) {
+    /// One more answer.
+    pub fn keep(&mut self, answer: Answer) {
         self.0.push(answer.body.to_string());
     }
 
     /// All that can be read of an instance and an operation, whatever the answers are.
-    pub(crate) fn ask(&mut self, stack: &Stack, instance: &str, operation: &str) -> Result<()> {
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub fn ask(&mut self, stack: &Stack, instance: &str, operation: &str) -> Result<()> {
         let at = format!("/api/v1/instances/{instance}");
         let customer = stack.instance(instance)?["customer_id"].as_str().unwrap_or_default().to_owned();
         let paths = [
@@ -37,7 +41,7 @@ impl Answers {
 
 /// Secrets by what they are.
 #[derive(Debug, Default)]
-pub(crate) struct Secrets(BTreeMap<String, BTreeSet<String>>);
+pub struct Secrets(BTreeMap<String, BTreeSet<String>>);
 
 /// What a full run must have learned.
 const KINDS: [&str; 6] =
@@ -49,7 +53,10 @@ impl Secrets {
     }
 
     /// Reads configuration files, those of a template under construction included, and mails.
-    pub(crate) fn learn(&mut self, stack: &Stack) -> Result<()> {
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub fn learn(&mut self, stack: &Stack) -> Result<()> {
         for mail in stack.services.mails()? {
             if let Some(password) = mail["template_variables"]["admin_password"].as_str() {
                 self.add("administrator's password", password.to_owned());
@@ -75,7 +82,10 @@ impl Secrets {
     }
 
     /// The passwords of our own processes, as the worker was given them.
-    pub(crate) fn learn_settings(&mut self, stack: &Stack) -> Result<()> {
+    ///
+    /// # Errors
+    /// When there is no worker to ask.
+    pub fn learn_settings(&mut self, stack: &Stack) -> Result<()> {
         self.add("odoo_admin", stack.pair.odoo_admin().password.expose_secret().to_owned());
         self.add("instance_service", stack.pair.platform().password.expose_secret().to_owned());
         self.add("instance_owner", stack.pair.platform_owner().password.expose_secret().to_owned());
@@ -87,20 +97,30 @@ impl Secrets {
         Ok(())
     }
 
-    pub(crate) fn has_mailed(&self) -> bool {
+    /// Whether a customer was told a password.
+    pub fn has_mailed(&self) -> bool {
         self.0.contains_key("administrator's password")
     }
 
-    pub(crate) fn are_complete(&self) -> Result<()> {
+    /// A full run has learned one of each kind.
+    ///
+    /// # Errors
+    /// Naming the kind that was not.
+    pub fn are_complete(&self) -> Result<()> {
         for kind in KINDS {
             let known = self.0.get(kind).is_some_and(|secrets| secrets.iter().all(|secret| secret.len() >= 10));
             ensure!(known, "no {kind} was learned, so nothing was looked for");
         }
-        // One of the instance, one of the template.
-        ensure!(
-            self.0.get("tenant password").is_some_and(|passwords| passwords.len() >= 2),
-            "the template's password is not known"
-        );
+        self.are_of_tenants(2)
+    }
+
+    /// At least so many passwords of tenants and templates were learned.
+    ///
+    /// # Errors
+    /// When there are less.
+    pub fn are_of_tenants(&self, count: usize) -> Result<()> {
+        let known = self.0.get("tenant password").map_or(0, BTreeSet::len);
+        ensure!(known >= count, "{known} passwords of tenants and templates are known");
         Ok(())
     }
 
@@ -115,7 +135,11 @@ impl Secrets {
         Ok(())
     }
 
-    pub(crate) fn are_in_no_log(&self, stack: &Stack) -> Result<()> {
+    /// Neither the servers nor our processes logged one.
+    ///
+    /// # Errors
+    /// Naming the log, or a log that is none.
+    pub fn are_in_no_log(&self, stack: &Stack) -> Result<()> {
         let (platform, odoo, ours) = (stack.pair.postgres1.log()?, stack.pair.postgres2.log()?, stack.logs()?);
         ensure!(platform.contains("INSERT INTO public.instances"), "postgres1 does not log statements");
         ensure!(odoo.contains("CREATE ROLE") && odoo.contains("res_users"), "postgres2 does not log statements");
@@ -125,13 +149,20 @@ impl Secrets {
         self.are_not_in("a log of our processes", &ours)
     }
 
-    pub(crate) fn are_in_no_answer(&self, answers: &Answers) -> Result<()> {
+    /// The API told none.
+    ///
+    /// # Errors
+    /// When it did, or was hardly asked.
+    pub fn are_in_no_answer(&self, answers: &Answers) -> Result<()> {
         ensure!(answers.0.len() > 20, "only {} answers", answers.0.len());
         answers.0.iter().try_for_each(|answer| self.are_not_in("an answer of the API", answer))
     }
 
     /// Neither as text nor as the bytes of a text, in any table of postgres1.
-    pub(crate) fn are_in_no_row(&self, stack: &Stack) -> Result<()> {
+    ///
+    /// # Errors
+    /// Naming what is in a row.
+    pub fn are_in_no_row(&self, stack: &Stack) -> Result<()> {
         let tables = stack.platform_sql(
             "SELECT string_agg(format('SELECT t::text FROM %s t', c.oid::regclass), ' UNION ALL ')
                FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -148,7 +179,10 @@ impl Secrets {
 
     /// No argument ever holds a secret. In environments there are only those that a process of ours was started with, and the
     /// password of the one role that a PostgreSQL client is to log in as.
-    pub(crate) fn are_in_no_process_list(&self, stack: &Stack, processes: &BTreeSet<Seen>) -> Result<()> {
+    ///
+    /// # Errors
+    /// Naming the process.
+    pub fn are_in_no_process_list(&self, stack: &Stack, processes: &BTreeSet<Seen>) -> Result<()> {
         let api = stack.api.pid().context("no API")?.as_raw_nonzero().get();
         let workers: Vec<_> =
             stack.workers.iter().filter_map(|worker| Some(worker.process.pid()?.as_raw_nonzero().get())).collect();

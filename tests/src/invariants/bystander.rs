@@ -1,0 +1,115 @@
+//! I5: a tenant who has nothing to do with what is disturbed, and who notices nothing.
+
+use super::Violation;
+use crate::{Place, Stack};
+use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What the tenant wrote, and what tells its session and its database from any others.
+const NOTE: &str = "CREATE TABLE notes (note text); INSERT INTO notes VALUES ('mine'); ";
+const LOOK: &str = "SELECT json_build_array(pg_backend_pid(), (SELECT oid FROM pg_database WHERE datname = current_database()),
+                           (SELECT array_agg(note) FROM notes), (SELECT count(*) FROM res_users));";
+
+/// An instance with an open session of its tenant, who looks again and again at what is theirs.
+pub struct Bystander {
+    place: Place,
+    session: Session,
+    seen: String,
+    files: BTreeMap<PathBuf, Vec<u8>>,
+}
+
+impl Bystander {
+    /// Provisions the instance, logs in as its tenant and writes a row.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn settle(stack: &Stack) -> Result<Self> {
+        let (id, operation) = stack.provision(&stack.order("bystander")?)?;
+        stack.await_success(&operation, PATIENCE)?;
+        let place = stack.place(&id)?;
+        let mut session = Session::open(stack, &place)?;
+        let seen = session.ask(&format!("{NOTE}{LOOK}"))?.context("the bystander's session ended at once")?;
+        let files = files(&place.directory)?;
+        ensure!(!files.is_empty(), "the bystander has no files");
+        Ok(Self { place, session, seen, files })
+    }
+
+    /// What the tenant notices.
+    ///
+    /// # Errors
+    /// When something cannot be looked at; a violation is no error.
+    pub fn check(&mut self, stack: &Stack) -> Result<Vec<Violation>> {
+        let mut noticed = Vec::new();
+        match self.session.ask(LOOK)? {
+            None => noticed.push("its session on postgres2 was cut".to_owned()),
+            Some(now) if now != self.seen => noticed.push(format!("it saw {} and now sees {now}", self.seen)),
+            Some(_) => {}
+        }
+        if files(&self.place.directory)? != self.files {
+            noticed.push("its files are others".to_owned());
+        }
+        if let Some(fake) = &stack.fake {
+            let counts = fake.counts(&self.place.service)?;
+            if (counts.starts, counts.stops, counts.removes) != (1, 0, 0) {
+                noticed.push(format!("its service did not simply go on: {counts:?}"));
+            }
+        }
+        let violation = |what| Violation { invariant: "I5", what: format!("bystander {}: {what}", self.place.database) };
+        Ok(noticed.into_iter().map(violation).collect())
+    }
+}
+
+/// A client that stays connected.
+struct Session {
+    client: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Session {
+    fn open(stack: &Stack, place: &Place) -> Result<Self> {
+        let mut client = place.login()?.client(&stack.pair.postgres2, &place.database).spawn()?;
+        let input = client.stdin.take().context("a client has an input")?;
+        let output = BufReader::new(client.stdout.take().context("a client has an output")?);
+        Ok(Self { client, input, output })
+    }
+
+    /// One row of one column; `None` when the server has ended the session.
+    fn ask(&mut self, sql: &str) -> Result<Option<String>> {
+        let line = format!("{}\n", sql.split_whitespace().collect::<Vec<_>>().join(" "));
+        let sent = self.input.write_all(line.as_bytes()).and_then(|()| self.input.flush());
+        let mut answer = String::new();
+        if sent.is_err() || self.output.read_line(&mut answer)? == 0 {
+            return Ok(None);
+        }
+        Ok(Some(answer.trim_end().to_owned()))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // It may have ended already; there is nothing else to do about it here.
+        self.client.kill().ok();
+        self.client.wait().ok();
+    }
+}
+
+/// Everything below a directory, by path.
+fn files(directory: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(directory).with_context(|| directory.display().to_string())? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(files(&path)?);
+        } else {
+            found.insert(path.clone(), std::fs::read(&path)?);
+        }
+    }
+    Ok(found)
+}
