@@ -69,7 +69,7 @@ async fn fetch(state: &AppState, call: &Call, instance: InstanceId, lines: u32) 
         return Err(Problem::unavailable("The logs could not be fetched in time"));
     }
     let found = operations::get(state.db(), operation).await?;
-    operations::discard(state.db(), operation).await?;
+    operations::forget_fetched(state.db(), operation).await?;
     let result = found.filter(|operation| operation.state == Stored::Succeeded).and_then(|operation| operation.result);
     let Some(Value::Array(lines)) = result.as_ref().and_then(|result| result.get("logs")) else {
         return Err(Problem::unavailable("The logs could not be fetched"));

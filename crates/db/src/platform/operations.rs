@@ -272,31 +272,37 @@ pub(crate) async fn find(executor: impl PgExecutor<'_>, id: OperationId) -> DbRe
     Ok(row.map(|Json(operation)| operation))
 }
 
-/// Removes a finished operation that only fetched logs, with journal, events and lease: a tenant's lines are nobody's to keep.
+/// Erases what a finished operation has fetched, once it was read: a tenant's log lines are nobody's to keep.
 ///
 /// # Errors
 /// Database errors only.
-pub async fn discard(db: &PlatformDb, id: OperationId) -> DbResult<()> {
-    discard_where(db, Some(id.as_uuid()), Duration::ZERO).await.map(drop)
+pub async fn forget_fetched(db: &PlatformDb, id: OperationId) -> DbResult<()> {
+    sqlx::query!(
+        "WITH fetched AS (
+             UPDATE instance_service.operations SET result = NULL
+              WHERE id = $1 AND kind = 'fetch_logs' AND finished_at IS NOT NULL RETURNING id),
+         steps AS (
+             UPDATE instance_service.operation_steps s SET output = NULL FROM fetched f WHERE s.operation_id = f.id)
+         DELETE FROM instance_service.operation_events e USING fetched f WHERE e.operation_id = f.id",
+        id.as_uuid()
+    )
+    .execute(db.pool())
+    .await?;
+    Ok(())
 }
 
-/// The same for those that nobody discarded within `age`; says how many.
+/// Removes operations that only fetched logs and ended longer ago than `age`, with journal, events and lease, read or not; says
+/// how many.
 ///
 /// # Errors
 /// Database errors only.
-pub async fn discard_old(db: &PlatformDb, age: Duration) -> DbResult<u64> {
-    discard_where(db, None, age).await
-}
-
-async fn discard_where(db: &PlatformDb, id: Option<uuid::Uuid>, age: Duration) -> DbResult<u64> {
+pub async fn remove_fetched(db: &PlatformDb, age: Duration) -> DbResult<u64> {
     let done = sqlx::query!(
         "WITH gone AS (
              DELETE FROM instance_service.operations
-              WHERE kind = 'fetch_logs' AND ($1::uuid IS NULL OR id = $1)
-                AND finished_at <= clock_timestamp() - make_interval(secs => $2)
+              WHERE kind = 'fetch_logs' AND finished_at <= clock_timestamp() - make_interval(secs => $1)
           RETURNING scope)
          DELETE FROM instance_service.leases l USING gone WHERE l.resource = gone.scope",
-        id,
         age.as_secs_f64()
     )
     .execute(db.pool())

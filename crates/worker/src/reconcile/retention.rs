@@ -32,12 +32,12 @@ impl Round for Retention {
     async fn round(&self) -> anyhow::Result<Value> {
         // Secrets first: if something below fails, they are gone all the same.
         let secrets = outbox::erase_old_secrets(&self.db).await?;
-        let logs = operations::discard_old(&self.db, LOGS_READ).await?;
+        let logs = operations::remove_fetched(&self.db, LOGS_READ).await?;
         let keys = idempotency::remove_expired(&self.db).await?;
         let events = events::remove_old(&self.db).await?;
         let workers = heartbeats::remove_stale(&self.db, WORKER_GONE).await?;
         Ok(
-            json!({"secrets_erased": secrets, "logs_discarded": logs, "idempotency_keys": keys, "events": events, "heartbeats": workers}),
+            json!({"secrets_erased": secrets, "logs_removed": logs, "idempotency_keys": keys, "events": events, "heartbeats": workers}),
         )
     }
 }
