@@ -56,6 +56,7 @@ pub(crate) fn of_worker(pair: &Pair, directory: &Path, runtime: &Runtime) -> Res
             all.push(variable("RUNTIME", "process"));
             all.push(variable("PROCESS_ODOO_COMMAND", directory.join("odoo-{version}/bin/odoo").display().to_string()));
             all.push(variable("PROCESS_ODOO_USER", user));
+            all.push(variable("PROCESS_ALLOW_OWN_ACCOUNT", "true"));
         }
     }
     Ok(all)

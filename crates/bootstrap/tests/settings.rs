@@ -148,6 +148,7 @@ const WRONG: &[(&str, &str)] = &[
     ("PROCESS_PORT_RANGE", "80-90"),
     ("PROCESS_PORT_RANGE", "30000-20000"),
     ("PROCESS_PORT_RANGE", "20000"),
+    ("PROCESS_ALLOW_OWN_ACCOUNT", "maybe"),
     ("CEPHFS_INSTANCES_PATH", "relative/path"),
     ("CEPHFS_INSTANCES_PATH", "/"),
     ("CEPHFS_BACKUPS_PATH", "backups"),

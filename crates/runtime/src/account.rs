@@ -20,7 +20,8 @@ pub enum Account {
 }
 
 impl Account {
-    /// The account named `user`, by `/etc/passwd`. A process that is not root gets [`Account::Own`], whatever the name.
+    /// The account named `user`, by `/etc/passwd`. A process that is not root gets [`Account::Own`], whatever the name: Odoo, and with it
+    /// what a tenant runs in it, can then read everything that this process can.
     pub fn named(user: &str) -> RuntimeResult<Self> {
         if !rustix::process::geteuid().is_root() {
             return Ok(Self::Own);

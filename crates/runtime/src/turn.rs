@@ -3,14 +3,14 @@
 //!
 //! Whoever acts locks that file, is refused if a higher token was there, and keeps the lock for one short section of work. So
 //! sections on a name follow each other, and a worker that was overtaken changes nothing any more, however long it slept. The
-//! file stays when the service or directory goes: it is the tombstone that keeps a late worker from making it again. Names are
-//! random and never used twice, so there is no need to take it away.
+//! file stays when the service or directory goes: it is the tombstone that keeps a late worker from making it again. A day later no
+//! worker is that late; names are random and never used twice.
 
 use crate::directory::{flush, plain, private};
 use crate::error::{RuntimeError, RuntimeResult, blocking};
 use crate::workload::{Owner, Turn};
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 /// How long another section on the same name may take. They are short: what takes long happens outside.
 const PATIENCE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(5);
+/// How long a tombstone stands.
+const KEPT: Duration = Duration::from_secs(24 * 3600);
 /// More than a file of ours ever has.
 const LONGEST: u64 = 512;
 
@@ -70,8 +72,11 @@ impl Asked {
 }
 
 impl Turns {
-    pub(crate) fn below(root: &Path) -> Self {
-        Self { area: root.join(".turns") }
+    /// The turns below a root, with the place for them.
+    pub(crate) fn open(root: &Path) -> RuntimeResult<Self> {
+        let area = root.join(".turns");
+        private(&area)?;
+        Ok(Self { area })
     }
 
     /// Enters a name of this owner: refused as `Stale` if a later turn was here.
@@ -81,7 +86,10 @@ impl Turns {
         }
         let path = self.area.join(name);
         let failed = |e: io::Error| RuntimeError::io(format!("turn {}", path.display()), &e);
-        private(&self.area)?;
+        if !self.area.is_dir() {
+            // The file system below may be missing: nothing that is read now says anything.
+            return Err(RuntimeError::Unreachable(format!("{} is gone", self.area.display())));
+        }
         let (file, is_new) = open(&path).map_err(failed)?;
         wait(&file, name)?;
         if asked.given_up.load(Ordering::SeqCst) {
@@ -98,8 +106,23 @@ impl Turns {
         }
         if is_new {
             flush(&self.area)?;
+            self.prune().map_err(failed)?;
         }
         Ok(Entered { _lock: file })
+    }
+
+    /// Takes away tombstones that have stood long enough. The directory tells: a service has the name of its directory.
+    fn prune(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.area)? {
+            let entry = entry?;
+            let Ok(written) = entry.metadata().and_then(|file| file.modified()) else { continue };
+            let is_old = written.elapsed().is_ok_and(|age| age > KEPT);
+            let directory = entry.file_name().to_string_lossy().replace('-', "_");
+            if is_old && !self.area.with_file_name(directory).exists() {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -164,7 +187,7 @@ mod tests {
     #[test]
     fn tokens_only_grow_and_the_owner_stays() {
         let root = tempfile::tempdir().unwrap();
-        let turns = Turns::below(root.path());
+        let turns = Turns::open(root.path()).unwrap();
         let enter = |token, who| turns.enter("odoo_a", owner(who), &asked(token)).map(drop).map_err(|e| e.class());
         assert_eq!(
             [enter(3, 1), enter(3, 1), enter(2, 1), enter(4, 2)],
@@ -177,7 +200,7 @@ mod tests {
     #[test]
     fn sections_follow_each_other() {
         let root = tempfile::tempdir().unwrap();
-        let turns = Turns::below(root.path());
+        let turns = Turns::open(root.path()).unwrap();
         let first = turns.enter("odoo_a", owner(1), &asked(1)).unwrap();
         assert_eq!(turns.enter("odoo_a", owner(1), &asked(2)).unwrap_err().class(), Class::Transient);
         drop(first);
@@ -189,6 +212,33 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let late = asked(1);
         drop(GiveUp(late.given_up.clone()));
-        assert_eq!(Turns::below(root.path()).enter("odoo_a", owner(1), &late).unwrap_err().class(), Class::Stale);
+        assert_eq!(Turns::open(root.path()).unwrap().enter("odoo_a", owner(1), &late).unwrap_err().class(), Class::Stale);
+    }
+
+    #[test]
+    fn a_tombstone_stands_for_a_day() {
+        let root = tempfile::tempdir().unwrap();
+        let turns = Turns::open(root.path()).unwrap();
+        fs::create_dir(root.path().join("odoo_lives")).unwrap();
+        for name in ["odoo_gone", "odoo-gone", "odoo_lives", "odoo-lives", "odoo_young"] {
+            turns.enter(name, owner(1), &asked(1)).map(drop).unwrap();
+            if name != "odoo_young" {
+                let file = File::options().write(true).open(turns.area.join(name)).unwrap();
+                file.set_modified(std::time::SystemTime::now() - 2 * KEPT).unwrap();
+            }
+        }
+        turns.enter("odoo_new", owner(1), &asked(1)).map(drop).unwrap();
+        let mut left: Vec<_> =
+            fs::read_dir(&turns.area).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        left.sort();
+        assert_eq!(left, ["odoo-lives", "odoo_lives", "odoo_new", "odoo_young"]);
+    }
+
+    #[test]
+    fn a_root_that_is_not_there_says_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let turns = Turns::open(root.path()).unwrap();
+        fs::remove_dir(&turns.area).unwrap();
+        assert_eq!(turns.enter("odoo_a", owner(1), &asked(1)).unwrap_err().class(), Class::Unreachable);
     }
 }

@@ -75,6 +75,7 @@ impl Bench {
             .env("INSTANCE_SECRETS_KEY", KEY)
             .env("RUNTIME", "process")
             .env("PROCESS_ODOO_USER", "root")
+            .env("PROCESS_ALLOW_OWN_ACCOUNT", "true")
             .env("STORAGE_QUOTA", "none")
             .env("PURGE_FINAL_BACKUP", "false")
             .env("CEPHFS_INSTANCES_PATH", self.instances.path())
@@ -140,6 +141,15 @@ fn it_starts_enters_its_server_shows_life_and_ends_at_once_when_asked() {
     assert!(asked.elapsed() < Duration::from_secs(20), "an idle worker has nothing to wait for");
     assert_eq!(bench.sql("SELECT count(*) FROM instance_service.worker_heartbeats"), "0");
     assert_eq!(bench.run(&["healthcheck"], &[]).status.code(), Some(1));
+}
+
+/// What a tenant runs in its Odoo could read passwords and sealing key of the worker.
+#[test]
+fn tenants_do_not_run_as_root_unless_that_is_permitted() {
+    let bench = Bench::new();
+    let refused = bench.run(&[], &[("PROCESS_ALLOW_OWN_ACCOUNT", "false")]);
+    assert_eq!(refused.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("PROCESS_ALLOW_OWN_ACCOUNT"), "{refused:?}");
 }
 
 #[test]

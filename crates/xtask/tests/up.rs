@@ -1,6 +1,6 @@
 //! `cargo dev up --detach`, `status`, `down`, `up` again and `reset`, as a developer runs them, in a directory and on ports of
 //! their own.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -110,7 +110,9 @@ fn database(status: &Value, bin: &Path) -> String {
 #[ignore = "needs real Odoo: run `cargo dev test`, which brings it"]
 #[expect(clippy::disallowed_methods, reason = "how the run names its Odoo")]
 fn real_odoo_comes_up_goes_down_comes_back_and_is_removed() {
-    let odoo = std::env::var("INSTANCE_TEST_ODOO").unwrap();
+    let launcher = std::env::var("INSTANCE_TEST_ODOO").unwrap();
+    let (before, after) = launcher.rsplit_once("19").unwrap();
+    let odoo = format!("{before}{{version}}{after}");
     let directory = tempfile::Builder::new().prefix("up-").tempdir_in(testkit::seed::place("run").unwrap()).unwrap();
     std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o711)).unwrap();
     let _guard = Guard::over(directory.path()).unwrap();

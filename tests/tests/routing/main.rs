@@ -174,7 +174,7 @@ fn each_step_of_the_worker_touches_the_server_of_its_place() -> Result<()> {
 fn expected_of_undo(kind: &str, step: &str) -> Result<&'static [Through]> {
     Ok(match (kind, step) {
         ("provision", "role" | "database") => &[Through::Fence],
-        ("provision", "place" | "secrets" | "data_directory" | "service") => &[],
+        ("provision", "place" | "secrets" | "data_directory" | "addons" | "service") => &[],
         _ => bail!("{kind} takes back a step {step} of which this test does not know where it belongs"),
     })
 }
@@ -192,7 +192,7 @@ fn an_undo_keeps_to_its_place() -> Result<()> {
     })?;
     let steps = JournalStep::undone(&stack, &operation)?;
     let names: Vec<&str> = steps.iter().map(|step| step.name.as_str()).collect();
-    ensure!(names == ["place", "secrets", "role", "database", "data_directory", "service"], "taken back: {names:?}");
+    ensure!(names == ["place", "secrets", "role", "database", "data_directory", "addons", "service"], "taken back: {names:?}");
     // The last step was over when it failed, so all that comes later belongs to the way back.
     let back = traffic.postgres2.into_iter().filter(|entry| steps.iter().any(|step| !step.is_after(entry))).collect();
     keep_to_their_place(&stack, "provision", &steps, back, expected_of_undo)?;

@@ -67,6 +67,8 @@ pub struct ProcessSettings {
     pub odoo_command: String,
     /// System user of Odoo when the worker is root.
     pub odoo_user: String,
+    /// Odoo may run as the worker's own account, or as root.
+    pub allow_own_account: bool,
     /// Ports of the instances.
     pub ports: RangeInclusive<u16>,
 }
@@ -154,12 +156,18 @@ fn process(reader: &mut Reader<'_>) -> Option<ProcessSettings> {
         (text.starts_with('/') && text.contains("{version}")).then(|| text.to_owned())
     });
     let odoo_user = reader.text(&v::PROCESS_ODOO_USER);
+    let allow_own_account = reader.switch(&v::PROCESS_ALLOW_OWN_ACCOUNT);
     let ports = reader.parsed(&v::PROCESS_PORT_RANGE, "two ports from 1024 on, such as 20000-29999", |text| {
         let (first, last) = text.split_once('-')?;
         let (first, last): (u16, u16) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
         (first >= 1024 && first <= last).then_some(first..=last)
     });
-    Some(ProcessSettings { odoo_command: odoo_command?, odoo_user: odoo_user?, ports: ports? })
+    Some(ProcessSettings {
+        odoo_command: odoo_command?,
+        odoo_user: odoo_user?,
+        allow_own_account: allow_own_account?,
+        ports: ports?,
+    })
 }
 
 fn image(reader: &mut Reader<'_>) -> Option<(ImageProfile, String)> {

@@ -160,6 +160,7 @@ variables! {
     DOCKER_HOST WORKER "Container engine.".derived("the local socket").later();
     PROCESS_ODOO_COMMAND WORKER "RUNTIME=process: path of the Odoo launcher; `{version}` stands for the major.".or("/opt/odoo-{version}/bin/odoo");
     PROCESS_ODOO_USER WORKER "RUNTIME=process: system user that Odoo runs as when the worker is root.".or("odoo");
+    PROCESS_ALLOW_OWN_ACCOUNT WORKER "RUNTIME=process: permits Odoo to run as the worker's own account where the worker is not root; development only.".or("false");
     PROCESS_PORT_RANGE WORKER "RUNTIME=process: ports of the instances, `first-last`.".or("20000-29999");
     FAKE_RUNTIME_SOCKET WORKER "RUNTIME=fake: socket of the fake runtime.";
     CEPHFS_INSTANCES_PATH WORKER "Root of the data directories.".or("/mnt/cephfs/odoo_instances");

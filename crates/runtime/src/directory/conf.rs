@@ -1,4 +1,5 @@
-//! `conf/odoo.conf` on disk: 0600 and Odoo's own, in a directory that Odoo cannot change.
+//! `conf/odoo.conf` on disk: for Odoo to read and for nobody but us to write. A tenant who runs code in its Odoo must not be able to
+//! change its own limits or what it listens on.
 
 use super::{DataDirectories, Place, foreign};
 use crate::error::{RuntimeError, RuntimeResult};
@@ -6,15 +7,29 @@ use crate::odoo_conf;
 use crate::turn::{Entered, in_turn};
 use crate::workload::Workload;
 use domain::sources::Entropy;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Far more than a configuration has, in bytes.
+const LONGEST: u64 = 256 * 1024;
 
 /// Where the configuration of a data directory lies.
 pub(crate) fn conf_path(directory: &Path) -> PathBuf {
     directory.join("conf/odoo.conf")
+}
+
+/// What stands there; of an adopted directory that is whatever somebody wrote, so not more than a configuration can be.
+fn read(path: &Path) -> io::Result<Option<String>> {
+    let file = match fs::File::open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let mut text = String::new();
+    file.take(LONGEST).read_to_string(&mut text)?;
+    Ok(Some(text))
 }
 
 impl DataDirectories {
@@ -35,11 +50,7 @@ impl DataDirectories {
             Place::Absent => return Err(RuntimeError::Permanent(format!("{} is missing", workload.directory.display()))),
         }
         let path = conf_path(&workload.directory);
-        let earlier = match fs::read_to_string(&path) {
-            Ok(text) => Some(text),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            Err(e) => return Err(RuntimeError::io(format!("read {}", path.display()), &e)),
-        };
+        let earlier = read(&path).map_err(|e| RuntimeError::io(format!("read {}", path.display()), &e))?;
         let kept = earlier.as_deref().and_then(odoo_conf::master_line).map(str::to_owned);
         let master = kept.unwrap_or_else(|| odoo_conf::new_master_line(entropy));
         let text = format!("{}{master}\n", odoo_conf::body(workload)?);
@@ -58,7 +69,8 @@ impl DataDirectories {
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&next)?;
         file.write_all(text.as_bytes())?;
-        self.account.own(&file)?;
+        self.account.share(&file)?;
+        file.set_permissions(Permissions::from_mode(0o640))?;
         file.sync_all()?;
         fs::rename(&next, path)
     }

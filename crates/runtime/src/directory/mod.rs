@@ -66,7 +66,7 @@ impl DataDirectories {
     pub fn new(root: impl Into<PathBuf>, account: Account) -> RuntimeResult<Self> {
         let root = root.into();
         let root = fs::canonicalize(&root).map_err(|e| RuntimeError::io(format!("open root {}", root.display()), &e))?;
-        Ok(Self { turns: Turns::below(&root), root, account })
+        Ok(Self { turns: Turns::open(&root)?, root, account })
     }
 
     /// The root.

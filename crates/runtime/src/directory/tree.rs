@@ -19,6 +19,7 @@ pub(super) fn build(staged: &Path, mark: &Mark, account: Account) -> RuntimeResu
     let work = || -> io::Result<()> {
         DirBuilder::new().mode(0o750).create(staged)?;
         let top = open_directory(CWD, staged)?;
+        fchmod(&top, Mode::from_raw_mode(0o750))?;
         account.share(&top)?;
         let file =
             openat(&top, MARK, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC, Mode::from_raw_mode(0o600))?;

@@ -24,6 +24,7 @@ use crate::odoo_http;
 use crate::turn::{Asked, in_turn};
 use crate::workload::{Image, OneOff, Service, Turn, Workload};
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use domain::sources::Entropy;
 use domain::version::OdooVersion;
 use record::{Record, Records, Wanted};
@@ -80,6 +81,12 @@ impl ProcessRuntime {
         blocking(move || look(&this)).await
     }
 
+    /// Since when the process of a service runs, if it does.
+    async fn runs_since(&self, workload: &Workload) -> RuntimeResult<Option<DateTime<Utc>>> {
+        let directory = workload.directory.clone();
+        self.look(move |_| Ok(members(&ProcessTable::read()?, &directory)?.service)).await
+    }
+
     /// The same for work that changes something. It enters what it changes, and nothing in it takes long.
     async fn act<T: Send + 'static>(
         &self,
@@ -110,6 +117,10 @@ fn state(record: &Record, table: &ProcessTable) -> RuntimeResult<Observed> {
         (None, Wanted::Running) if !free => Observed::Starting,
         (None, Wanted::Running) => Observed::Failed { reason: log::reason(&record.directory)? },
     })
+}
+
+fn not_there() -> Readiness {
+    Readiness::NotYet { reason: "its process is not there".to_owned() }
 }
 
 /// Whether something on this machine accepts connections on the port.
@@ -171,8 +182,11 @@ impl InstanceRuntime for ProcessRuntime {
         .await
     }
 
+    /// Whoever listens on the port may answer: it counts only if our process was there all the time.
     async fn ready(&self, workload: &Workload) -> RuntimeResult<Readiness> {
-        Ok(odoo_http::ready(&self.client, &base(port_of(workload)?)).await)
+        let Some(before) = self.runs_since(workload).await? else { return Ok(not_there()) };
+        let answer = odoo_http::ready(&self.client, &base(port_of(workload)?)).await;
+        Ok(if self.runs_since(workload).await? == Some(before) { answer } else { not_there() })
     }
 
     async fn stop(&self, service: &Service, turn: Turn, grace: Duration) -> RuntimeResult<()> {

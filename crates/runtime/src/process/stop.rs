@@ -4,11 +4,11 @@
 //! successor has started.
 
 use super::record::Wanted;
-use super::table::ProcessTable;
+use super::table::{self, ProcessTable};
 use super::{GRACE, POLL, ProcessRuntime, accepts, lock, members};
 use crate::error::{RuntimeError, RuntimeResult};
 use crate::workload::{Service, Turn, Workload};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -96,6 +96,8 @@ pub(super) async fn clear(runtime: &ProcessRuntime, target: &Target, grace: Dura
 /// What keeps a directory in use.
 struct Left {
     groups: BTreeSet<i32>,
+    /// Processes that have the lock open and are in no group of ours; there is nobody to ask whether they end in order.
+    strays: Vec<i32>,
     what: &'static str,
 }
 
@@ -109,22 +111,36 @@ impl Left {
                 signal(*group, Signal::TERM)?;
             }
         }
+        if force {
+            self.strays.iter().try_for_each(|pid| end(*pid))?;
+        }
         Ok(())
     }
 }
 
 fn left(directory: &Path, port: Option<u16>) -> RuntimeResult<Option<Left>> {
     let groups = members(&ProcessTable::read()?, directory)?.groups;
+    let mut strays = Vec::new();
     let what = if !groups.is_empty() {
         "processes run"
     } else if !lock::is_free(directory)? {
+        strays = table::holders(lock::id(directory)?);
         "its lock is held"
     } else if port.is_some_and(accepts) {
         "its port answers"
     } else {
         return Ok(None);
     };
-    Ok(Some(Left { groups, what }))
+    Ok(Some(Left { groups, strays, what }))
+}
+
+/// Ends one process by force; one that is gone is fine.
+fn end(pid: i32) -> RuntimeResult<()> {
+    let Some(pid) = Pid::from_raw(pid) else { return Ok(()) };
+    match kill_process(pid, Signal::KILL) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(e) => Err(RuntimeError::Permanent(format!("end process {pid:?}: {e}"))),
+    }
 }
 
 /// Sends a signal to a process group; one that is gone is fine.

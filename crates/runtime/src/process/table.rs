@@ -105,6 +105,27 @@ impl ProcessTable {
     }
 }
 
+/// Processes that have a lock open anywhere, workers excepted: those only look at it, or are about to start something. What a
+/// tenant's code forked may have moved the lock away from its standard input, or have lost its first thread.
+pub(super) fn holders(lock: Option<FileId>) -> Vec<i32> {
+    let ours = fs::metadata("/proc/self/exe").map(|exe| (exe.dev(), exe.ino())).ok();
+    let numbers =
+        fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_worker = |pid: &i32| {
+        let exe = fs::metadata(format!("/proc/{pid}/exe")).map(|exe| (exe.dev(), exe.ino())).ok();
+        exe.is_some() && exe == ours
+    };
+    let has_open = |pid: &i32| {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        let open = threads.flat_map(|thread| fs::read_dir(thread.path().join("fd")).into_iter().flatten().flatten());
+        open.filter_map(|file| fs::metadata(file.path()).ok()).any(|file| Some((file.dev(), file.ino())) == lock)
+    };
+    if lock.is_none() {
+        return Vec::new();
+    }
+    numbers.filter(|pid| !is_worker(pid) && has_open(pid)).collect()
+}
+
 impl Process {
     fn read(pid: i32, place: &Path) -> Option<Self> {
         let stat = fs::read_to_string(place.join("stat")).ok()?;

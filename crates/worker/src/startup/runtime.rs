@@ -24,12 +24,35 @@ impl Runtime {
         let account = Account::named(&settings.process.odoo_user).context("PROCESS_ODOO_USER")?;
         let directories = DataDirectories::new(&settings.instances_path, account).context("CEPHFS_INSTANCES_PATH")?;
         let driver: Arc<dyn InstanceRuntime> = match settings.driver {
-            Driver::Process => Arc::new(process(settings, &directories)?),
+            Driver::Process => {
+                guard(account, settings.process.allow_own_account)?;
+                Arc::new(process(settings, &directories)?)
+            }
             #[cfg(feature = "faults")]
             Driver::Fake => fake(settings)?,
             other => anyhow::bail!("the driver {other:?} is not built in"),
         };
         Ok(Self { driver, directories })
+    }
+}
+
+/// Tenants run code in their Odoo. As our own account it would read our environment, passwords and sealing key included.
+fn guard(account: Account, allowed: bool) -> anyhow::Result<()> {
+    match account {
+        Account::Own | Account::Other { uid: 0, .. } if !allowed => Err(super::Refusal(
+            "RUNTIME=process runs Odoo as PROCESS_ODOO_USER, for which the worker has to be root and that user must not be; \
+             PROCESS_ALLOW_OWN_ACCOUNT=true permits the worker's own account, for development only"
+                .to_owned(),
+        )
+        .into()),
+        Account::Own | Account::Other { uid: 0, .. } => {
+            tracing::warn!("Odoo runs as the worker's own account and can read its secrets: for development only");
+            Ok(())
+        }
+        Account::Other { .. } => {
+            tracing::warn!("all instances run as one account and can read each other's files: for people one trusts only");
+            Ok(())
+        }
     }
 }
 

@@ -73,6 +73,7 @@ impl Stack {
             .env("RUNTIME", "process")
             .env("PROCESS_ODOO_COMMAND", odoos)
             .env("PROCESS_ODOO_USER", ODOO_USER)
+            .env("PROCESS_ALLOW_OWN_ACCOUNT", "true")
             .env("CEPHFS_INSTANCES_PATH", self.instances())
             .env("STORAGE_QUOTA", "none")
             // There are no backups yet, and the worker refuses to promise one.
