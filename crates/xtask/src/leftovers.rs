@@ -4,16 +4,59 @@
 //! run is known for certain, and what belongs to somebody else's run at the same time is not mistaken for it.
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, WaitOptions};
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// What tidies up after a test that was killed needs a moment itself.
 const PATIENCE: Duration = Duration::from_secs(15);
 const GLANCE: Duration = Duration::from_millis(100);
 
-/// From now on orphans become our children.
-pub(crate) fn adopt() -> Result<()> {
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context("cannot adopt orphans")
+/// Runs a command to its end; whether it succeeded. From now on orphans below us become our children, and what of them ends is
+/// buried: a test that waits for a process to be gone must not find its corpse.
+pub(crate) fn attend(command: &mut Command) -> Result<bool> {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context("cannot adopt orphans")?;
+    let mut child = command.spawn().context("cannot run cargo")?;
+    let own = i32::try_from(child.id())?;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status.success());
+        }
+        bury(own)?;
+        std::thread::sleep(GLANCE);
+    }
+}
+
+/// Takes the exit status of every dead child but this one.
+fn bury(own: i32) -> Result<()> {
+    let me = rustix::process::getpid().as_raw_nonzero().get();
+    for process in processes()?.iter().filter(|process| process.is_dead && process.parent == me && process.pid != own) {
+        // One that is not ours to wait for is somebody else's to bury.
+        rustix::process::waitpid(Pid::from_raw(process.pid), WaitOptions::NOHANG).ok();
+    }
+    Ok(())
+}
+
+struct Process {
+    pid: i32,
+    parent: i32,
+    is_dead: bool,
+}
+
+fn processes() -> Result<Vec<Process>> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir("/proc").context("cannot list processes")? {
+        let Ok(pid) = entry?.file_name().to_string_lossy().parse::<i32>() else { continue };
+        // A process may end while we look at it.
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+        let Some((_, fields)) = stat.rsplit_once(") ") else { continue };
+        let mut fields = fields.split(' ');
+        if let (Some(state), Some(Ok(parent))) = (fields.next(), fields.next().map(str::parse::<i32>)) {
+            all.push(Process { pid, parent, is_dead: state == "Z" });
+        }
+    }
+    Ok(all)
 }
 
 /// Fails if anything that was started below us is still there, and names it.
@@ -36,19 +79,8 @@ pub(crate) fn none() -> Result<()> {
 
 /// Living processes below `ancestor`, with their command lines.
 fn descendants(ancestor: i32) -> Result<BTreeMap<i32, String>> {
-    let mut parents = BTreeMap::new();
-    for entry in std::fs::read_dir("/proc").context("cannot list processes")? {
-        let Ok(pid) = entry?.file_name().to_string_lossy().parse::<i32>() else { continue };
-        // A process may end while we look at it.
-        let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
-        let Some((_, fields)) = stat.rsplit_once(") ") else { continue };
-        let mut fields = fields.split(' ');
-        if let (Some(state), Some(Ok(parent))) = (fields.next(), fields.next().map(str::parse::<i32>))
-            && state != "Z"
-        {
-            parents.insert(pid, parent);
-        }
-    }
+    let living = processes()?.into_iter().filter(|process| !process.is_dead);
+    let parents: BTreeMap<i32, i32> = living.map(|process| (process.pid, process.parent)).collect();
     let is_below = |pid: i32| {
         let mut above = parents.get(&pid);
         while let Some(parent) = above {
@@ -66,13 +98,12 @@ fn descendants(ancestor: i32) -> Result<BTreeMap<i32, String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Command;
 
     #[test]
     fn an_orphan_is_found_and_its_end_is_seen() {
-        adopt().unwrap();
+        assert!(attend(&mut Command::new("true")).unwrap());
         let me = rustix::process::getpid().as_raw_nonzero().get();
-        let output = Command::new("sh").args(["-c", "sleep 654 >/dev/null & echo $!"]).output().unwrap();
+        let output = Command::new("sh").args(["-c", "sleep 654 >/dev/null 2>&1 & echo $!"]).output().unwrap();
         let orphan: i32 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
         // The shell may not have become another program yet, so only its id counts.
         assert!(descendants(me).unwrap().contains_key(&orphan));

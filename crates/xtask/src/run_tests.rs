@@ -35,13 +35,12 @@ pub(crate) fn test(options: &Options, filters: &[String], length: Length) -> Res
     let mut documented = Command::new("cargo");
     documented.args(["test", "--quiet", "--doc"]).args(WORKSPACE);
     let examples = !filters.is_empty() || succeeded(given(&mut documented, options, &launcher))?;
-    leftovers::adopt()?;
     // Ignored are tests that need what only this command brings.
     given(run.arg("run"), options, &launcher).args(WORKSPACE).args(["--run-ignored", "all"]).args(filters);
     if length == Length::Full {
         run.args(["--profile", "soak"]).env("INSTANCE_SOAK", "1").env("PROPTEST_CASES", CASES);
     }
-    let tests = succeeded(&mut run)?;
+    let tests = leftovers::attend(&mut run)?;
     leftovers::none()?;
     match (tests, examples) {
         (true, true) => Ok(()),

@@ -78,7 +78,7 @@ impl Footprint {
             for line in self.things.lines(kind) {
                 let name = line.split(' ').nth(1).unwrap_or_default();
                 let name = name.strip_prefix(&format!("{root}/")).unwrap_or(name);
-                let ours = fixed.contains(&name) || known.contains(&name) || [".services", ".staging"].contains(&name);
+                let ours = fixed.contains(&name) || known.contains(&name) || [".services", ".staging", ".turns"].contains(&name);
                 ensure!(ours, "left over: {line}");
             }
         }
