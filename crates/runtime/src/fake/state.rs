@@ -133,10 +133,8 @@ impl State {
 
     pub(super) fn stop(&mut self, service: &Service, turn: Turn) -> RuntimeResult<()> {
         self.enter(service, turn)?;
-        if self.held(service)?.is_some() {
-            self.end_run(&service.name);
-            self.halt(&service.name);
-        }
+        self.end_run(&service.name);
+        self.halt(&service.name);
         Ok(())
     }
 

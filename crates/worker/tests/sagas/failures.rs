@@ -1,6 +1,7 @@
 //! Servers and runtimes that fail, strangers in the way, and others who come first.
 
 use crate::rig::Rig;
+use db::platform::operations;
 use domain::operation::State;
 use runtime::fake::{Call, Effect, Fault, FaultClass};
 use testkit::server::Stop;
@@ -157,4 +158,37 @@ async fn two_workers_racing_for_one_operation_make_one_of_everything() {
         assert_eq!(added.iter().filter(|line| line.starts_with(kind)).count(), 1, "{added:#?}");
     }
     assert_eq!(rig.sql("SELECT count(*) FROM instance_service.operations WHERE kind = 'provision' AND claims <= 1"), "1");
+}
+
+/// Its database server may have been away for a moment (F24 of engine 15).
+#[tokio::test(flavor = "multi_thread")]
+async fn an_odoo_that_died_while_booting_is_started_again() {
+    let rig = Rig::start().await;
+    rig.prepare_template().await;
+    let dies = Fault { call: Call::Ensure, service: None, times: 1, effect: Effect::ExitAfterStart };
+    rig.control().add_fault(dies).await.unwrap();
+    let id = rig.order(|_| {}).await;
+    rig.drain().await;
+    assert_eq!(rig.status(id).await, "running");
+    let service = rig.instance(id).await.placement.unwrap().service_name;
+    assert_eq!(rig.control().counts(&service).await.unwrap().starts, 2);
+}
+
+/// Contract 11.3: whoever asks an operation to give up does not wait for a run of Odoo that takes minutes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_ends_a_run_that_takes_minutes() {
+    let rig = Rig::start().await;
+    let before = rig.snapshot();
+    let hangs = Fault { call: Call::RunOnce, service: None, times: 1, effect: Effect::Hang };
+    rig.control().add_fault(hangs).await.unwrap();
+    let id = rig.build_template().await;
+    let impatient = async {
+        rig.reaches("build_template/initialise/apply/during").await;
+        rig.sql("UPDATE instance_service.operations SET cancel_requested_at = clock_timestamp()");
+    };
+    tokio::join!(impatient, rig.drain());
+    let ended = operations::get(&rig.db, id).await.unwrap().unwrap();
+    assert_eq!(ended.state, State::Cancelled, "{ended:#?}");
+    let difference = before.difference(&rig.snapshot());
+    assert!(difference.is_empty(), "{difference}");
 }

@@ -5,6 +5,5 @@
 mod everyday;
 mod failures;
 mod generic;
-mod real_odoo;
 mod rig;
 mod templates;
