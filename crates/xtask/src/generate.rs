@@ -1,6 +1,7 @@
 //! Files that are made from the code and committed: regenerated here, compared in CI.
 
-use crate::{checkout, command};
+use crate::progress::Progress;
+use crate::{checkout, command, packages};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -14,8 +15,8 @@ const DIAGRAM: &str = "docs/state-machine.md";
 
 /// The description of the HTTP interface.
 pub(crate) fn openapi() -> Result<()> {
-    // As the tests build it: another set of packages or features would build most of the tree again.
-    command::output(cargo().args(["build", "--quiet", "--workspace", "--all-features", "--bins"]))?;
+    // As the tests build it, tests included: they ask more of some crates, and without them most of the tree would be built twice.
+    command::output(cargo().args(["build", "--quiet", "--workspace", "--all-features", "--bins", "--tests"]))?;
     let text = command::output(Command::new(checkout::binary("instance-api")).arg("openapi"))?;
     write(OPENAPI, &text)
 }
@@ -32,6 +33,9 @@ pub(crate) fn diagram() -> Result<()> {
 
 /// What sqlx's macros know of our queries, from a throw-away server with the schema of the migrations.
 pub(crate) fn prepare() -> Result<()> {
+    std::fs::create_dir_all(checkout::dev()?.join("logs"))?;
+    let log = checkout::dev()?.join("logs/packages.log");
+    packages::ensure(&[packages::POSTGRESQL], &log, &mut Progress::new().task("packages"))?;
     let cluster = Cluster::start(&Options::default())?;
     testkit::pair::bootstrap_platform(cluster.server())?;
     let database = testkit::pair::PLATFORM_DATABASE;
