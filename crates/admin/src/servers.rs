@@ -8,7 +8,7 @@ use db::platform::servers::{self, ServerRecord};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Lists the registered Odoo servers.
+    /// Lists the registered Odoo servers, and where they are not as the bootstrap script left them.
     List,
 }
 
@@ -26,8 +26,10 @@ fn line(server: &ServerRecord) -> String {
         (Some(false), error) => format!("not healthy: {}", error.as_deref().unwrap_or("no reason given")),
     };
     let shared = if server.separated { "" } else { "  not separated from postgres1" };
+    let deviations = server.health.deviations.as_array().into_iter().flatten().filter_map(|words| words.as_str());
+    let deviations: String = deviations.map(|words| format!("    deviates: {words}\n")).collect();
     format!(
-        "{}  {}:{}  {}  {}  {}/{} instances  {health}{shared}\n",
+        "{}  {}:{}  {}  {}  {}/{} instances  {health}{shared}\n{deviations}",
         server.name,
         server.address.admin_host,
         server.address.admin_port,

@@ -67,6 +67,20 @@ fn a_database_is_migrated_again_and_again_and_the_runtime_role_can_use_it() {
 }
 
 #[test]
+fn a_server_is_listed_with_its_deviations() {
+    let pair = Pair::start(&Options::default()).unwrap();
+    let register = r#"INSERT INTO instance_service.odoo_servers (id, name, admin_host, admin_port, default_database, admin_user,
+                                                                 secret_name, tenant_host, tenant_port, healthy, deviations)
+                      VALUES (gen_random_uuid(), 'default', 'pg2', 5432, 'postgres', 'odoo_admin', 's', 'pg2', 5432, true,
+                              '["PUBLIC may CONNECT to template1"]')"#;
+    pair.postgres1.server().psql("instance", register).unwrap();
+    let listed = as_service(&pair, &["servers", "list"]);
+    let expected =
+        "default  pg2:5432  probing  shared  0/1000 instances  healthy\n    deviates: PUBLIC may CONNECT to template1\n";
+    assert_eq!((code(&listed), text(&listed.stdout).as_str()), (0, expected), "{}", text(&listed.stderr));
+}
+
+#[test]
 fn an_unreachable_server_is_a_failure_that_names_no_password() {
     let output = admin(
         &["migrate"],

@@ -15,8 +15,9 @@ use db::platform::idempotency::{self, Begun};
 use db::{DbError, DbResult};
 use domain::ids::OperationId;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -68,8 +69,7 @@ pub trait Change: Sync {
     fn decide(&self, tx: &mut PlatformTx, by: &AuditContext) -> impl Future<Output = Result<Answer, Failure>> + Send;
 }
 
-/// One request as the idempotency rules see it.
-#[derive(Debug)]
+/// One request as the idempotency rules see it. Not to be printed: the body is in it.
 pub struct Asked<'a> {
     /// The request.
     pub call: &'a Call,
@@ -143,13 +143,11 @@ async fn attempt(state: &AppState, asked: &Asked<'_>, key: Option<&Key>, change:
 
 /// Named constraints are the last word between two requests that were decided at once.
 fn problem_of(error: DbError) -> Problem {
-    match &error {
-        DbError::Constraint { constraint } => match constraint.as_str() {
-            "instances_hostname_live" => Problem::conflict("This host name is already in use"),
-            "instances_label_live" => Problem::rule("This database name already exists for this customer"),
-            "instances_subscription_live" => Problem::conflict("This subscription already has an instance"),
-            _ => error.into(),
-        },
+    let DbError::Constraint { constraint } = &error else { return error.into() };
+    match constraint.as_str() {
+        "instances_hostname_live" => Problem::conflict("This host name is already in use"),
+        "instances_label_live" => Problem::rule("This database name already exists for this customer"),
+        "instances_subscription_live" => Problem::conflict("This subscription already has an instance"),
         _ => error.into(),
     }
 }
@@ -172,7 +170,8 @@ impl Key {
             return Err(Problem::invalid_field("header", "Idempotency-Key", msg, "string_pattern_mismatch"));
         };
         let scope = format!("internal {ACTOR} {} {}", asked.call.method, asked.call.plain_path);
-        let body_hash = Sha256::new().chain_update(asked.query).chain_update([0]).chain_update(asked.body).finalize().to_vec();
+        let body_hash =
+            Sha256::new().chain_update(asked.query).chain_update([0]).chain_update(comparable(asked.body)).finalize().to_vec();
         Ok(Some(Self { scope, key: key.to_owned(), body_hash }))
     }
 
@@ -198,6 +197,15 @@ impl Key {
     ) -> DbResult<()> {
         let answer = idempotency::Answer { status: status.as_u16(), body, operation_id };
         idempotency::store(tx, &self.scope, &self.key, &self.body_hash, &answer).await
+    }
+}
+
+/// What is compared of a body: a password in it leaves not even a hash behind.
+fn comparable(body: &[u8]) -> Cow<'_, [u8]> {
+    let Ok(mut fields) = serde_json::from_slice::<Map<String, Value>>(body) else { return body.into() };
+    match fields.remove("admin_password") {
+        Some(_) => Value::Object(fields).to_string().into_bytes().into(),
+        None => body.into(),
     }
 }
 

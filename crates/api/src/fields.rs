@@ -2,6 +2,7 @@
 //! all of them; unknown fields are ignored; null is the same as absent (contract 3 and 4.2).
 
 use crate::problem::{FieldProblem, Problem};
+use domain::order::RawVersion;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -9,8 +10,7 @@ use std::collections::BTreeMap;
 /// Longest text that is only noted.
 const NOTE_LENGTH: usize = 500;
 
-/// The fields of a JSON body.
-#[derive(Debug)]
+/// The fields of a JSON body. Not to be printed: there may be a password among them.
 pub(crate) struct Fields {
     place: Vec<String>,
     object: Map<String, Value>,
@@ -53,15 +53,14 @@ impl Fields {
         value
     }
 
-    /// A text.
+    /// A text. No text column of PostgreSQL takes a NUL, neither plain nor inside JSON.
     pub(crate) fn text(&mut self, name: &str) -> Option<String> {
         match self.take(name)? {
-            Value::String(text) => Some(text),
-            _ => {
-                self.wrong(name, "a text", "string_type");
-                None
-            }
+            Value::String(text) if !text.contains('\0') => return Some(text),
+            Value::String(_) => self.wrong(name, "free of NUL characters", "string_nul"),
+            _ => self.wrong(name, "a text", "string_type"),
         }
+        None
     }
 
     /// A text that is noted as it is, such as a reason: it must not be long, since it is told with every event.
@@ -97,11 +96,11 @@ impl Fields {
         switch
     }
 
-    /// A text or a number.
-    pub(crate) fn text_or_number(&mut self, name: &str) -> Option<TextOrNumber> {
+    /// A version, as text or number.
+    pub(crate) fn version(&mut self, name: &str) -> Option<RawVersion> {
         match self.take(name)? {
-            Value::String(text) => Some(TextOrNumber::Text(text)),
-            Value::Number(number) => number.as_f64().map(TextOrNumber::Number),
+            Value::String(text) => Some(RawVersion::Text(text)),
+            Value::Number(number) => number.as_f64().map(RawVersion::Number),
             _ => {
                 self.wrong(name, "a text or a number", "string_type");
                 None
@@ -173,13 +172,4 @@ impl Fields {
     pub(crate) fn finish(self) -> Result<(), Problem> {
         if self.problems.is_empty() { Ok(()) } else { Err(Problem::invalid(self.problems)) }
     }
-}
-
-/// What a field holds that may be written either way.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum TextOrNumber {
-    /// In quotes.
-    Text(String),
-    /// Bare.
-    Number(f64),
 }

@@ -1,8 +1,8 @@
 //! The body of a create request: JSON to [`domain::order`]. Types are checked here, rules there.
 
-use crate::fields::{Fields, TextOrNumber};
+use crate::fields::Fields;
 use crate::problem::{FieldProblem, Problem};
-use domain::order::{self, Order, OrderRules, RawOrder, RawVersion};
+use domain::order::{self, Order, OrderRules, RawOrder};
 use domain::problem::Refusal;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -31,10 +31,7 @@ pub(crate) fn read(object: Map<String, Value>, rules: &OrderRules) -> Result<Ord
 fn raw(fields: &mut Fields) -> RawOrder {
     RawOrder {
         name: fields.text("name"),
-        odoo_version: fields.text_or_number("odoo_version").map(|version| match version {
-            TextOrNumber::Text(text) => RawVersion::Text(text),
-            TextOrNumber::Number(number) => RawVersion::Number(number),
-        }),
+        odoo_version: fields.version("odoo_version"),
         instance_type: fields.text("instance_type"),
         description: fields.text("description"),
         cpu_limit: fields.number("cpu_limit"),
@@ -56,7 +53,7 @@ fn raw(fields: &mut Fields) -> RawOrder {
     }
 }
 
-/// An order for a new instance, for the description of the API. `provisioning_status` is accepted and always stored as `pending`.
+/// An order for a new instance, for the description of the API.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = CreateInstance)]
 #[expect(dead_code, reason = "bodies are read field by field, so that every refusal names its field")]
@@ -114,6 +111,8 @@ pub(crate) struct CreateBody {
     /// `payment_required`, `trial` or `paid`.
     #[schema(example = "trial", default = "payment_required")]
     billing_status: Option<String>,
+    /// Accepted for compatibility: a new instance is always `pending`.
+    provisioning_status: Option<String>,
     /// `shared` or `dedicated`.
     #[schema(default = "shared")]
     db_type: Option<String>,

@@ -50,16 +50,17 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 async fn door(state: AppState, listener: TcpListener, routes: Router) -> anyhow::Result<()> {
-    accept(listener, routes, state.shutdown()).await;
+    accept(listener, routes, HEADERS, state.shutdown()).await;
     Ok(())
 }
 
-/// Serves HTTP/1.1 on a listener until `end`, and then until open requests have ended.
+/// Serves HTTP/1.1 on a listener until `end`, and then until open requests have ended. A connection that has not sent the headers
+/// of its next request within `headers` is closed.
 ///
 /// Not `axum::serve`: that sets no limit to how slowly a caller may send its headers, and keeps silent connections for ever.
-pub async fn accept(listener: TcpListener, routes: Router, end: &CancellationToken) {
+pub async fn accept(listener: TcpListener, routes: Router, headers: Duration, end: &CancellationToken) {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEADERS);
+    http.timer(TokioTimer::new()).header_read_timeout(headers);
     let open = GracefulShutdown::new();
     let accept = async {
         loop {

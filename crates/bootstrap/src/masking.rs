@@ -31,7 +31,7 @@ pub fn mask(text: &str) -> String {
     let text = replace(&BEARER, text, |c| format!("{} {MASK}", group(c, 1)));
     let text = replace(&ASSIGNMENT, text, |c| match group(c, 2) {
         // The counter of a lease is no secret.
-        _ if group(c, 1).to_ascii_lowercase().starts_with("lease_token") => group(c, 0).to_owned(),
+        _ if is_lease_token(group(c, 1)) => group(c, 0).to_owned(),
         quoted if quoted.starts_with('"') => format!("{}\"{MASK}\"", group(c, 1)),
         _ => format!("{}{MASK}", group(c, 1)),
     });
@@ -60,6 +60,10 @@ fn replace<'t>(regex: &LazyLock<Option<Regex>>, text: Cow<'t, str>, with: impl F
     }
 }
 
+fn is_lease_token(assignment: &str) -> bool {
+    assignment.trim_end_matches(|c: char| c.is_whitespace() || "\"':=".contains(c)).eq_ignore_ascii_case("lease_token")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +79,7 @@ mod tests {
             ("password=hunter2; user=x", "password=***; user=x"),
             ("password=12345678", "password=***"),
             ("token: 987654", "token: ***"),
+            ("lease_token_secret=7", "lease_token_secret=***"),
             ("password=ab,cd", "password=***"),
             ("sent Bearer abc", "sent Bearer ***"),
             ("mail to owner@localhost", "mail to ***"),

@@ -73,11 +73,6 @@ impl State {
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
     }
-
-    /// Whether this operation occupies its scope: at most one may (engine 10).
-    pub const fn is_active(self) -> bool {
-        matches!(self, Self::Running | Self::Waiting)
-    }
 }
 
 words! {

@@ -49,14 +49,6 @@ impl Fault {
             Self::Rule(text) => text.clone(),
         }
     }
-
-    /// The refusal of a request that had this value in `field`.
-    pub fn of_field(self, field: &str) -> Refusal {
-        match self {
-            Self::Form { msg, kind } => Refusal::Schema(vec![FieldError { field: field.to_owned(), msg, kind }]),
-            Self::Rule(text) => Refusal::Rule(text),
-        }
-    }
 }
 
 fn summary(errors: &[FieldError]) -> String {

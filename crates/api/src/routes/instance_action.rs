@@ -99,8 +99,12 @@ pub(super) async fn handler(
     body: RawBody,
 ) -> Result<Response, Problem> {
     let (action, reason) = read(&body)?;
+    if action != Action::Terminate {
+        instances::get(state.db(), id).await?.ok_or_else(Problem::no_instance)?;
+        return Err(Problem::not_built(&format!("The action '{action}'")));
+    }
     let asked = Asked { call: &call, headers: &headers, body: &body.0, query: &query.0 };
-    change::run(&state, &asked, &Wanted { state: &state, id, action, reason }).await
+    change::run(&state, &asked, &Termination { state: &state, id, reason }).await
 }
 
 fn read(body: &RawBody) -> Result<(Action, Option<String>), Problem> {
@@ -114,19 +118,14 @@ fn read(body: &RawBody) -> Result<(Action, Option<String>), Problem> {
     Ok((action, reason.filter(|reason| !reason.trim().is_empty())))
 }
 
-struct Wanted<'a> {
+struct Termination<'a> {
     state: &'a AppState,
     id: InstanceId,
-    action: Action,
     reason: Option<String>,
 }
 
-impl Change for Wanted<'_> {
+impl Change for Termination<'_> {
     async fn decide(&self, tx: &mut PlatformTx, by: &AuditContext) -> Result<Answer, Failure> {
-        if self.action != Action::Terminate {
-            instances::lock(tx, self.id).await?.ok_or_else(Problem::no_instance)?;
-            return Err(Problem::not_built(&format!("The action '{}'", self.action)).into());
-        }
         let request = Terminate { instance_id: self.id, reason: self.reason.clone() };
         let operation = match acceptance::terminate(tx, request, self.state.entropy(), by).await? {
             Terminated::Done { operation, .. } => operation,
@@ -134,7 +133,7 @@ impl Change for Wanted<'_> {
         };
         let body = ActionAnswer {
             instance_id: self.id.as_uuid(),
-            action: self.action.as_str(),
+            action: Action::Terminate.as_str(),
             status: "success",
             message: "Instance terminated successfully",
             timestamp: self.state.clock().now(),

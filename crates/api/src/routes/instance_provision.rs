@@ -87,7 +87,7 @@ fn read(id: InstanceId, body: &RawBody) -> Result<Provision, Problem> {
     let mut fields = Fields::of(body.object(true)?);
     let subscription_id = fields.parsed("subscription_id", "a UUID", "uuid_parsing", |text| text.parse::<SubscriptionId>().ok());
     let must = "one of payment_required, trial, paid";
-    let billing_status = fields.parsed("billing_status", must, "enum", billing);
+    let billing_status = fields.parsed("billing_status", must, "enum", BillingStatus::parse_client);
     let trigger = fields.note("provisioning_trigger");
     let by = fields.note("triggered_by");
     fields.finish()?;
@@ -98,11 +98,6 @@ fn read(id: InstanceId, body: &RawBody) -> Result<Provision, Problem> {
         trigger: Trigger::parse(trigger.as_deref()),
         reason: reason(trigger, by),
     })
-}
-
-/// The earlier service also said `pending_payment`.
-fn billing(word: &str) -> Option<BillingStatus> {
-    if word == "pending_payment" { Some(BillingStatus::PaymentRequired) } else { BillingStatus::parse(word) }
 }
 
 fn reason(trigger: Option<String>, by: Option<String>) -> Option<String> {

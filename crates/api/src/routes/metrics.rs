@@ -12,25 +12,23 @@ use db::platform::figures::{self, Figures};
 #[utoipa::path(get, path = "/metrics", tag = "service", responses((status = 200, description = "Prometheus text", content_type = "text/plain")))]
 pub(super) async fn handler(State(state): State<AppState>) -> impl IntoResponse {
     let figures = figures::read(state.db()).await;
+    let up = figures.is_ok() || state.db().ping().await.is_ok();
     // A recorder of its own: what no longer exists must not stay on the page with its last value.
     let scraped = Measures::new();
     scraped.record(|| {
         let usage = state.db().usage();
         metrics::gauge!("postgres1_pool_connections", "state" => "open").set(usage.open);
         metrics::gauge!("postgres1_pool_connections", "state" => "idle").set(usage.idle as f64);
+        metrics::gauge!("postgres1_up").set(if up { 1.0 } else { 0.0 });
         match &figures {
             Ok(figures) => record(figures),
-            Err(error) => {
-                tracing::warn!(%error, "figures cannot be read");
-                metrics::gauge!("postgres1_up").set(0.0);
-            }
+            Err(error) => tracing::warn!(%error, "figures cannot be read"),
         }
     });
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], state.measures().render() + &scraped.render())
 }
 
 fn record(figures: &Figures) {
-    metrics::gauge!("postgres1_up").set(1.0);
     for entry in &figures.instances {
         metrics::gauge!("instances", "status" => entry.status.clone()).set(entry.count as f64);
     }

@@ -43,7 +43,10 @@ use utoipa_axum::routes;
 /// Tags and words at the head of the description; the paths come from the handlers.
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "instance-service", description = "Hosted Odoo instances: order, provision, watch, delete."),
+    info(title = "instance-service", description = "Hosted Odoo instances: order, provision, watch, delete.\n\n\
+        Every POST takes an `Idempotency-Key`. The first answer is kept with it for 24 hours and repeated with \
+        `Idempotency-Replayed: true`. Not kept are faults (5xx) and refusals of the form of a request (its JSON, its fields, its \
+        path and query): the same request is refused so again."),
     tags(
         (name = "service", description = "The service itself"),
         (name = "instances", description = "One hosted Odoo each"),
@@ -89,6 +92,7 @@ fn add_problems(operation: &mut Operation, problems: &[(&str, &str)]) {
 pub(crate) fn router(state: &AppState) -> Router {
     let (service, _) = service().split_for_parts();
     let (data, _) = data().split_for_parts();
+    let data = data.route("/api/v1/instances/check-subdomain", get(subdomain_check::empty));
     let data = data.route_layer(from_fn_with_state(state.clone(), require_schema));
     service
         .route("/docs/{asset}", get(docs::asset))

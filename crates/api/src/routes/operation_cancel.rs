@@ -23,7 +23,7 @@ use domain::ids::OperationId;
 ), responses(
     (status = 202, description = "Cancelled, or asked to give up", body = OperationShape),
     (status = 404, description = "Operation not found", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 409, description = "Finished, past its point of no return, or not cancellable", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 409, description = "Finished, past its point of no return, not cancellable, or waiting for an operator", body = ProblemBody, content_type = "application/problem+json"),
     (status = 422, description = "Malformed id", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(super) async fn handler(
@@ -50,6 +50,9 @@ impl Change for Cancel {
             Cancelled::Finished => return Err(Problem::conflict("The operation has already ended").into()),
             Cancelled::PastReturn => return Err(Problem::conflict("The operation is past its point of no return").into()),
             Cancelled::NotCancellable => return Err(Problem::conflict("This kind of operation cannot be cancelled").into()),
+            Cancelled::NeedsAttention => {
+                return Err(Problem::conflict("The operation could not be finished and waits for an operator").into());
+            }
             Cancelled::Unknown => return Err(operation_get::not_found().into()),
         }
         let view = progress::view_tx(tx, self.id).await?.ok_or_else(operation_get::not_found)?;

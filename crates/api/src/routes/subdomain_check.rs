@@ -26,6 +26,15 @@ pub(super) struct SubdomainCheck {
 #[utoipa::path(get, path = "/api/v1/instances/check-subdomain/{text}", tag = "instances",
     params(("text" = String, Path)), responses((status = 200, body = SubdomainCheck)))]
 pub(super) async fn handler(State(state): State<AppState>, PathText(text): PathText) -> Result<Json<SubdomainCheck>, Problem> {
+    check(&state, text).await
+}
+
+/// The same for no text at all: with the slash at its end the path has no parameter.
+pub(super) async fn empty(State(state): State<AppState>) -> Result<Json<SubdomainCheck>, Problem> {
+    check(&state, String::new()).await
+}
+
+async fn check(state: &AppState, text: String) -> Result<Json<SubdomainCheck>, Problem> {
     let (available, message) = match HostLabel::parse(&text, &state.policy().order.reserved_hosts) {
         Err(fault) => (false, fault.sentence("Subdomain")),
         Ok(label) if instances::host_taken(state.db(), &label).await? => (false, "Already taken".to_owned()),

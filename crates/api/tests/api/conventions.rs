@@ -205,7 +205,7 @@ async fn an_offer_of_h2c_is_ignored() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (routes, end) = (rig.router.clone(), CancellationToken::new());
-    let server = tokio::spawn(async move { accept(listener, routes, &end).await });
+    let server = tokio::spawn(async move { accept(listener, routes, Duration::from_secs(60), &end).await });
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let body = order().to_string();
     let head = format!(
@@ -223,4 +223,22 @@ async fn an_offer_of_h2c_is_ignored() {
     stream.read_to_string(&mut answer).await.unwrap();
     server.abort();
     assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_caller_that_sends_its_headers_too_slowly_is_let_go() {
+    let rig = Rig::start();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (routes, end) = (rig.router.clone(), CancellationToken::new());
+    let server = tokio::spawn(async move { accept(listener, routes, Duration::from_millis(100), &end).await });
+    for begun in [&b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: "[..], b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n", b""] {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(begun).await.unwrap();
+        // Ends only when the server closes: after nothing, or after the answer to a whole request.
+        let mut answer = Vec::new();
+        tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(answer.starts_with(b"HTTP/1.1 200"), begun.ends_with(b"\r\n\r\n"), "{}", String::from_utf8_lossy(&answer));
+    }
+    server.abort();
 }

@@ -50,10 +50,25 @@ async fn an_old_look_says_nothing_and_a_shared_server_is_told() {
 }
 
 #[tokio::test]
+async fn where_a_server_deviates_is_told() {
+    let rig = Rig::start();
+    register(&rig, "default", true, "now()");
+    rig.sql("UPDATE instance_service.odoo_servers SET deviations = '[\"PUBLIC may CONNECT to template1\"]'");
+    let got = rig.get("/health/database").await;
+    assert_eq!(got.json["odoo_servers"][0]["deviations"], json!(["PUBLIC may CONNECT to template1"]));
+}
+
+#[tokio::test]
+async fn without_the_schema_postgres1_answers_and_nothing_is_counted() {
+    let got = Rig::unmigrated().get("/health/database").await;
+    assert_eq!((got.status, &got.json["database"], &got.json["instance_count"]), (200, &"connected".into(), &Value::Null));
+}
+
+#[tokio::test]
 async fn only_a_failing_postgres1_makes_it_fail() {
     let mut rig = Rig::impatient();
     rig.cluster.stop(Stop::Immediate).unwrap();
     let got = rig.get("/health/database").await;
     assert_eq!((got.status, &got.json["status"], &got.json["database"]), (503, &"unhealthy".into(), &"failed".into()));
-    assert!(got.json["error"].is_string());
+    assert!(got.json["error"].is_string() && !got.header("retry-after").is_empty(), "{got:?}");
 }

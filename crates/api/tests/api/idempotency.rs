@@ -138,3 +138,15 @@ async fn a_key_is_1_to_255_printable_characters() {
         assert_eq!((got.status, got.places()), (422, vec!["header.Idempotency-Key".to_owned()]), "{key:?}");
     }
 }
+
+#[tokio::test]
+async fn a_password_leaves_no_hash_behind() {
+    let rig = Rig::start();
+    let mut body = order_with(json!({"admin_password": "Str0ngSecretWord"}));
+    assert_eq!(rig.post_with_key(CREATE, "k", &body).await.status, 201);
+    // What was stored does not tell one password from another.
+    body["admin_password"] = json!("An0therSecretWord");
+    assert_eq!(rig.post_with_key(CREATE, "k", &body).await.header("idempotency-replayed"), "true");
+    body["name"] = json!("Another shop");
+    assert_eq!(rig.post_with_key(CREATE, "k", &body).await.status, 422);
+}

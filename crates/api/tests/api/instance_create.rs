@@ -173,3 +173,21 @@ async fn a_query_value_of_the_wrong_form_is_refused() {
     let got = Rig::start().post("/api/v1/instances/?provision=perhaps", &order()).await;
     assert_eq!((got.status, got.places()), (422, vec!["query.provision".to_owned()]));
 }
+
+#[tokio::test]
+async fn a_nul_is_refused_where_it_would_be_stored_and_ignored_elsewhere() {
+    let rig = Rig::start();
+    for (field, value) in [
+        ("name", json!("a\0b")),
+        ("description", json!("\0")),
+        ("custom_addons", json!(["sale\0"])),
+        ("environment_vars", json!({"A": "\0"})),
+        ("metadata", json!({"a": [{"b\0": 1}]})),
+    ] {
+        let got = rig.post("/api/v1/instances/", &order_with(json!({field: value}))).await;
+        assert!((400..=422).contains(&got.status), "{field}: {got:?}");
+    }
+    assert_eq!(rig.rows(), "0|0|0|0|0|");
+    let got = rig.post("/api/v1/instances/", &order_with(json!({"unknown": "a\0b"}))).await;
+    assert_eq!(got.status, 201, "{got:?}");
+}

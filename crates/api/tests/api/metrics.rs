@@ -44,3 +44,9 @@ async fn the_page_is_there_while_postgres1_is_not() {
     let got = rig.get("/metrics").await;
     assert!(got.status == 200 && got.text.contains("postgres1_up 0"), "{got:?}");
 }
+
+#[tokio::test]
+async fn postgres1_is_up_also_without_the_schema() {
+    let got = Rig::unmigrated().get("/metrics").await;
+    assert!(got.status == 200 && got.text.contains("postgres1_up 1"), "{got:?}");
+}

@@ -44,6 +44,9 @@ async fn what_cannot_be_cancelled_is_a_conflict() {
     set(&rig, &instance["operation_id"], "state = 'running', past_return = true");
     let got = cancel(&rig, &instance["operation_id"]).await;
     assert_eq!((got.status, got.detail()), (409, "The operation is past its point of no return"));
+    set(&rig, &instance["operation_id"], "state = 'needs_attention', past_return = false");
+    let got = cancel(&rig, &instance["operation_id"]).await;
+    assert_eq!((got.status, got.detail()), (409, "The operation could not be finished and waits for an operator"));
     let other = rig.created().await;
     let delete = rig.delete(&instance_path(&other, "")).await.json;
     let got = cancel(&rig, &delete["job_id"]).await;

@@ -26,6 +26,7 @@ async fn a_text_that_breaks_a_rule_is_answered_with_the_rule() {
     let rig = Rig::start();
     let long = "a".repeat(200);
     for text in [
+        "",
         "ab",
         &long,
         "-abc",

@@ -27,6 +27,8 @@ pub enum CancelOutcome {
     PastReturn,
     /// This kind cannot be cancelled.
     NotCancellable,
+    /// It stands still until an operator decides.
+    NeedsAttention,
     /// No such operation.
     Unknown,
 }
@@ -51,6 +53,9 @@ pub async fn request_cancel(tx: &mut PlatformTx, id: OperationId, reason: &str) 
     let Some(operation) = lock(tx, id).await? else { return Ok(CancelOutcome::Unknown) };
     if operation.state.is_final() {
         return Ok(CancelOutcome::Finished);
+    }
+    if operation.state == State::NeedsAttention {
+        return Ok(CancelOutcome::NeedsAttention);
     }
     if !cancellable_by_client(operation.kind, operation.state) {
         return Ok(CancelOutcome::NotCancellable);

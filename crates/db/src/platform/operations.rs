@@ -23,7 +23,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::PgExecutor;
 use sqlx::types::Json;
+use std::collections::HashMap;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// Most operations that may wait in one scope (contract 11.2).
 pub const QUEUE_LIMIT: i64 = 10;
@@ -347,15 +349,21 @@ pub async fn queue_position(db: &PlatformDb, id: OperationId) -> DbResult<Option
 }
 
 pub(crate) async fn position_of(executor: impl PgExecutor<'_>, id: OperationId) -> DbResult<Option<i64>> {
-    let position = sqlx::query_scalar!(
-        r#"SELECT (SELECT count(*) FROM instance_service.operations q
-                    WHERE q.scope = o.scope AND q.state = 'queued' AND (q.priority, -q.seq) >= (o.priority, -o.seq)) AS "position!"
-             FROM instance_service.operations o WHERE o.id = $1 AND o.state = 'queued'"#,
-        id.as_uuid()
+    Ok(positions(executor, &[id.as_uuid()]).await?.remove(&id.as_uuid()))
+}
+
+/// The positions of those among them that are queued.
+pub(crate) async fn positions(executor: impl PgExecutor<'_>, ids: &[Uuid]) -> DbResult<HashMap<Uuid, i64>> {
+    let rows = sqlx::query!(
+        r#"SELECT o.id, (SELECT count(*) FROM instance_service.operations q
+                          WHERE q.scope = o.scope AND q.state = 'queued'
+                            AND (q.priority, -q.seq) >= (o.priority, -o.seq)) AS "position!"
+             FROM instance_service.operations o WHERE o.id = ANY ($1) AND o.state = 'queued'"#,
+        ids
     )
-    .fetch_optional(executor)
+    .fetch_all(executor)
     .await?;
-    Ok(position)
+    Ok(rows.into_iter().map(|row| (row.id, row.position)).collect())
 }
 
 /// The operation of a scope that was accepted last, and how long ago, by the database's clock. Whoever decides by it has the

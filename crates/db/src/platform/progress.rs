@@ -95,21 +95,8 @@ pub async fn views(db: &PlatformDb, operations: &[Operation]) -> DbResult<Vec<Op
     for Json(entry) in entries {
         steps.entry(entry.operation_id).or_default().push(entry);
     }
-    let positions = positions(db, &ids).await?;
+    let positions = operations::positions(db.pool(), &ids).await?;
     let steps_of = |id| steps.get(&id).map_or(&[][..], Vec::as_slice);
     let position_of = |id: OperationId| positions.get(&id.as_uuid()).copied();
     Ok(operations.iter().map(|o| OperationView::new(o, steps_of(o.id), position_of(o.id))).collect())
-}
-
-async fn positions(db: &PlatformDb, ids: &[Uuid]) -> DbResult<HashMap<Uuid, i64>> {
-    let rows = sqlx::query!(
-        r#"SELECT o.id, (SELECT count(*) FROM instance_service.operations q
-                          WHERE q.scope = o.scope AND q.state = 'queued'
-                            AND (q.priority, -q.seq) >= (o.priority, -o.seq)) AS "position!"
-             FROM instance_service.operations o WHERE o.id = ANY ($1) AND o.state = 'queued'"#,
-        ids
-    )
-    .fetch_all(db.pool())
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.id, row.position)).collect())
 }

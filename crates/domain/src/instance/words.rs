@@ -44,6 +44,13 @@ words! {
     }
 }
 
+impl BillingStatus {
+    /// Reads a client's word. The earlier service called `payment_required` `pending_payment`.
+    pub fn parse_client(word: &str) -> Option<Self> {
+        if word == "pending_payment" { Some(Self::PaymentRequired) } else { Self::parse(word) }
+    }
+}
+
 words! {
     /// How far provisioning got.
     ProvisioningStatus {

@@ -28,9 +28,8 @@ pub(super) fn word<T: FromStr<Err = UnknownWord>>(text: &str) -> Result<T, Fault
     text.parse().map_err(|unknown: UnknownWord| Fault::form("enum", unknown.to_string()))
 }
 
-/// `pending_payment` is what the earlier service called `payment_required`.
 pub(super) fn billing(text: &str) -> Result<BillingStatus, Fault> {
-    if text == "pending_payment" { Ok(BillingStatus::PaymentRequired) } else { word(text) }
+    BillingStatus::parse_client(text).map_or_else(|| word(text), Ok)
 }
 
 pub(super) fn version(raw: &RawVersion, rules: &OrderRules) -> Result<OdooVersion, Fault> {
@@ -96,17 +95,17 @@ pub(super) fn password(password: &SecretString) -> Result<(), Fault> {
 
 /// PostgreSQL's jsonb takes no NUL, in keys or in texts, however deep.
 pub(super) fn metadata(metadata: serde_json::Map<String, Value>) -> Result<serde_json::Map<String, Value>, Fault> {
-    if metadata.iter().all(|(key, value)| !key.contains('\0') && has_no_nul(value)) {
-        return Ok(metadata);
+    match metadata.iter().any(|(key, value)| key.contains('\0') || holds_nul(value)) {
+        true => Err(Fault::form("value_error", "must not contain a NUL character")),
+        false => Ok(metadata),
     }
-    Err(Fault::form("value_error", "must not contain a NUL character"))
 }
 
-fn has_no_nul(value: &Value) -> bool {
+fn holds_nul(value: &Value) -> bool {
     match value {
-        Value::String(text) => !text.contains('\0'),
-        Value::Array(items) => items.iter().all(has_no_nul),
-        Value::Object(fields) => fields.iter().all(|(key, value)| !key.contains('\0') && has_no_nul(value)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(holds_nul),
+        Value::Object(fields) => fields.iter().any(|(key, value)| key.contains('\0') || holds_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
