@@ -32,7 +32,8 @@ UPDATE public.instances SET odoo_version = split_part(odoo_version, '.', 1) WHER
 UPDATE public.instances SET billing_status = 'payment_required' WHERE billing_status = 'pending_payment';
 UPDATE public.instances SET provisioning_status = 'completed'
  WHERE provisioning_status IN ('pending', 'provisioning')
-   AND status IN ('running', 'stopping', 'stopped', 'restarting', 'paused', 'maintenance', 'updating', 'container_missing');
+   AND status IN ('running', 'stopping', 'stopped', 'restarting', 'paused', 'maintenance', 'updating', 'container_missing')
+   AND (db_host IS NOT NULL OR service_name IS NOT NULL OR service_id IS NOT NULL);
 
 ALTER TABLE public.instances
     ADD CONSTRAINT instances_status_known CHECK (phase IS NULL OR status IS NOT NULL AND status IN ('creating', 'starting', 'running',

@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How the lock is waited for.
+/// How the lock, and then the tables, are waited for.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// A holder whose session is idle for this long is dead.
@@ -19,11 +19,21 @@ pub struct Patience {
     pub total: Duration,
     /// Pause between two tries.
     pub pause: Duration,
+    /// How long a statement of a migration waits for a table that others use. Everybody else waits behind it meanwhile.
+    pub table: Duration,
+    /// How often a migration that did not get its table is tried.
+    pub tries: u32,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { idle: Duration::from_secs(10), total: Duration::from_secs(300), pause: Duration::from_millis(200) }
+        Self {
+            idle: Duration::from_secs(10),
+            total: Duration::from_secs(300),
+            pause: Duration::from_millis(200),
+            table: Duration::from_secs(3),
+            tries: 20,
+        }
     }
 }
 

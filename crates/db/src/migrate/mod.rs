@@ -50,6 +50,11 @@ pub enum MigrateError {
     /// Another `migrate` is at work and did not end in time.
     #[error("another migration has been at work for more than {} s", .0.as_secs())]
     Busy(Duration),
+    /// A table that a migration changes was in use all the time.
+    #[error(
+        "a table stayed in use through {0} tries; what was done so far stays. End long transactions on postgres1 and migrate again"
+    )]
+    InUse(u32),
     /// The schema is newer than this program.
     #[error("the schema has migration {0}, which this release does not know: it was made by a newer one")]
     Newer(i64),
@@ -61,6 +66,20 @@ pub enum MigrateError {
         /// What sqlx or the server says.
         cause: SqlxMigrateError,
     },
+}
+
+impl MigrateError {
+    fn is_lock_timeout(&self) -> bool {
+        const LOCK_NOT_AVAILABLE: &str = "55P03";
+        let code = |error: &sqlx::Error| error.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
+        match self {
+            Self::Database(error) => error.is_lock_timeout(),
+            Self::Failed { cause: SqlxMigrateError::Execute(error) | SqlxMigrateError::ExecuteMigration(error, _), .. } => {
+                code(error).as_deref() == Some(LOCK_NOT_AVAILABLE)
+            }
+            _ => false,
+        }
+    }
 }
 
 impl From<sqlx::Error> for MigrateError {
@@ -85,10 +104,29 @@ pub async fn run_patiently(owner: &Endpoint, runtime_role: &str, patience: &Pati
     let mut connection = connect_options(owner).application_name("instance-migrate").connect().await?;
     lock::acquire(&mut connection, patience).await?;
     check(&mut connection, runtime_role).await?;
-    apply(&mut connection, runtime_role).await?;
+    apply_patiently(&mut connection, runtime_role, patience).await?;
     // Closing the session frees the lock.
     connection.close().await?;
     Ok(())
+}
+
+/// Older replicas go on working meanwhile: a statement that waited for one of their tables without end would let all of them wait
+/// behind it.
+async fn apply_patiently(connection: &mut PgConnection, runtime_role: &str, patience: &Patience) -> Result<(), MigrateError> {
+    sqlx::query("SELECT set_config('lock_timeout', $1, false)")
+        .bind(format!("{}ms", patience.table.as_millis()))
+        .execute(&mut *connection)
+        .await?;
+    for attempt in 1..=patience.tries {
+        match apply(connection, runtime_role).await {
+            Err(error) if error.is_lock_timeout() => {
+                tracing::warn!(attempt, "a table is in use; trying again");
+                tokio::time::sleep(patience.pause).await;
+            }
+            done => return done,
+        }
+    }
+    Err(MigrateError::InUse(patience.tries))
 }
 
 async fn apply(connection: &mut PgConnection, runtime_role: &str) -> Result<(), MigrateError> {

@@ -1,14 +1,16 @@
 //! Databases of the earlier service: both generations, with old data, migrated while a replica of it still writes.
 
 use crate::rig::{Rig, TAKEOVER, raw};
-use db::migrate::{MigrateError, SchemaState, schema_state};
+use db::migrate::{MigrateError, Patience, SchemaState, run_patiently, schema_state};
 use db::platform::acceptance::{Created, Deleted, Provision, Provisioned, Trigger};
 use db::platform::instances::{self, Instance, ListFilter};
 use domain::ids::{CustomerId, InstanceId, SubscriptionId};
 use domain::instance::{BillingStatus, DesiredState, InstanceType, Phase, ProvisioningStatus, Status, Suspension};
 use domain::names::{HostLabel, ReservedHosts};
 use rust_decimal::Decimal;
-use testkit::pair::SERVICE;
+use std::time::Duration;
+use testkit::pair::{PLATFORM_DATABASE, SERVICE};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 const FIRST: &str = include_str!("../fixtures/legacy-first.sql");
@@ -55,7 +57,7 @@ async fn both_generations_migrate_and_again() {
         assert_eq!(schema_state(&rig.db).await.unwrap(), SchemaState::Fits);
         rig.sql(TAKEOVER);
         rig.migrate().await.unwrap();
-        let rows = if generations.len() == 1 { "6" } else { "7" };
+        let rows = if generations.len() == 1 { "8" } else { "9" };
         assert_eq!(rig.sql("SELECT count(*) FROM instances"), rows, "every row is still there");
         assert_eq!(rig.sql("SELECT has_database_privilege('instance_service', 'instance', 'CREATE')"), "f");
     }
@@ -74,7 +76,9 @@ async fn data_is_normalised_where_that_is_certain() {
                     4|17|creating|payment_required|pending|1.00|t\n\
                     5|18|paused|payment_required|completed|1.00|t\n\
                     6|16|terminated|paid|pending|1.00|t\n\
-                    7|17|running|trial|completed|1.00|t";
+                    7|17|running|trial|completed|1.00|t\n\
+                    8|17|paused|payment_required|pending|1.00|t\n\
+                    9||creating|payment_required|pending|NaN|t";
     assert_eq!(columns, expected);
     assert_eq!(
         rig.sql("SELECT db_name, db_user, plan_tier FROM instances WHERE db_server_id IS NOT NULL"),
@@ -112,6 +116,15 @@ fn assert_odd_row_reads(odd: &Instance) {
 }
 
 #[tokio::test]
+async fn what_is_missing_is_filled_in_when_it_is_read() {
+    let rig = taken_over(&[FIRST]).await;
+    let blank = rig.get(id(9)).await;
+    assert_eq!((blank.name.as_str(), blank.odoo_version.as_str(), blank.cpu_limit), ("blank", "17", Decimal::ONE));
+    let filter = ListFilter { customer_id: CustomerId::from_uuid(uuid(0xc3)), status: None, page: 1, page_size: 100 };
+    assert_eq!(instances::list(&rig.db, &filter).await.unwrap().total, 2);
+}
+
+#[tokio::test]
 async fn axes_of_rows_not_adopted_follow_from_their_status() {
     let rig = taken_over(&[FIRST]).await;
     let running = rig.get(id(1)).await.axes;
@@ -120,7 +133,9 @@ async fn axes_of_rows_not_adopted_follow_from_their_status() {
     assert_eq!((fresh.phase, fresh.desired), (Phase::Registered, DesiredState::None));
     let paused = rig.get(id(5)).await.axes;
     assert_eq!((paused.suspension, paused.resume_to), (Suspension::Debt, Some(DesiredState::Stopped)));
-    for number in 1..=6 {
+    let never_made = rig.get(id(8)).await.axes;
+    assert_eq!((never_made.phase, never_made.suspension), (Phase::Registered, Suspension::Debt));
+    for number in [1, 2, 3, 4, 5, 6, 8, 9] {
         assert_eq!(rig.get(id(number)).await.axes.contradiction(), None, "{number}");
     }
 }
@@ -195,4 +210,32 @@ async fn by_subscription_prefers_the_live_one() {
     assert_eq!(find(0xa1).await.unwrap().unwrap().id, id(1), "although the terminated one is newer");
     assert_eq!(find(0xa6).await.unwrap().unwrap().id, id(6));
     assert!(find(0xff).await.unwrap().is_none());
+}
+
+/// What a replica of the earlier service does to the table that a migration changes.
+#[tokio::test]
+async fn a_table_in_use_is_waited_for_a_little_and_often() {
+    let rig = earlier(&[FIRST]);
+    testkit::pair::bootstrap_platform(rig.cluster.server()).unwrap();
+    rig.sql(TAKEOVER);
+    let mut replica = rig.cluster.superuser(PLATFORM_DATABASE).await.unwrap();
+    sqlx::raw_sql("BEGIN; LOCK TABLE public.instances IN ACCESS SHARE MODE").execute(&mut replica).await.unwrap();
+    let patience =
+        Patience { table: Duration::from_millis(50), pause: Duration::from_millis(10), tries: 2, ..Patience::default() };
+    let owner = rig.owner_endpoint();
+    let migrate = |patience| timeout(Duration::from_secs(60), run_patiently(&owner, SERVICE, patience));
+    let refused = migrate(&patience).await.unwrap();
+    assert!(matches!(refused, Err(MigrateError::InUse(2))), "{refused:?}");
+
+    let patience = Patience { tries: u32::MAX, ..patience };
+    let release = async {
+        let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'public.instances'::regclass";
+        while rig.sql(waits) == "0" {
+            tokio::task::yield_now().await;
+        }
+        sqlx::raw_sql("COMMIT").execute(&mut replica).await.unwrap();
+    };
+    let (migrated, ()) = tokio::join!(migrate(&patience), release);
+    migrated.unwrap().unwrap();
+    assert_eq!(schema_state(&rig.db).await.unwrap(), SchemaState::Fits);
 }

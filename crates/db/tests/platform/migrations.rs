@@ -65,8 +65,12 @@ async fn a_dead_starter_that_holds_the_lock_is_ended() {
     let rig = Rig::empty();
     let mut dead = owner_session(&rig).await;
     sqlx::query(TAKE_LOCK).execute(&mut dead).await.unwrap();
-    let patience =
-        Patience { idle: Duration::from_millis(200), total: Duration::from_secs(60), pause: Duration::from_millis(20) };
+    let patience = Patience {
+        idle: Duration::from_millis(200),
+        total: Duration::from_secs(60),
+        pause: Duration::from_millis(20),
+        ..Patience::default()
+    };
     run_patiently(&rig.owner_endpoint(), SERVICE, &patience).await.unwrap();
     assert!(dead.ping().await.is_err(), "the dead one's session was ended");
 }
@@ -76,8 +80,12 @@ async fn a_starter_at_work_is_left_alone() {
     let rig = Rig::empty();
     let mut other = owner_session(&rig).await;
     sqlx::query(TAKE_LOCK).execute(&mut other).await.unwrap();
-    let patience =
-        Patience { idle: Duration::from_millis(50), total: Duration::from_millis(600), pause: Duration::from_millis(20) };
+    let patience = Patience {
+        idle: Duration::from_millis(50),
+        total: Duration::from_millis(600),
+        pause: Duration::from_millis(20),
+        ..Patience::default()
+    };
     let owner = rig.owner_endpoint();
     let (worked, refused) =
         tokio::join!(sqlx::query("SELECT pg_sleep(1.5)").execute(&mut other), run_patiently(&owner, SERVICE, &patience));

@@ -81,7 +81,7 @@ macro_rules! select_instances {
             $crate::platform::instances::row::Row,
             "SELECT i.id, i.customer_id, i.subscription_id, i.name, i.description, i.odoo_version, i.instance_type, i.status, \
                     i.billing_status, i.provisioning_status, i.phase, i.desired_state, i.suspension, i.suspension_reason, \
-                    i.suspended_since, i.resume_to, i.observed_state, i.observed_at, i.revision, i.cpu_limit, i.memory_limit, \
+                    i.suspended_since, i.resume_to, i.observed_state, i.observed_at, i.revision, nullif(i.cpu_limit, 'NaN') AS cpu_limit, i.memory_limit, \
                     i.storage_limit, i.resources_pending, i.admin_email, i.database_name, i.subdomain, i.hostname, i.demo_data, \
                     i.custom_addons, i.disabled_modules, i.environment_vars, i.metadata, i.db_type, i.error_message, \
                     i.external_url, i.internal_url, i.last_health_check, i.started_at, i.created_at, i.updated_at, i.purged_at, \
@@ -118,7 +118,8 @@ impl From<Row> for Instance {
             environment_vars: pairs(row.environment_vars),
             metadata: object(row.metadata),
             db_type: row.db_type.as_deref().and_then(DbType::parse).unwrap_or(DbType::Shared),
-            name: row.name,
+            // A name is never empty; the label names the same thing.
+            name: if row.name.trim().is_empty() { row.database_name.clone() } else { row.name },
             description: row.description,
             stored_status: row.status,
             revision: row.revision,
@@ -221,8 +222,11 @@ fn port(stored: i32) -> Option<u16> {
     u16::try_from(stored).ok()
 }
 
+/// NULL stands for the default of the column, whose rows know nothing else.
+const DEFAULT_VERSION: &str = "17";
+
 fn version(stored: Option<String>) -> String {
-    let stored = stored.unwrap_or_default();
+    let stored = stored.filter(|text| !text.trim().is_empty()).unwrap_or_else(|| DEFAULT_VERSION.to_owned());
     OdooVersion::parse(stored.trim()).map_or(stored, |version| version.to_string())
 }
 
