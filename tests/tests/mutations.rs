@@ -59,7 +59,7 @@ mod chaos {
     #[test]
     fn a_neighbour_that_is_harmed_is_reported() -> Result<()> {
         let stack = sound(1)?;
-        let mut bystander = Bystander::settle(&stack)?;
+        let mut bystander = Bystander::settle(&stack, PATIENCE)?;
         let (gone, operation) = stack.provision(&stack.order("gone")?)?;
         stack.await_success(&operation, PATIENCE)?;
         let noticed = bystander.check(&stack)?;

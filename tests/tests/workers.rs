@@ -168,6 +168,26 @@ mod chaos {
         sound(&stack)
     }
 
+    /// A file system that is not mounted is an empty directory: nobody makes anything in it.
+    #[test]
+    fn an_empty_root_is_refused() -> Result<()> {
+        let mut stack = start(1)?;
+        stack.workers.remove(0);
+        let (root, away) = (stack.instances_path(), stack.log_directory().join("away"));
+        std::fs::rename(&root, &away)?;
+        std::fs::create_dir(&root)?;
+        stack.start_worker_unwaited()?;
+        let mut refused = stack.workers.remove(0).process;
+        let status = refused.wait(PATIENCE)?;
+        ensure!(status.code() == Some(3), "{status}");
+        ensure!(refused.output()?.contains("mount its file system"), "{}", refused.output()?);
+        ensure!(std::fs::read_dir(&root)?.next().is_none(), "something was made in the empty root");
+        std::fs::remove_dir(&root)?;
+        std::fs::rename(&away, &root)?;
+        stack.start_worker()?;
+        sound(&stack)
+    }
+
     /// T18.
     #[test]
     fn fixed_settings_start_each_job_once() -> Result<()> {

@@ -74,9 +74,24 @@ impl Asked {
 impl Turns {
     /// The turns below a root, with the place for them.
     pub(crate) fn open(root: &Path) -> RuntimeResult<Self> {
-        let area = root.join(".turns");
+        let area = Self::area(root);
         private(&area)?;
         Ok(Self { area })
+    }
+
+    /// Where the turns of a root are.
+    pub(crate) fn area(root: &Path) -> PathBuf {
+        root.join(".turns")
+    }
+
+    /// Whether the turns are there: where they are not, the file system of the root may be missing, and nothing that is read
+    /// there says anything.
+    pub(crate) fn present(&self) -> RuntimeResult<()> {
+        match fs::metadata(&self.area) {
+            Ok(area) if area.is_dir() => Ok(()),
+            Ok(_) => Err(RuntimeError::Unreachable(format!("{} is no directory", self.area.display()))),
+            Err(e) => Err(RuntimeError::Unreachable(format!("{}: {e}", self.area.display()))),
+        }
     }
 
     /// Enters a name of this owner: refused as `Stale` if a later turn was here.
@@ -86,10 +101,7 @@ impl Turns {
         }
         let path = self.area.join(name);
         let failed = |e: io::Error| RuntimeError::io(format!("turn {}", path.display()), &e);
-        if !self.area.is_dir() {
-            // The file system below may be missing: nothing that is read now says anything.
-            return Err(RuntimeError::Unreachable(format!("{} is gone", self.area.display())));
-        }
+        self.present()?;
         let (file, is_new) = open(&path).map_err(failed)?;
         wait(&file, name)?;
         if asked.given_up.load(Ordering::SeqCst) {

@@ -8,8 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout};
 use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(120);
+use testkit::Snapshot;
 
 /// What the tenant wrote, and what tells its session and its database from any others.
 const NOTE: &str = "CREATE TABLE notes (note text); INSERT INTO notes VALUES ('mine'); ";
@@ -22,6 +21,7 @@ pub struct Bystander {
     session: Session,
     seen: String,
     files: BTreeMap<PathBuf, Vec<u8>>,
+    processes: Vec<String>,
 }
 
 impl Bystander {
@@ -29,15 +29,16 @@ impl Bystander {
     ///
     /// # Errors
     /// When it cannot.
-    pub fn settle(stack: &Stack) -> Result<Self> {
+    pub fn settle(stack: &Stack, patience: Duration) -> Result<Self> {
         let (id, operation) = stack.provision(&stack.order("bystander")?)?;
-        stack.await_success(&operation, PATIENCE)?;
+        stack.await_success(&operation, patience)?;
         let place = stack.place(&id)?;
         let mut session = Session::open(stack, &place)?;
         let seen = session.ask(&format!("{NOTE}{LOOK}"))?.context("the bystander's session ended at once")?;
-        let files = files(&place.directory)?;
+        let files = files(&place)?;
         ensure!(!files.is_empty(), "the bystander has no files");
-        Ok(Self { place, session, seen, files })
+        let processes = processes(&place)?;
+        Ok(Self { place, session, seen, files, processes })
     }
 
     /// What the tenant notices.
@@ -51,8 +52,11 @@ impl Bystander {
             Some(now) if now != self.seen => noticed.push(format!("it saw {} and now sees {now}", self.seen)),
             Some(_) => {}
         }
-        if files(&self.place.directory)? != self.files {
+        if files(&self.place)? != self.files {
             noticed.push("its files are others".to_owned());
+        }
+        if processes(&self.place)? != self.processes {
+            noticed.push("its Odoo is another process".to_owned());
         }
         if let Some(fake) = &stack.fake {
             let counts = fake.counts(&self.place.service)?;
@@ -100,13 +104,25 @@ impl Drop for Session {
     }
 }
 
-/// Everything below a directory, by path.
-fn files(directory: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
+/// The processes that serve an instance: none where the runtime is the fake one.
+fn processes(place: &Place) -> Result<Vec<String>> {
+    let seen = Snapshot::default().with_processes(&place.directory.display().to_string())?;
+    Ok(seen.lines("process").map(str::to_owned).collect())
+}
+
+/// What a tenant would miss: configuration and filestore. Odoo itself goes on writing logs and sessions.
+fn files(place: &Place) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let mut found = below(&place.directory.join("conf"))?;
+    found.extend(below(&place.directory.join("data/filestore"))?);
+    Ok(found)
+}
+
+fn below(directory: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(directory).with_context(|| directory.display().to_string())? {
         let path = entry?.path();
         if path.is_dir() {
-            found.extend(files(&path)?);
+            found.extend(below(&path)?);
         } else {
             found.insert(path.clone(), std::fs::read(&path)?);
         }

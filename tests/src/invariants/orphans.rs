@@ -2,7 +2,7 @@
 
 use super::Found;
 use super::world::World;
-use crate::{Stack, eventually};
+use crate::{Runtime, Stack, eventually};
 use anyhow::Result;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -31,6 +31,7 @@ pub(super) fn check(stack: &Stack, world: &World, found: &mut Found) -> Result<(
     for service in world.services.iter().filter(|service| !owned.services.contains(&service.name)) {
         found.add("I2", format!("service {} belongs to nobody", service.name));
     }
+    processes(stack, world, &owned, found);
     for template in world.templates.iter().filter(|template| template.state == "building" && !template.busy) {
         found.add("I2", format!("template {} is being built by nobody", template.db_name));
     }
@@ -43,6 +44,8 @@ struct Owned {
     catalogue: BTreeSet<String>,
     directories: BTreeSet<String>,
     services: BTreeSet<String>,
+    /// Directories on which an Odoo may run.
+    served: BTreeSet<String>,
 }
 
 impl Owned {
@@ -53,11 +56,15 @@ impl Owned {
             owned.directories.extend(instance.directory.clone());
             if instance.busy || instance.status != "terminated" {
                 owned.services.extend(instance.service_name.clone());
+                owned.served.extend(instance.directory.clone());
             }
         }
         for template in &world.templates {
             owned.catalogue.extend([template.db_name.clone(), template.content_role.clone()]);
             owned.directories.insert(template.directory.clone());
+            if template.busy {
+                owned.served.insert(template.directory.clone());
+            }
         }
         owned
     }
@@ -72,6 +79,18 @@ fn catalogue(stack: &Stack, world: &World, owned: &Owned, found: &mut Found) {
     }
     for line in &difference.removed {
         found.add("I2", format!("gone from postgres2 without being ours: {line}"));
+    }
+}
+
+/// Each process of Odoo names the directory that it works on.
+fn processes(stack: &Stack, world: &World, owned: &Owned, found: &mut Found) {
+    if *stack.runtime() == Runtime::Fake {
+        return;
+    }
+    let root = stack.instances_path().display().to_string();
+    let served = |line: &&String| owned.served.iter().any(|directory| line.contains(&format!("{root}/{directory}/")));
+    for line in world.processes.iter().filter(|line| !served(line)) {
+        found.add("I2", format!("serves nobody: {line}"));
     }
 }
 

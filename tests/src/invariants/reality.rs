@@ -4,7 +4,6 @@ use super::Found;
 use super::world::{Instance, Role, Template, World};
 use crate::{Runtime, Stack};
 use runtime::Observed;
-use testkit::Snapshot;
 
 pub(super) fn check(stack: &Stack, world: &World, found: &mut Found) {
     for instance in &world.instances {
@@ -43,10 +42,9 @@ fn is_up(stack: &Stack, world: &World, instance: &Instance) -> bool {
         let service = instance.service_name.as_deref().and_then(|name| world.service(name));
         return service.is_some_and(|service| matches!(service.observed, Observed::Running { .. }));
     }
-    // Its process names the directory. One that cannot be looked for is not there.
-    let directory = instance.directory.as_ref().map(|directory| stack.instances_path().join(directory).display().to_string());
-    let processes = directory.and_then(|directory| Snapshot::default().with_processes(&directory).ok());
-    processes.is_some_and(|processes| processes.lines("process").next().is_some())
+    // Its process names the directory.
+    let directory = instance.directory.as_ref().map(|directory| format!("{}/{directory}/", stack.instances_path().display()));
+    directory.is_some_and(|directory| world.processes.iter().any(|process| process.contains(&directory)))
 }
 
 fn shelved(world: &World, instance: &Instance, wrong: &mut Vec<String>) {

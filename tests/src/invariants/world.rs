@@ -16,6 +16,7 @@ pub(super) struct World {
     pub(super) directories: BTreeSet<String>,
     pub(super) staged: BTreeSet<String>,
     pub(super) services: Vec<Listed>,
+    pub(super) processes: Vec<String>,
     pub(super) acknowledged: Vec<Acknowledged>,
 }
 
@@ -124,6 +125,11 @@ impl World {
             catalogue: Snapshot::of_server(&stack.pair.postgres2)?,
             directories: names(&root)?.into_iter().filter(visible).collect(),
             staged: names(&root.join(".staging"))?,
+            processes: Snapshot::default()
+                .with_processes(&root.display().to_string())?
+                .lines("process")
+                .map(str::to_owned)
+                .collect(),
             services: stack.fake.as_ref().map_or_else(|| Ok(Vec::new()), crate::Fake::services)?,
             acknowledged: stack.acknowledged(),
         })

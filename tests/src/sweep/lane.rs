@@ -3,7 +3,7 @@
 use super::{Measured, Point, Way};
 use crate::faults::{Action, Armed, Kind};
 use crate::invariants::{self, Bystander, Secrets};
-use crate::{Stack, StackOptions, eventually, until};
+use crate::{Runtime, Stack, StackOptions, eventually, until};
 use anyhow::{Context, Result, bail, ensure};
 use runtime::fake::{Call, Effect, Fault};
 use serde::Deserialize;
@@ -14,8 +14,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const TAKEOVER: Duration = Duration::from_secs(10);
 /// Longest time until an armed point is reached.
 const REACHED: Duration = Duration::from_secs(60);
-/// Longest time of an operation that nothing disturbs, and of one that is taken over.
+/// Longest time of an operation that nothing disturbs, and of one that is taken over; on real Odoo a template is built in it.
 const PATIENCE: Duration = Duration::from_secs(120);
+const REAL_PATIENCE: Duration = Duration::from_secs(300);
 /// Leases are renewed more often than this.
 const RENEWALS: u64 = 5_000;
 
@@ -25,6 +26,7 @@ pub struct Lane {
     bystander: Bystander,
     stack: Stack,
     secrets: Secrets,
+    patience: Duration,
     undisturbed: BTreeMap<(String, Way), Duration>,
     /// Deletes that tidy up behind earlier points.
     tidying: Vec<String>,
@@ -52,11 +54,13 @@ impl Lane {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start() -> Result<Self> {
-        let stack = Stack::start(&StackOptions { workers: 2, durable: true, ..StackOptions::default() })?;
-        let bystander = Bystander::settle(&stack)?;
+    pub fn start(runtime: &Runtime) -> Result<Self> {
+        let patience = if *runtime == Runtime::Fake { PATIENCE } else { REAL_PATIENCE };
+        let stack =
+            Stack::start(&StackOptions { workers: 2, durable: true, runtime: runtime.clone(), ..StackOptions::default() })?;
+        let bystander = Bystander::settle(&stack, patience)?;
         let secrets = Secrets::of_all();
-        Ok(Self { bystander, stack, secrets, undisturbed: BTreeMap::new(), tidying: Vec::new(), serial: 0 })
+        Ok(Self { bystander, stack, secrets, patience, undisturbed: BTreeMap::new(), tidying: Vec::new(), serial: 0 })
     }
 
     /// Kills the worker that reaches the point, and judges what follows.
@@ -115,9 +119,11 @@ impl Lane {
     fn arm(&self, point: &Point) -> Result<()> {
         let mut armed = vec![Armed::once(&point.name, Action::Kill)];
         armed.extend(point.turn.iter().map(|turn| Armed::once(turn, Action::Error(Kind::Permanent))));
-        let fake = self.stack.fake.as_ref().context("the sweep runs on the fake runtime")?;
-        fake.clear_faults()?;
+        if let Some(fake) = &self.stack.fake {
+            fake.clear_faults()?;
+        }
         if point.slow {
+            let fake = self.stack.fake.as_ref().context("only the fake runtime can be slowed down")?;
             fake.fault(Fault { call: Call::Ensure, service: None, times: 1, effect: Effect::Delay(RENEWALS) })?;
         }
         self.stack.faults().arm(&armed)
@@ -195,7 +201,7 @@ impl Lane {
                FROM instance_service.operations WHERE id = '{operation}'"
         );
         let mut last = String::new();
-        let ended = eventually(PATIENCE, &format!("the end of operation {operation}"), || {
+        let ended = eventually(self.patience, &format!("the end of operation {operation}"), || {
             let kept: Vec<Kept> = self.stack.platform_rows(&query)?;
             let kept = kept.into_iter().next().with_context(|| format!("operation {operation} is gone"))?;
             last = format!("{} {:?}", kept.state, kept.error);

@@ -12,6 +12,7 @@ pub use lane::Lane;
 pub use plan::{Length, Plan, Point, Way};
 pub use report::{Measured, Report};
 
+use crate::Runtime;
 use anyhow::Result;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -23,13 +24,17 @@ const LANES: usize = 4;
 ///
 /// # Errors
 /// When a deployment cannot be started or looked at.
-pub fn run(points: Vec<Point>) -> Result<Report> {
-    let lanes = LANES.min(points.len());
+pub fn run(points: Vec<Point>, runtime: &Runtime) -> Result<Report> {
+    let lanes = match runtime {
+        Runtime::Fake => LANES.min(points.len()),
+        // It is busy, and so are both processors.
+        Runtime::Process { .. } => 1,
+    };
     let waiting = Mutex::new(VecDeque::from(points));
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     let mut report = Report::default();
     std::thread::scope(|scope| {
-        let running: Vec<_> = (0..lanes).map(|_| scope.spawn(|| along(&next))).collect();
+        let running: Vec<_> = (0..lanes).map(|_| scope.spawn(|| along(&next, runtime))).collect();
         for lane in running {
             match lane.join() {
                 Ok(part) => report.merge(part?),
@@ -40,16 +45,16 @@ pub fn run(points: Vec<Point>) -> Result<Report> {
     })
 }
 
-fn along(next: &impl Fn() -> Option<Point>) -> Result<Report> {
+fn along(next: &impl Fn() -> Option<Point>, runtime: &Runtime) -> Result<Report> {
     let mut report = Report::default();
-    let mut lane = Lane::start()?;
+    let mut lane = Lane::start(runtime)?;
     while let Some(point) = next() {
         let outcome = lane.kill_at(&point);
         let failed = outcome.is_err();
         report.add(point, outcome);
         if failed {
             // What one point left behind must not be held against the next.
-            lane = Lane::start()?;
+            lane = Lane::start(runtime)?;
         }
     }
     Ok(report)

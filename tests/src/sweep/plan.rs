@@ -9,6 +9,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const READING: &[&str] = &["fetch_logs"];
 /// About how many points a bounded run takes.
 const BOUNDED: usize = 20;
+/// About how many points are taken on real Odoo: in a bounded run, and in a full one. Each takes half a minute.
+const REAL_BOUNDED: usize = 2;
+const REAL_FULL: usize = 12;
 
 /// How much of it is run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,20 +86,41 @@ impl Plan {
         let reads = |name: &String| READING.iter().any(|kind| name.split('/').next() == Some(kind));
         let names: Vec<String> = faults::points()?.into_iter().filter(|name| !reads(name)).collect();
         let points: Vec<Point> = names.iter().map(|name| Point::parse(name, &names)).collect::<Result<_>>()?;
-        let all = points.len();
         match length {
-            Length::Full => Ok(Self { all, chosen: points, rule: "all".to_owned() }),
-            Length::Matching(text) => {
-                let chosen = points.into_iter().filter(|point| point.name.contains(&text)).collect();
-                Ok(Self { all, chosen, rule: format!("those that contain {text:?}") })
-            }
-            Length::Rotating => Self::rotating(points),
+            Length::Full => Ok(Self { all: points.len(), chosen: points, rule: "all".to_owned() }),
+            Length::Matching(text) => Ok(Self::matching(points, &text)),
+            Length::Rotating => Self::rotating(points, BOUNDED),
         }
     }
 
-    fn rotating(points: Vec<Point>) -> Result<Self> {
+    /// The same for real Odoo, always a part that changes from day to day. A bounded run leaves out the making of templates,
+    /// which initialises Odoo each time.
+    ///
+    /// # Errors
+    /// As [`Plan::make`].
+    pub fn on_real_odoo(length: Length) -> Result<Self> {
+        // Slowing a runtime down is something that only the fake one can be asked for.
+        let points: Vec<Point> = Self::make(Length::Full)?.chosen.into_iter().filter(|point| !point.slow).collect();
+        match length {
+            Length::Full => Self::rotating(points, REAL_FULL),
+            Length::Matching(text) => Ok(Self::matching(points, &text)),
+            Length::Rotating => {
+                let quick = points.into_iter().filter(|point| point.kind != "build_template").collect();
+                Self::rotating(quick, REAL_BOUNDED)
+            }
+        }
+    }
+
+    fn matching(points: Vec<Point>, text: &str) -> Self {
         let all = points.len();
-        let every = all.div_ceil(BOUNDED).max(1);
+        let chosen = points.into_iter().filter(|point| point.name.contains(text)).collect();
+        Self { all, chosen, rule: format!("those that contain {text:?}") }
+    }
+
+    /// About so many of them.
+    fn rotating(points: Vec<Point>, about: usize) -> Result<Self> {
+        let all = points.len();
+        let every = all.div_ceil(about).max(1);
         let day = usize::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() / 86_400)?;
         let first = day % every;
         let chosen = points.into_iter().skip(first).step_by(every).collect();

@@ -36,6 +36,7 @@ pub type Backend = PollWith<PollWith<PostgresStorage<WakeUp>, StreamStrategy<Pub
 pub struct QueuePool {
     pool: PgPool,
     heartbeat: Duration,
+    prefetch: usize,
 }
 
 impl QueuePool {
@@ -46,7 +47,7 @@ impl QueuePool {
             .max_connections(workers.saturating_mul(4))
             .acquire_timeout(Duration::from_secs(5))
             .connect_lazy_with(platform_options(endpoint).application_name(application_name));
-        Self { pool, heartbeat: HEARTBEAT_INTERVAL }
+        Self { pool, heartbeat: HEARTBEAT_INTERVAL, prefetch: PREFETCH }
     }
 
     /// Another heartbeat than the fixed one: for tests of what happens when it is missed.
@@ -55,10 +56,16 @@ impl QueuePool {
         Self { heartbeat, ..self }
     }
 
+    /// Another prefetch than the fixed one: for the test that shows what it does.
+    #[must_use]
+    pub fn prefetching(self, prefetch: usize) -> Self {
+        Self { prefetch, ..self }
+    }
+
     /// The backend of one class. Nobody else may build one.
     pub fn backend(&self, class: Class) -> Backend {
         PostgresStorage::<WakeUp>::new(&self.pool)
-            .with_config(fixed_settings(class).heartbeat_interval(self.heartbeat))
+            .with_config(fixed_settings(class).heartbeat_interval(self.heartbeat).batch_size(self.prefetch))
             .with_pubsub()
             .poll_with_interval(POLL_INTERVAL)
     }

@@ -69,6 +69,12 @@ impl DataDirectories {
         Ok(Self { turns: Turns::open(&root)?, root, account })
     }
 
+    /// Whether directories of ours were ever made below this root. One that is empty though it should not be is a file system
+    /// that is not mounted.
+    pub fn is_known(root: &Path) -> RuntimeResult<bool> {
+        Turns::area(root).try_exists().map_err(|e| RuntimeError::io(format!("look at root {}", root.display()), &e))
+    }
+
     /// The root.
     pub fn root(&self) -> &Path {
         &self.root
@@ -100,8 +106,7 @@ impl DataDirectories {
 
     pub(crate) fn check_now(&self, directory: &Path, owner: Owner) -> RuntimeResult<Place> {
         self.name_of(directory)?;
-        // A root that vanished, such as a file system that is not mounted, must not read as "no directory".
-        fs::metadata(&self.root).map_err(|e| RuntimeError::Unreachable(format!("root {}: {e}", self.root.display())))?;
+        self.turns.present()?;
         match fs::symlink_metadata(directory) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Place::Absent),
             Err(e) => return Err(RuntimeError::io(format!("look at {}", directory.display()), &e)),
@@ -195,10 +200,12 @@ impl DataDirectories {
 
     /// Every marked directory, for the comparison of rows and reality.
     pub async fn list(&self) -> RuntimeResult<Vec<(PathBuf, Mark)>> {
-        let root = self.root.clone();
+        let this = self.clone();
         blocking(move || {
+            this.turns.present()?;
             let mut found = Vec::new();
-            for entry in fs::read_dir(&root).map_err(|e| RuntimeError::Unreachable(format!("root {}: {e}", root.display())))? {
+            let entries = fs::read_dir(&this.root);
+            for entry in entries.map_err(|e| RuntimeError::Unreachable(format!("root {}: {e}", this.root.display())))? {
                 let path = entry.map_err(|e| RuntimeError::io("read the root", &e))?.path();
                 let is_ours = path.file_name().and_then(|name| name.to_str()).is_some_and(plain);
                 if let Some(mark) = if is_ours { read_mark(&path)? } else { None } {

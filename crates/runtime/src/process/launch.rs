@@ -38,10 +38,10 @@ pub(super) fn launch(
         // std drops the supplementary groups of root with it.
         command.uid(uid).gid(gid);
     }
-    command.spawn().map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied => {
-            RuntimeError::NoInstallation { version: workload.version, looked_for: workload.image.as_str().to_owned() }
-        }
-        _ => RuntimeError::io(format!("start {}", workload.image.as_str()), &e),
+    let launcher = workload.image.as_str();
+    command.spawn().map_err(|e| match Path::new(launcher).try_exists() {
+        Ok(false) => RuntimeError::NoInstallation { version: workload.version, looked_for: launcher.to_owned() },
+        // Also a working directory that may not be entered ends here.
+        _ => RuntimeError::io(format!("start {launcher} in {}", directory.display()), &e),
     })
 }

@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 use bootstrap::settings::{Driver, RuntimeSettings};
 use bootstrap::{OsEntropy, http};
+use db::platform::{PlatformDb, instances};
 use runtime::InstanceRuntime;
 use runtime::account::Account;
 use runtime::directory::DataDirectories;
@@ -17,6 +18,18 @@ const REQUEST: Duration = Duration::from_secs(10);
 pub(super) struct Runtime {
     pub(super) driver: Arc<dyn InstanceRuntime>,
     pub(super) directories: DataDirectories,
+}
+
+/// A root where directories of ours should be and none ever were is a file system that is not mounted. Working there would make
+/// every instance anew beside its own data.
+pub(super) async fn mounted(settings: &RuntimeSettings, db: &PlatformDb) -> anyhow::Result<()> {
+    let path = &settings.instances_path;
+    let root = std::fs::canonicalize(path).with_context(|| format!("CEPHFS_INSTANCES_PATH: {}", path.display()))?;
+    if DataDirectories::is_known(&root)? || !instances::any_below(db, &root.to_string_lossy()).await? {
+        return Ok(());
+    }
+    let text = format!("CEPHFS_INSTANCES_PATH: {} has none of the instances' directories: mount its file system", root.display());
+    Err(super::Refusal(text).into())
 }
 
 impl Runtime {

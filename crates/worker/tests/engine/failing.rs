@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use worker::engine::faults::Faults;
 use worker::engine::{Engine, Registry, Saga};
 
-/// T6: each becomes a step failure with backoff; no hot loop, no wake-up left running.
+/// T6: an error and a panic become step failures with backoff, an abort one that ends the operation; no hot loop, and no wake-up
+/// left running or killed.
 #[tokio::test(flavor = "multi_thread")]
 async fn error_panic_and_abort_are_recorded() {
     let rig = Rig::start();
@@ -23,6 +24,11 @@ async fn error_panic_and_abort_are_recorded() {
     let steps = operations::steps(&rig.db, id).await.unwrap();
     assert_eq!(steps.iter().map(|s| (s.step.as_str(), s.attempt)).collect::<Vec<_>>(), [("a", 1), ("b", 1), ("c", 0)]);
     assert_eq!(rig.world.times("apply").len(), 3, "{:?}", rig.world.log());
+    rig.world.script("apply a", &[Act::Permanent]);
+    let aborted = rig.provision().await;
+    let failed = rig.reaches(aborted, State::Failed).await;
+    assert_eq!(failed.error.unwrap().code, "toy_permanent");
+    assert_eq!(rig.world.times("apply").len(), 4, "{:?}", rig.world.log());
     let idle = async || rig.psql("SELECT count(*) FROM apalis.jobs WHERE status IN ('Queued', 'Running', 'Pending')") == "0";
     assert!(crate::rig::until(Duration::from_secs(5), idle).await);
     assert_eq!(rig.psql("SELECT count(*) FROM apalis.jobs WHERE status <> 'Done'"), "0");

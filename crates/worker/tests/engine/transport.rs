@@ -1,9 +1,16 @@
 //! Wake-ups through apalis: the regression tests of engine 4 that need no process of their own.
 
 use crate::rig::{Act, Rig, hurried, until};
-use db::queue;
+use async_trait::async_trait;
+use db::queue::{self, QueuePool};
+use domain::ids::OperationId;
 use domain::operation::{Class, Kind, State};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use worker::engine::{Apalis, Handler, Transport};
 
 fn one_slot(owner: &str) -> worker::engine::EngineSettings {
     let mut settings = hurried(owner);
@@ -156,4 +163,41 @@ fn prefetch_is_one() {
         assert!(settings.lock_tasks && settings.persist_results);
         assert_eq!(settings.queue.as_ref(), class.as_str());
     }
+}
+
+/// Counts how often it is handed each operation, and takes its time for each.
+#[derive(Default)]
+struct Counting(Mutex<BTreeMap<OperationId, usize>>);
+
+impl Counting {
+    fn most(&self) -> usize {
+        self.0.lock().unwrap().values().copied().max().unwrap_or_default()
+    }
+}
+
+#[async_trait]
+impl Handler for Counting {
+    async fn handle(&self, id: OperationId) -> db::DbResult<()> {
+        *self.0.lock().unwrap().entry(id).or_default() += 1;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        Ok(())
+    }
+}
+
+/// T3, why it is one: with ten, jobs that wait inside a live worker stop its heartbeat, it counts as dead, and they are handed out
+/// again. Runs in full runs only. Should it fail after an upgrade of the library, the fixed prefetch may be thought over.
+#[tokio::test(flavor = "multi_thread")]
+async fn prefetch_of_ten_runs_jobs_twice() {
+    let rig = Rig::start();
+    for _ in 0..12 {
+        rig.provision().await;
+    }
+    let handler = Arc::new(Counting::default());
+    let start = |owner: &str| {
+        let pool = QueuePool::connect_lazy(&rig.platform.platform(), 4, owner).beating_every(Duration::from_millis(500));
+        let transport = Apalis::new(pool.prefetching(10), one_slot(owner));
+        AbortOnDropHandle::new(tokio::spawn(transport.run(handler.clone(), CancellationToken::new())))
+    };
+    let _workers = [start("one"), start("two")];
+    assert!(until(Duration::from_secs(90), async || handler.most() > 1).await, "each was handed out once");
 }

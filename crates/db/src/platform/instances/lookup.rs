@@ -171,3 +171,18 @@ pub async fn ports(db: &PlatformDb) -> DbResult<BTreeSet<u16>> {
         .await?;
     Ok(ports.into_iter().filter_map(|port| u16::try_from(port).ok()).collect())
 }
+
+/// Whether a directory of ours should be below this root: of an instance, or of a template that is ready.
+///
+/// # Errors
+/// Database errors only.
+pub async fn any_below(db: &PlatformDb, root: &str) -> DbResult<bool> {
+    let below = format!("{}/", root.trim_end_matches('/'));
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM public.instances WHERE mark IS NOT NULL AND starts_with(data_dir, $1))
+               OR EXISTS (SELECT FROM instance_service.templates WHERE state = 'ready' AND starts_with(directory, $1)) AS "any!""#,
+        below,
+    )
+    .fetch_one(db.pool())
+    .await?)
+}
