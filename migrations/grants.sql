@@ -30,11 +30,11 @@ BEGIN
         GRANT SELECT ON instance_service.odoo_servers, instance_service.audit_log, instance_service.templates,
                         instance_service.worker_heartbeats TO readonly_user;
         -- All columns but the secret ones, by name: a grant on the table would open those too. What a step records may hold sealed
-        -- passwords, what an operation ends in a tenant's log lines.
+        -- passwords, what an operation ends in or fails of a tenant's log lines.
         FOR closed_table, closed_columns IN VALUES
             ('public.instances'::regclass, ARRAY['db_secret', 'admin_password', 'environment_vars']),
-            ('instance_service.operations', ARRAY['params', 'result']),
-            ('instance_service.operation_steps', ARRAY['output'])
+            ('instance_service.operations', ARRAY['params', 'result', 'error']),
+            ('instance_service.operation_steps', ARRAY['output', 'error'])
         LOOP
             EXECUTE format('REVOKE SELECT ON %s FROM readonly_user', closed_table);
             SELECT string_agg(quote_ident(attname), ', ') INTO open_columns

@@ -14,6 +14,9 @@ pub enum RuntimeError {
     /// The runtime, or the storage under it, could not be asked. It says nothing about what is there.
     #[error("not reachable: {0}")]
     Unreachable(String),
+    /// Somebody else is at it, or stands still there. It says nothing against the work.
+    #[error("busy: {0}")]
+    Busy(String),
     /// It did not work this time; the same call may work later.
     #[error("{0}")]
     Transient(String),
@@ -41,6 +44,8 @@ pub enum RuntimeError {
 pub enum Class {
     /// Ask again later; conclude nothing.
     Unreachable,
+    /// Come back later; nothing was tried.
+    Busy,
     /// Try again.
     Transient,
     /// Give up.
@@ -56,6 +61,7 @@ impl RuntimeError {
     pub const fn class(&self) -> Class {
         match self {
             Self::Unreachable(_) => Class::Unreachable,
+            Self::Busy(_) => Class::Busy,
             Self::Transient(_) => Class::Transient,
             Self::Permanent(_) | Self::NoInstallation { .. } => Class::Permanent,
             Self::Foreign(_) => Class::Foreign,
@@ -67,7 +73,7 @@ impl RuntimeError {
     pub fn public(&self) -> String {
         match self {
             Self::Unreachable(_) => "The platform that runs Odoo cannot be reached at the moment".into(),
-            Self::Transient(_) | Self::Stale(_) => "The platform that runs Odoo is busy".into(),
+            Self::Busy(_) | Self::Transient(_) | Self::Stale(_) => "The platform that runs Odoo is busy".into(),
             Self::Permanent(_) => "Odoo could not be started".into(),
             Self::NoInstallation { version, .. } => format!("Odoo {version} is not available on this platform"),
             Self::Foreign(_) => "The place of this instance is taken by something else".into(),

@@ -74,14 +74,9 @@ impl Asked {
 impl Turns {
     /// The turns below a root, with the place for them.
     pub(crate) fn open(root: &Path) -> RuntimeResult<Self> {
-        let area = Self::area(root);
+        let area = root.join(".turns");
         private(&area)?;
         Ok(Self { area })
-    }
-
-    /// Where the turns of a root are.
-    pub(crate) fn area(root: &Path) -> PathBuf {
-        root.join(".turns")
     }
 
     /// Whether the turns are there: where they are not, the file system of the root may be missing, and nothing that is read
@@ -155,7 +150,7 @@ fn wait(file: &File, name: &str) -> RuntimeResult<()> {
         match file.try_lock() {
             Ok(()) => return Ok(()),
             Err(TryLockError::WouldBlock) if began.elapsed() < PATIENCE => std::thread::sleep(POLL),
-            Err(TryLockError::WouldBlock) => return Err(RuntimeError::Transient(format!("somebody else works on {name}"))),
+            Err(TryLockError::WouldBlock) => return Err(RuntimeError::Busy(format!("somebody else works on {name}"))),
             Err(TryLockError::Error(e)) => return Err(RuntimeError::io(format!("lock the turn of {name}"), &e)),
         }
     }
@@ -214,7 +209,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let turns = Turns::open(root.path()).unwrap();
         let first = turns.enter("odoo_a", owner(1), &asked(1)).unwrap();
-        assert_eq!(turns.enter("odoo_a", owner(1), &asked(2)).unwrap_err().class(), Class::Transient);
+        assert_eq!(turns.enter("odoo_a", owner(1), &asked(2)).unwrap_err().class(), Class::Busy);
         drop(first);
         turns.enter("odoo_a", owner(1), &asked(2)).map(drop).unwrap();
     }

@@ -7,7 +7,7 @@ use crate::error::{DbError, DbResult};
 use crate::platform::audit::{self, AuditContext, Entry};
 use crate::platform::operation_view::OperationView;
 use crate::platform::operations::Operation;
-use crate::platform::{PlatformTx, acceptance, cancellation, events, instances, journal, record};
+use crate::platform::{PlatformTx, acceptance, cancellation, events, instances, journal, record, templates};
 use crate::queue;
 use domain::ids::OperationId;
 use domain::operation::{Kind, State};
@@ -84,6 +84,7 @@ pub async fn decide(tx: &mut PlatformTx, id: OperationId, decision: Decision, by
             if let (Kind::Provision, Some(instance)) = (changed.kind, &instance) {
                 acceptance::take_back_provision(tx, instance, id, RESOLVED, by).await?;
             }
+            templates::give_up(tx, id).await?;
             record::wake_head(tx, &changed.scope).await?;
         }
         Decision::Retry | Decision::Undo => drop(queue::wake(tx, &[id]).await?),
@@ -107,10 +108,13 @@ pub(crate) async fn undo_what_gave_way(tx: &mut PlatformTx, scope: &str) -> DbRe
     queue::wake(tx, &[id]).await.map(drop)
 }
 
-/// All counts begin anew, and so does the time limit: the next claim sets it. On the way back it stays known what it failed of.
+/// All counts begin anew, and so do the time limits: the next claim sets that of the whole. On the way back it stays known what it
+/// failed of, unless it was cancelled: then it did not fail.
 async fn reopen(tx: &mut PlatformTx, id: OperationId, undo: bool) -> DbResult<Operation> {
     sqlx::query!(
-        "UPDATE instance_service.operation_steps SET attempt = 0 WHERE operation_id = $1 AND status IN ('started', 'failed')",
+        "UPDATE instance_service.operation_steps
+            SET attempt = 0, lost_seconds = extract(epoch FROM clock_timestamp() - started_at)
+          WHERE operation_id = $1 AND status IN ('started', 'failed')",
         id.as_uuid()
     )
     .execute(tx.conn())
@@ -118,7 +122,8 @@ async fn reopen(tx: &mut PlatformTx, id: OperationId, undo: bool) -> DbResult<Op
     let Json(operation) = sqlx::query_scalar!(
         r#"UPDATE instance_service.operations o
               SET state = 'waiting', direction = CASE WHEN $2 THEN 'undo' ELSE direction END, claims = 0, attempts = 0,
-                  next_run_at = clock_timestamp(), error = CASE WHEN $2 OR direction = 'undo' THEN error END,
+                  next_run_at = clock_timestamp(), unreachable_since = NULL,
+                  error = CASE WHEN cancel_requested_at IS NULL AND ($2 OR direction = 'undo') THEN error END,
                   deadline_at = NULL, started_at = NULL
             WHERE id = $1 RETURNING to_jsonb(o) AS "operation!: Json<Operation>""#,
         id.as_uuid(),

@@ -17,7 +17,8 @@ pub struct Event {
     pub data: Value,
 }
 
-/// Tells how the operation stands, and before that what one of its steps did.
+/// Tells how the operation stands, and before that what one of its steps did. What was told last is not told again: what waits
+/// for a server is looked at for days.
 pub(crate) async fn tell(
     tx: &mut PlatformTx,
     id: OperationId,
@@ -34,7 +35,9 @@ pub(crate) async fn tell(
     data.push(serde_json::json!(operation));
     sqlx::query!(
         "INSERT INTO instance_service.operation_events (operation_id, event, data)
-         SELECT $1, e.event, e.data FROM unnest($2::text[], $3::jsonb[]) AS e (event, data)",
+         SELECT $1, e.event, e.data FROM unnest($2::text[], $3::jsonb[]) AS e (event, data)
+          WHERE e.data IS DISTINCT FROM (SELECT l.data FROM instance_service.operation_events l
+                                          WHERE l.operation_id = $1 AND l.event = e.event ORDER BY l.seq DESC LIMIT 1)",
         id.as_uuid(),
         &events,
         &data

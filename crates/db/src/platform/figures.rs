@@ -64,10 +64,12 @@ pub async fn read(db: &PlatformDb) -> DbResult<Figures> {
     .await?;
     let operations = sqlx::query_as!(
         OperationFigure,
-        r#"SELECT kind, state, count(*) AS "count!",
+        r#"SELECT kind AS "kind!", state AS "state!", count(*) AS "count!",
                   extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS "oldest_seconds!"
-             FROM instance_service.operations
-            WHERE finished_at IS NULL OR finished_at > clock_timestamp() - interval '1 day'
+             FROM (SELECT kind, state, created_at FROM instance_service.operations WHERE finished_at IS NULL
+                   UNION ALL
+                   SELECT kind, state, created_at FROM instance_service.operations
+                    WHERE finished_at > clock_timestamp() - interval '1 day') o
             GROUP BY kind, state"#
     )
     .fetch_all(db.pool())

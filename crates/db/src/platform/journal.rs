@@ -60,13 +60,14 @@ pub(crate) async fn of(executor: impl PgExecutor<'_>, id: OperationId) -> DbResu
     Ok(rows.into_iter().map(|Json(entry)| entry).collect())
 }
 
-/// How long ago a step was started for the first time, by the database's clock; `None` if it never was.
+/// How long ago a step was started for the first time, by the database's clock and without the time lost to a server that was away;
+/// `None` if it never was.
 ///
 /// # Errors
 /// Database errors only.
 pub async fn age(db: &PlatformDb, id: OperationId, step: &str) -> DbResult<Option<Duration>> {
     let seconds = sqlx::query_scalar!(
-        r#"SELECT extract(epoch FROM clock_timestamp() - started_at)::float8 AS "seconds!"
+        r#"SELECT extract(epoch FROM clock_timestamp() - started_at)::float8 - lost_seconds AS "seconds!"
              FROM instance_service.operation_steps WHERE operation_id = $1 AND step = $2 AND phase = 'apply'"#,
         id.as_uuid(),
         step

@@ -49,6 +49,7 @@ pub mod outbox;
 pub mod progress;
 pub mod record;
 pub mod servers;
+pub mod settings;
 pub mod templates;
 pub mod turn;
 

@@ -88,6 +88,7 @@ pub struct Operation {
     pub max_attempts: i32,
     pub next_run_at: DateTime<Utc>,
     pub deadline_at: Option<DateTime<Utc>>,
+    pub unreachable_since: Option<DateTime<Utc>>,
     pub cancel_requested_at: Option<DateTime<Utc>>,
     pub cancel_reason: Option<String>,
     pub preempted_by: Option<Kind>,
@@ -371,15 +372,14 @@ pub(crate) async fn positions(executor: impl PgExecutor<'_>, ids: &[Uuid]) -> Db
 ///
 /// # Errors
 /// Database errors only.
-pub async fn last_of(tx: &mut PlatformTx, scope: &Scope) -> DbResult<Option<(Operation, Duration)>> {
+pub async fn last_of(tx: &mut PlatformTx, scope: &Scope) -> DbResult<Option<Operation>> {
     tx.lock(LockClass::Scope, &scope.to_string()).await?;
-    let row = sqlx::query!(
-        r#"SELECT to_jsonb(o) AS "operation!: Json<Operation>",
-                  extract(epoch FROM clock_timestamp() - o.created_at)::float8 AS "seconds!"
+    let row = sqlx::query_scalar!(
+        r#"SELECT to_jsonb(o) AS "operation!: Json<Operation>"
              FROM instance_service.operations o WHERE o.scope = $1 ORDER BY o.seq DESC LIMIT 1"#,
         scope.to_string()
     )
     .fetch_optional(tx.conn())
     .await?;
-    Ok(row.map(|row| (row.operation.0, Duration::try_from_secs_f64(row.seconds).unwrap_or_default())))
+    Ok(row.map(|Json(operation)| operation))
 }

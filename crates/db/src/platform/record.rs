@@ -38,10 +38,10 @@ pub enum Next {
     Continue,
     /// It frees lease and slot and is due again after this time.
     Wait {
-        /// How long.
+        /// How long; at least, where a server is away: the longer it is, the rarer it is looked for.
         after: Duration,
-        /// Time lost to a server that is away, this wait included: the deadline moves by as much.
-        lost: Duration,
+        /// A server is away, and so much time was lost by it: the deadline moves by that and by the wait.
+        lost: Option<Duration>,
     },
     /// It stops with everything kept, for an operator.
     Attention,
@@ -140,11 +140,11 @@ pub async fn confirm(db: &PlatformDb, fence: &Fence) -> DbResult<()> {
 /// # Errors
 /// [`DbError::LeaseLost`] if the operation has another token, or was written by somebody else.
 pub async fn write(tx: &mut PlatformTx, fence: &Fence, write: &Write, journal: &[JournalStep]) -> DbResult<Recorded> {
-    let operation = write_operation(tx, fence, write).await?;
+    let (operation, lost) = write_operation(tx, fence, write).await?;
     let mut journal = journal.to_vec();
     let mut told = None;
     if let Some(step) = &write.step {
-        let entry = write_step(tx, fence, step).await?;
+        let entry = write_step(tx, fence, step, lost).await?;
         journal.retain(|other| (&other.step, other.phase) != (&entry.step, entry.phase));
         journal.push(entry);
         journal.sort_by_key(|entry| (entry.position, entry.phase));
@@ -157,28 +157,42 @@ pub async fn write(tx: &mut PlatformTx, fence: &Fence, write: &Write, journal: &
     Ok(Recorded { operation, journal, fence })
 }
 
-async fn write_operation(tx: &mut PlatformTx, fence: &Fence, write: &Write) -> DbResult<Operation> {
+/// Answers the row, and the seconds lost to a server that is away, those of the wait included.
+async fn write_operation(tx: &mut PlatformTx, fence: &Fence, write: &Write) -> DbResult<(Operation, f64)> {
     let (wait, lost) = match write.next {
-        Next::Wait { after, lost } => (Some(after.as_secs_f64()), lost.as_secs_f64()),
-        _ => (None, 0.0),
+        Next::Wait { after, lost } => (Some(after.as_secs_f64()), lost.map(|lost| lost.as_secs_f64())),
+        _ => (None, None),
     };
     let result = match &write.next {
         Next::End { result, .. } => result.clone(),
         _ => None,
     };
-    let row = sqlx::query_scalar!(
-        r#"UPDATE instance_service.operations o
+    // What waits for a server looks for it after an eighth of the time that it has been away, at most half a minute, and not all of
+    // it at once.
+    let row = sqlx::query!(
+        r#"WITH outage AS (
+               SELECT CASE WHEN $14::float8 IS NOT NULL THEN coalesce(unreachable_since, clock_timestamp())
+                           WHEN NOT $11 THEN unreachable_since END AS since
+                 FROM instance_service.operations WHERE id = $1),
+           pause AS (
+               SELECT since, CASE WHEN $14::float8 IS NULL THEN $13::float8
+                           ELSE greatest($13, least(30, extract(epoch FROM clock_timestamp() - since) / 8) * (0.75 + random() / 2)) END AS seconds
+                 FROM outage)
+           UPDATE instance_service.operations o
               SET write_no = o.write_no + 1, state = $4, direction = $5, attempts = $6, percent = $7,
                   past_return = o.past_return OR ($8 AND o.cancel_requested_at IS NULL), error = $9, result = $10,
                   claims = CASE WHEN $11 THEN 0 ELSE o.claims END,
                   current_step = CASE WHEN $4 IN ('succeeded', 'failed', 'cancelled') THEN NULL
                                       WHEN o.plan @> jsonb_build_array(jsonb_build_object('name', $12::text)) THEN $12
                                       ELSE o.current_step END,
-                  next_run_at = coalesce(clock_timestamp() + make_interval(secs => $13), o.next_run_at),
-                  deadline_at = o.deadline_at + make_interval(secs => $14),
+                  next_run_at = coalesce(clock_timestamp() + make_interval(secs => pause.seconds), o.next_run_at),
+                  unreachable_since = pause.since,
+                  deadline_at = o.deadline_at + make_interval(secs => coalesce($14 + pause.seconds, 0)),
                   finished_at = CASE WHEN $4 IN ('succeeded', 'failed', 'cancelled') THEN clock_timestamp() END
+             FROM pause
             WHERE id = $1 AND lease_token = $2 AND write_no = $3 AND state = 'running'
-        RETURNING to_jsonb(o) AS "operation!: Json<Operation>""#,
+        RETURNING to_jsonb(o) AS "operation!: Json<Operation>", coalesce($14 + pause.seconds, 0) AS "lost!"
+        "#,
         fence.operation.as_uuid(),
         fence.token,
         fence.write_no,
@@ -196,18 +210,19 @@ async fn write_operation(tx: &mut PlatformTx, fence: &Fence, write: &Write) -> D
     )
     .fetch_optional(tx.conn())
     .await?;
-    row.map(|Json(operation)| operation).ok_or(DbError::LeaseLost)
+    row.map(|row| (row.operation.0, row.lost)).ok_or(DbError::LeaseLost)
 }
 
-async fn write_step(tx: &mut PlatformTx, fence: &Fence, step: &StepWrite) -> DbResult<JournalStep> {
+async fn write_step(tx: &mut PlatformTx, fence: &Fence, step: &StepWrite, lost: f64) -> DbResult<JournalStep> {
     let Json(entry) = sqlx::query_scalar!(
         r#"INSERT INTO instance_service.operation_steps AS s
-                  (operation_id, step, phase, step_version, position, place, status, attempt, output, error, lease_token, finished_at)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, CASE WHEN $7 <> 'started' THEN clock_timestamp() END)
+                  (operation_id, step, phase, step_version, position, place, status, attempt, output, error, lease_token, finished_at,
+                   lost_seconds)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, CASE WHEN $7 <> 'started' THEN clock_timestamp() END, $12)
            ON CONFLICT (operation_id, step, phase) DO UPDATE
               SET step_version = excluded.step_version, status = excluded.status, attempt = excluded.attempt,
                   output = coalesce(excluded.output, s.output), error = excluded.error, lease_token = excluded.lease_token,
-                  finished_at = excluded.finished_at
+                  finished_at = excluded.finished_at, lost_seconds = s.lost_seconds + excluded.lost_seconds
            RETURNING to_jsonb(s) AS "entry!: Json<JournalStep>""#,
         fence.operation.as_uuid(),
         step.step,
@@ -219,7 +234,8 @@ async fn write_step(tx: &mut PlatformTx, fence: &Fence, step: &StepWrite) -> DbR
         step.attempt,
         step.output,
         step.error.as_ref().map(Json) as _,
-        fence.token
+        fence.token,
+        lost
     )
     .fetch_one(tx.conn())
     .await?;

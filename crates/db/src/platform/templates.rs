@@ -250,12 +250,26 @@ pub async fn is_in_use(db: &PlatformDb, id: TemplateId) -> DbResult<bool> {
     Ok(sqlx::query_scalar!(
         r#"SELECT EXISTS (
                SELECT FROM instance_service.operations o JOIN instance_service.operation_steps s ON s.operation_id = o.id
-                WHERE o.kind = 'provision' AND o.state IN ('running', 'waiting', 'needs_attention')
+                WHERE o.kind = 'provision' AND o.finished_at IS NULL AND o.state <> 'queued'
                   AND s.output ->> 'template' = $1) AS "used!""#,
         id.to_string()
     )
     .fetch_one(db.pool())
     .await?)
+}
+
+/// The operation that was building a template goes on no more: what it left is cleaned up by the next build.
+///
+/// # Errors
+/// Database errors only.
+pub(crate) async fn give_up(tx: &mut PlatformTx, build: OperationId) -> DbResult<()> {
+    sqlx::query!(
+        "UPDATE instance_service.templates SET state = 'broken' WHERE operation_id = $1 AND state = 'building'",
+        build.as_uuid()
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
 }
 
 /// Forgets a template of which nothing is left.

@@ -3,6 +3,11 @@
 use crate::error::DbResult;
 use crate::platform::{LockClass, PlatformDb};
 use sqlx::{Connection as _, PgConnection};
+use std::pin::pin;
+use std::time::Duration;
+
+/// How often the holder shows that it lives. The server ends the session of one that does not, well after it should have.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
 /// The turn of one loop. Dropping it ends the session and so frees the lock.
 #[derive(Debug)]
@@ -19,6 +24,7 @@ impl Turn {
     /// Database errors only.
     pub async fn try_take(db: &PlatformDb, name: &str) -> DbResult<Option<Self>> {
         let mut session = db.pool().acquire().await?.detach();
+        sqlx::query!("SELECT set_config('idle_session_timeout', '60s', false)").fetch_one(&mut session).await?;
         let class = LockClass::Loop as i32;
         let held = sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock($1, hashtext($2)) AS "held!""#, class, name)
             .fetch_one(&mut session)
@@ -29,6 +35,20 @@ impl Turn {
         }
         turn.end().await;
         Ok(None)
+    }
+
+    /// Works for as long as the turn is held. A holder that stands still, for example a stopped process, loses it.
+    ///
+    /// # Errors
+    /// The turn is lost; the work was dropped.
+    pub async fn hold<T>(&mut self, work: impl Future<Output = T>) -> DbResult<T> {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(done),
+                () = tokio::time::sleep(SIGN_OF_LIFE) => self.session.ping().await?,
+            }
+        }
     }
 
     /// Ends the turn in good order. The lock is freed before this returns: the server ends a closed session only some time later.

@@ -159,7 +159,7 @@ async fn the_reader_sees_everything_but_the_secret_columns() {
     let rig = Rig::start();
     rig.created(raw("shop")).await;
     for allowed in
-        ["SELECT id, status, hostname, phase FROM public.instances", "SELECT id, state, error FROM instance_service.operations"]
+        ["SELECT id, status, hostname, phase FROM public.instances", "SELECT id, state, kind FROM instance_service.operations"]
     {
         rig.sql_as(READER, allowed).await.unwrap_or_else(|error| panic!("{allowed}: {error}"));
     }
@@ -171,6 +171,8 @@ async fn the_reader_sees_everything_but_the_secret_columns() {
         "SELECT secret FROM instance_service.outbox",
         "SELECT output FROM instance_service.operation_steps",
         "SELECT result FROM instance_service.operations",
+        "SELECT error FROM instance_service.operations",
+        "SELECT error FROM instance_service.operation_steps",
         "SELECT body FROM instance_service.idempotency_keys",
         "UPDATE public.instances SET name = 'x'",
     ] {

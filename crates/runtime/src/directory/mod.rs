@@ -8,6 +8,7 @@
 mod conf;
 mod copy;
 mod filestore;
+mod root_id;
 mod tree;
 
 use crate::account::Account;
@@ -24,6 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use conf::conf_path;
 pub use filestore::{Copied, Filestore};
+pub use root_id::{name_root, root_id};
 pub(crate) use tree::{flush, private};
 
 const MARK: &str = "mark.json";
@@ -67,12 +69,6 @@ impl DataDirectories {
         let root = root.into();
         let root = fs::canonicalize(&root).map_err(|e| RuntimeError::io(format!("open root {}", root.display()), &e))?;
         Ok(Self { turns: Turns::open(&root)?, root, account })
-    }
-
-    /// Whether directories of ours were ever made below this root. One that is empty though it should not be is a file system
-    /// that is not mounted.
-    pub fn is_known(root: &Path) -> RuntimeResult<bool> {
-        Turns::area(root).try_exists().map_err(|e| RuntimeError::io(format!("look at root {}", root.display()), &e))
     }
 
     /// The root.

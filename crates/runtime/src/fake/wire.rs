@@ -42,6 +42,8 @@ pub enum Call {
 pub enum FaultClass {
     /// As [`RuntimeError::Unreachable`].
     Unreachable,
+    /// As [`RuntimeError::Busy`].
+    Busy,
     /// As [`RuntimeError::Transient`].
     Transient,
     /// As [`RuntimeError::Permanent`].
@@ -204,6 +206,7 @@ impl Reply {
                 return Self::NoInstallation { version: version.major(), looked_for };
             }
             Err(RuntimeError::Unreachable(text)) => (FaultClass::Unreachable, text),
+            Err(RuntimeError::Busy(text)) => (FaultClass::Busy, text),
             Err(RuntimeError::Transient(text)) => (FaultClass::Transient, text),
             Err(RuntimeError::Permanent(text)) => (FaultClass::Permanent, text),
             Err(RuntimeError::Foreign(text)) => (FaultClass::Foreign, text),
@@ -217,6 +220,7 @@ impl FaultClass {
     pub(super) fn error(self, text: String) -> RuntimeError {
         match self {
             Self::Unreachable => RuntimeError::Unreachable(text),
+            Self::Busy => RuntimeError::Busy(text),
             Self::Transient => RuntimeError::Transient(text),
             Self::Permanent => RuntimeError::Permanent(text),
             Self::Foreign => RuntimeError::Foreign(text),

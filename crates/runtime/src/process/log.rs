@@ -36,9 +36,11 @@ pub(super) fn open(path: &Path) -> RuntimeResult<File> {
 }
 
 /// Cuts a log that grew too large: its content becomes the older part. The writer appends, so it goes on at the new beginning;
-/// a line written in between may be lost.
-pub(super) fn rotate(path: &Path) -> RuntimeResult<()> {
-    rotate_at(path, LIMIT).map_err(|e| RuntimeError::io(format!("rotate {}", path.display()), &e))
+/// a line written in between may be lost. A log that cannot be cut says nothing about its service.
+pub(super) fn rotate(path: &Path) {
+    if let Err(error) = rotate_at(path, LIMIT) {
+        tracing::warn!(path = %path.display(), %error, "a log could not be cut");
+    }
 }
 
 fn rotate_at(path: &Path, limit: u64) -> io::Result<()> {
@@ -51,10 +53,17 @@ fn rotate_at(path: &Path, limit: u64) -> io::Result<()> {
     if current.try_lock().is_err() || length <= limit {
         return Ok(());
     }
-    let mut kept = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(older(path))?;
+    let kept = keep(&mut current, length, &older(path));
+    // Also when there is no room for the older part: then it is the log itself that has to make room.
+    current.set_len(0)?;
+    kept
+}
+
+fn keep(current: &mut File, length: u64, older: &Path) -> io::Result<()> {
+    let mut kept = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(older)?;
     current.seek(SeekFrom::Start(length.saturating_sub(LIMIT)))?;
-    io::copy(&mut current, &mut kept)?;
-    current.set_len(0)
+    // A writer that is quick must not be followed without end.
+    io::copy(&mut current.take(LIMIT), &mut kept).map(drop)
 }
 
 fn length(path: &Path) -> io::Result<u64> {
@@ -135,6 +144,16 @@ mod tests {
     }
 
     #[test]
+    fn a_log_is_cut_also_where_its_older_part_cannot_be_kept() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("odoo.log");
+        fs::create_dir(older(&path)).unwrap();
+        fs::write(&path, "one\ntwo\n").unwrap();
+        assert!(rotate_at(&path, 5).is_err());
+        assert_eq!(length(&path).unwrap(), 0);
+    }
+
+    #[test]
     fn lines_can_be_stored_and_shown() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("odoo.log");
@@ -149,7 +168,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("odoo.log");
         fs::write(&path, "one\n").unwrap();
-        rotate(&path).unwrap();
+        rotate(&path);
         assert_eq!(fs::read_to_string(&path).unwrap(), "one\n");
     }
 

@@ -105,7 +105,7 @@ fn members(table: &ProcessTable, directory: &Path) -> RuntimeResult<Members> {
 
 /// What a recorded service is doing, by a process table read just now.
 fn state(record: &Record, table: &ProcessTable) -> RuntimeResult<Observed> {
-    log::rotate(&log::service_log(&record.directory))?;
+    log::rotate(&log::service_log(&record.directory));
     // The lock is read first: a process that ends between the two looks then still counts as one that is there.
     let free = lock::is_free(&record.directory)?;
     let members = members(table, &record.directory)?;

@@ -112,7 +112,7 @@ fn begin(runtime: &ProcessRuntime, entered: &Both, workload: &Workload, wanted: 
     runtime.directories.write_conf_now(&entered.directory, workload, &*runtime.entropy)?;
     runtime.records.save(&workload.service.name, wanted)?;
     let log = log::service_log(&workload.directory);
-    log::rotate(&log)?;
+    log::rotate(&log);
     if let Some(port) = wanted.port.filter(|port| accepts(*port) || !is_free(*port)) {
         return Err(RuntimeError::Transient(format!("port {port} is taken by another process")));
     }

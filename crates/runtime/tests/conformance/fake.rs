@@ -111,6 +111,7 @@ async fn scripted_errors_have_their_class_and_no_effect() {
     let (runtime, workload) = (fake.runtime(), fake.workload().await);
     let classes = [
         (FaultClass::Unreachable, Class::Unreachable),
+        (FaultClass::Busy, Class::Busy),
         (FaultClass::Transient, Class::Transient),
         (FaultClass::Permanent, Class::Permanent),
         (FaultClass::Foreign, Class::Foreign),

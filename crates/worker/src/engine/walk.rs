@@ -223,8 +223,7 @@ impl Run {
                     alert(&self.operation, "a step that must succeed keeps failing; it is tried again");
                 }
                 let step = StepWrite { error: fault, ..target.write(status, counted) };
-                let lost = if unreachable { self.achieved.elapsed() + after } else { Duration::ZERO };
-                let next = Next::Wait { after, lost };
+                let next = Next::Wait { after, lost: unreachable.then(|| self.achieved.elapsed()) };
                 self.record(Write { step: Some(step), attempts, outcome: true, ..self.write(next) }).await?;
                 Err(Over)
             }
@@ -251,7 +250,7 @@ impl Run {
 
     /// Hands over: free, due at once, nothing counted.
     async fn release(&mut self) -> Result<(), Over> {
-        let next = Next::Wait { after: Duration::ZERO, lost: Duration::ZERO };
+        let next = Next::Wait { after: Duration::ZERO, lost: None };
         self.record(Write { outcome: true, ..self.write(next) }).await?;
         Err(Over)
     }

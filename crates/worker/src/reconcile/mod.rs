@@ -31,6 +31,9 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(10);
 /// A round younger than this share of the period counts as just done: workers do not tick together.
 const RECENT: f64 = 0.8;
 
+/// Nothing that a round waits for may take for ever: no other worker would have a turn.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
+
 /// How many rows a round reads at a time.
 const BATCH: i64 = 200;
 
@@ -93,9 +96,12 @@ async fn due_turn(db: &PlatformDb, round: &dyn Round, first: bool) -> anyhow::Re
 /// # Errors
 /// Those of the round, or postgres1 does not answer. The failure is kept as the loop's report where that is possible.
 pub async fn turn(db: &PlatformDb, round: &dyn Round) -> anyhow::Result<bool> {
-    let Some(turn) = Turn::try_take(db, round.name()).await? else { return Ok(false) };
+    let Some(mut turn) = Turn::try_take(db, round.name()).await? else { return Ok(false) };
     let begin = Instant::now();
-    let outcome = round.round().await;
+    let outcome = match turn.hold(tokio::time::timeout(LONGEST, round.round())).await? {
+        Ok(outcome) => outcome,
+        Err(_) => Err(anyhow::anyhow!("it was given up after {} s", LONGEST.as_secs())),
+    };
     let took = begin.elapsed();
     histogram!("round_seconds", "round" => round.name()).record(took.as_secs_f64());
     let report = match &outcome {

@@ -44,6 +44,7 @@ impl From<RuntimeError> for StepError {
     fn from(error: RuntimeError) -> Self {
         match (error.class(), &error) {
             (Class::Unreachable, _) => Self::unreachable("runtime_unreachable", error.public(), &error),
+            (Class::Busy, _) => Self::snooze(LATER, "runtime_busy", error.public(), &error),
             (Class::Transient, _) => Self::retry("runtime_error", error.public(), &error),
             (Class::Permanent, RuntimeError::NoInstallation { .. }) => {
                 Self::permanent("odoo_version_unavailable", error.public(), &error)

@@ -66,7 +66,11 @@ impl Site {
 
     /// The confirmed lock of this instance on its server.
     pub(super) async fn fence(&self, cx: &Cx) -> Result<Fence, StepError> {
-        self.server.fence(&self.placement.mark, cx.token()).await?.confirm(cx.confirm_token()).await
+        tokio::select! {
+            biased;
+            () = cx.cancelled().cancelled() => Err(cx.interruption()),
+            fence = self.server.fence(&self.placement.mark, cx.token()) => fence?.confirm(cx.confirm_token()).await,
+        }
     }
 
     /// A connection into its database, for reading. Writing goes through the fence.

@@ -4,9 +4,9 @@ use super::Tools;
 use super::build_template;
 use super::site::{Site, worker};
 use crate::engine::{Cx, StepError};
-use db::platform::instances;
 use db::platform::operations::{self, Operation};
 use db::platform::templates::{self, Template};
+use db::platform::{instances, journal};
 use domain::ids::OperationId;
 use domain::operation::State;
 use domain::sources::random_uuid;
@@ -14,7 +14,7 @@ use domain::template::TemplateKey;
 use domain::version::OdooVersion;
 use std::time::Duration;
 
-/// Longest wait for a template that is being built (contract 11.5).
+/// Longest wait for a template that is being built, its server being there (contract 11.5).
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// Between two looks.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -75,7 +75,11 @@ async fn order(cx: &Cx, key: &TemplateKey, unfit: Option<(&Template, Unfit)>) ->
     }
     let last = operations::last_of(&mut tx, &build_template::scope(*key)).await?;
     let step_ends = match judge(cx, last) {
-        Build::UnderWay => waiting(),
+        Build::UnderWay => match waited(cx).await? {
+            waited if waited > PATIENCE => hopeless(key.version, format!("not built in {} s", waited.as_secs())),
+            _ => waiting(),
+        },
+        Build::Held => held(),
         Build::Hopeless(cause) => hopeless(key.version, cause),
         Build::Needed => {
             let id = OperationId::from_uuid(random_uuid(&*cx.services().entropy));
@@ -91,21 +95,31 @@ async fn order(cx: &Cx, key: &TemplateKey, unfit: Option<(&Template, Unfit)>) ->
 enum Build {
     Needed,
     UnderWay,
+    /// It waits for its server.
+    Held,
     Hopeless(String),
 }
 
 /// A build that failed before our operation was accepted says nothing about a new one; one that failed since does.
-fn judge(cx: &Cx, last: Option<(Operation, Duration)>) -> Build {
-    let Some((last, age)) = last else { return Build::Needed };
+fn judge(cx: &Cx, last: Option<Operation>) -> Build {
+    let Some(last) = last else { return Build::Needed };
     match last.state {
-        State::Queued | State::Running | State::Waiting if age > PATIENCE => {
-            Build::Hopeless(format!("operation {} has not built it in {} s", last.id, age.as_secs()))
-        }
+        State::Running | State::Waiting if last.unreachable_since.is_some() => Build::Held,
         State::Queued | State::Running | State::Waiting => Build::UnderWay,
         State::NeedsAttention => Build::Hopeless(format!("operation {} needs attention", last.id)),
         State::Failed if last.created_at > cx.operation().created_at => Build::Hopeless(format!("operation {} failed", last.id)),
         State::Failed | State::Cancelled | State::Succeeded => Build::Needed,
     }
+}
+
+/// How long the step under way has been at it, without the time it lost to a server.
+async fn waited(cx: &Cx) -> Result<Duration, StepError> {
+    let step = cx.operation().current_step.as_deref().unwrap_or_default();
+    Ok(journal::age(&cx.services().db, cx.operation().id, step).await?.unwrap_or_default())
+}
+
+fn held() -> StepError {
+    StepError::unreachable("odoo_server_unreachable", "Odoo is being prepared on the server.", "the build waits for its server")
 }
 
 fn waiting() -> StepError {

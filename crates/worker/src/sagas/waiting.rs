@@ -2,6 +2,7 @@
 
 use super::Tools;
 use crate::engine::{Cx, StepError};
+use db::odoo::OdooServer;
 use runtime::{Observed, Readiness, RuntimeResult, Workload};
 use std::time::{Duration, Instant};
 
@@ -17,10 +18,12 @@ pub(super) async fn unless_told_to_stop<T>(cx: &Cx, work: impl Future<Output = R
     }
 }
 
-/// Looks until Odoo answers or `patience` is over; at least once. `Some` is what was missing at the last look.
+/// Looks until Odoo answers or `patience` is over; at least once. `Some` is what was missing at the last look, while its database
+/// server was there: without it no Odoo comes up, and that is the server's failure.
 pub(super) async fn until_ready(
     cx: &Cx,
     tools: &Tools,
+    server: &OdooServer,
     workload: &Workload,
     patience: Duration,
 ) -> Result<Option<String>, StepError> {
@@ -29,11 +32,13 @@ pub(super) async fn until_ready(
         let seen = unless_told_to_stop(cx, tools.runtime.ready(workload)).await?;
         let Readiness::NotYet { reason } = seen else { return Ok(None) };
         if let Observed::Failed { reason } = tools.runtime.observe(&workload.service).await? {
-            // Its database server may have been away for a moment. The next try waits for what is started now.
+            server.admin_connection().await?;
+            // It may have been away for a moment. The next try waits for what is started now.
             tools.runtime.ensure(workload).await?;
             return Err(StepError::retry("odoo_ended", "Odoo ended by itself while it was starting.", reason));
         }
         if start.elapsed() + pause > patience {
+            server.admin_connection().await?;
             return Ok(Some(reason));
         }
         cx.pause(pause).await?;

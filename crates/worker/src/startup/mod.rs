@@ -77,7 +77,7 @@ pub(crate) async fn run(
         let registry = Arc::new(OdooServers::default());
         let servers = platform::servers(&settings, &db, &registry, environment);
         platform::register(&servers, &identity).await?;
-        runtime::mounted(&settings.runtime, &db).await?;
+        runtime::same_root(&settings.runtime.instances_path, &db).await?;
         let parts = Parts::build(settings, db, registry)?;
         vitals.spawn(parts.heartbeat().run(end_of_vitals.clone()));
         parts.work(servers, &readiness, &stop).await

@@ -3,11 +3,14 @@
 use anyhow::Context as _;
 use bootstrap::settings::{Driver, RuntimeSettings};
 use bootstrap::{OsEntropy, http};
-use db::platform::{PlatformDb, instances};
+use db::platform::PlatformDb;
+use db::platform::settings::{self, INSTANCES_ROOT};
+use domain::sources::random_uuid;
 use runtime::InstanceRuntime;
 use runtime::account::Account;
-use runtime::directory::DataDirectories;
+use runtime::directory::{DataDirectories, name_root, root_id};
 use runtime::process::{ProcessRuntime, ProcessSettings};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,15 +23,21 @@ pub(super) struct Runtime {
     pub(super) directories: DataDirectories,
 }
 
-/// A root where directories of ours should be and none ever were is a file system that is not mounted. Working there would make
-/// every instance anew beside its own data.
-pub(super) async fn mounted(settings: &RuntimeSettings, db: &PlatformDb) -> anyhow::Result<()> {
-    let path = &settings.instances_path;
+/// Makes sure that the root is the one in which this deployment's directories are. In a file system that is not mounted, or in
+/// another machine's, every directory would read as absent: a delete would be done without having removed anything.
+pub(super) async fn same_root(path: &Path, db: &PlatformDb) -> anyhow::Result<()> {
     let root = std::fs::canonicalize(path).with_context(|| format!("CEPHFS_INSTANCES_PATH: {}", path.display()))?;
-    if DataDirectories::is_known(&root)? || !instances::any_below(db, &root.to_string_lossy()).await? {
-        return Ok(());
-    }
-    let text = format!("CEPHFS_INSTANCES_PATH: {} has none of the instances' directories: mount its file system", root.display());
+    let known = match settings::get(db, INSTANCES_ROOT).await? {
+        Some(known) => Some(known),
+        // The directory gets its id before the deployment remembers it.
+        None => settings::keep_first(db, INSTANCES_ROOT, &name_root(&root, &random_uuid(&OsEntropy).to_string())?).await?,
+    };
+    let what = match root_id(&root)? {
+        here if here == known => return Ok(()),
+        None => "has no id (file .root): mount its file system",
+        Some(_) => "is another one",
+    };
+    let text = format!("CEPHFS_INSTANCES_PATH: {} is not where the instances' directories are: it {what}", root.display());
     Err(super::Refusal(text).into())
 }
 

@@ -8,7 +8,7 @@ use domain::operation::{Kind, State, StepStatus};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use worker::engine::faults::Faults;
-use worker::engine::{Engine, Registry, Saga};
+use worker::engine::{Engine, Handler, Registry, Saga};
 
 /// T6: an error and a panic become step failures with backoff, an abort one that ends the operation; no hot loop, and no wake-up
 /// left running or killed.
@@ -44,7 +44,7 @@ async fn step_timeout_is_a_step_failure() {
     let stop = CancellationToken::new();
     let engine = Engine::new(hurried("one"), rig.services(), Registry::new([saga]).unwrap(), Faults::default(), stop).unwrap();
     let id = rig.provision().await;
-    worker::engine::Handler::handle(&engine, id).await.unwrap();
+    Handler::handle(&engine, id).await.unwrap();
     let waiting = rig.get(id).await;
     assert_eq!((waiting.state, waiting.claims), (State::Waiting, 0));
     assert!(waiting.next_run_at > waiting.started_at.unwrap());
@@ -90,7 +90,7 @@ async fn waiting_frees_lease_and_slot_and_has_its_wake_up() {
     rig.world.script("apply a", &[Act::Snooze(60_000)]);
     let (engine, _stop) = rig.engine(hurried("one"), Faults::default());
     let id = rig.provision().await;
-    worker::engine::Handler::handle(&engine, id).await.unwrap();
+    Handler::handle(&engine, id).await.unwrap();
     let waiting = rig.get(id).await;
     assert_eq!(waiting.state, State::Waiting);
     assert_eq!(rig.psql("SELECT count(*) FROM instance_service.leases WHERE expires_at > clock_timestamp()"), "0");
@@ -99,6 +99,34 @@ async fn waiting_frees_lease_and_slot_and_has_its_wake_up() {
           WHERE o.id = '{id}' AND j.run_at = o.next_run_at AND j.run_at > now() + interval '50 s'"
     );
     assert_eq!(rig.psql(&due), "1");
+}
+
+/// What waits for a server is looked at for days: it must not fill postgres1 meanwhile, nor run out of time.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_is_waited_out_quietly_and_ever_more_rarely() {
+    let rig = Rig::start();
+    rig.world.script("finish", &[Act::Away, Act::Away, Act::Done]);
+    let (engine, _stop) = rig.engine(hurried("one"), Faults::default());
+    let id = rig.provision().await;
+    Handler::handle(&engine, id).await.unwrap();
+    let events = || rig.psql("SELECT count(*) FROM instance_service.operation_events");
+    let (first, told) = (rig.get(id).await, events());
+    assert_eq!((first.state, first.unreachable_since.is_some()), (State::Waiting, true));
+    let sooner = "next_run_at = clock_timestamp()";
+    rig.psql(&format!("UPDATE instance_service.operations SET {sooner}, unreachable_since = now() - interval '160 s'"));
+    Handler::handle(&engine, id).await.unwrap();
+    let second = rig.get(id).await;
+    let wait = rig.psql(
+        "SELECT extract(epoch FROM next_run_at - clock_timestamp())::int BETWEEN 14 AND 26 FROM instance_service.operations",
+    );
+    assert_eq!((second.state, wait.as_str()), (State::Waiting, "t"), "an eighth of 160 s, more or less");
+    assert_eq!(events(), told, "nothing happened that anybody has to be told of");
+    assert!(second.deadline_at.unwrap() - first.deadline_at.unwrap() > chrono::TimeDelta::seconds(14));
+    assert_eq!(rig.psql("SELECT lost_seconds > 14 FROM instance_service.operation_steps WHERE step = 'end'"), "t");
+    rig.psql(&format!("UPDATE instance_service.operations SET {sooner}"));
+    Handler::handle(&engine, id).await.unwrap();
+    let done = rig.get(id).await;
+    assert_eq!((done.state, done.unreachable_since), (State::Succeeded, None));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,6 +192,24 @@ async fn an_undo_tried_again_still_knows_what_it_failed_of() {
     let failed = rig.reaches(id, State::Failed).await;
     assert_eq!(failed.error.unwrap().code, "toy_permanent");
     assert_eq!(rig.world.log().last().unwrap(), "unwound failed toy_permanent");
+}
+
+/// It did not fail of what an operator had to put right on its way back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_operation_whose_undo_needed_an_operator_ends_cancelled() {
+    let rig = Rig::start();
+    rig.world.script("apply b", &[Act::Wait]);
+    rig.world.script("undo a", &[Act::Permanent, Act::Done]);
+    let _running = rig.run(hurried("one"));
+    let id = rig.provision().await;
+    assert!(crate::rig::until(Duration::from_secs(10), async || !rig.world.times("apply b").is_empty()).await);
+    let mut tx = rig.db.begin().await.unwrap();
+    assert_eq!(operations::request_cancel(&mut tx, id, "no more").await.unwrap(), operations::CancelOutcome::Requested);
+    tx.commit().await.unwrap();
+    rig.reaches(id, State::NeedsAttention).await;
+    decide(&rig, id, Decision::Retry).await;
+    assert_eq!(rig.reaches(id, State::Cancelled).await.error.map(|fault| fault.code), None);
+    assert_eq!(rig.world.log().last().unwrap(), "unwound cancelled");
 }
 
 /// The row does not wait for an operation that an operator has closed.

@@ -26,6 +26,8 @@ pub(crate) enum Act {
     Retry,
     Permanent,
     Snooze(u64),
+    /// A server is away.
+    Away,
     Attention,
     Panic,
     /// Awaits for so many milliseconds without looking at anything.
@@ -93,6 +95,7 @@ async fn perform(act: Act, cx: &Cx) -> Result<(), StepError> {
         Act::Permanent => Err(StepError::permanent("toy_permanent", "for good", "the script says so")),
         Act::Attention => Err(StepError::needs_attention("toy_attention", "look", "the script says so")),
         Act::Snooze(ms) => Err(StepError::snooze(Duration::from_millis(ms), "toy_snooze", "later", "the script says so")),
+        Act::Away => Err(StepError::unreachable("toy_away", "later", "the script says so")),
         Act::Panic => panic!("the script says so"),
         Act::Sleep(ms) => {
             tokio::time::sleep(Duration::from_millis(ms)).await;

@@ -5,7 +5,7 @@ use db::platform::operations;
 use domain::operation::State;
 use runtime::fake::{Call, Effect, Fault, FaultClass};
 use testkit::server::Stop;
-use worker::engine::faults::{Action, Armed};
+use worker::engine::faults::{Action, Armed, ErrorKind};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres2_down_burns_no_attempt_and_the_operation_ends_when_it_is_back() {
@@ -20,6 +20,29 @@ async fn postgres2_down_burns_no_attempt_and_the_operation_ends_when_it_is_back(
     let waiting = rig.last_operation().await;
     assert_eq!((waiting.state, waiting.attempts), (State::Waiting, 0));
     assert_eq!(rig.sql("SELECT max(attempt) FROM instance_service.operation_steps WHERE step = 'role'"), "0");
+    rig.pair.postgres2.start_again().unwrap();
+    rig.drain().await;
+    assert_eq!(rig.status(id).await, "running");
+}
+
+/// Odoo ends when it finds no database server at its start; that is no failure of Odoo's.
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres2_down_while_odoo_starts_burns_no_attempt() {
+    use worker::engine::Handler as _;
+    let mut rig = Rig::start().await;
+    rig.prepare_template().await;
+    let dies = Fault { call: Call::Ensure, service: None, times: 1, effect: Effect::ExitAfterStart };
+    rig.control().add_fault(dies).await.unwrap();
+    let at = "provision/ready/apply/before".to_owned();
+    rig.faults.arm(Armed { point: at, action: Action::Error(ErrorKind::Retry), times: 1 });
+    let id = rig.order(|_| {}).await;
+    let operation = rig.last_operation().await.id;
+    rig.engine.handle(operation).await.unwrap();
+    assert_eq!(rig.last_operation().await.current_step.as_deref(), Some("ready"));
+    rig.pair.postgres2.stop(Stop::Fast).unwrap();
+    rig.drain_until_away().await;
+    let tries = "SELECT attempt FROM instance_service.operation_steps WHERE step = 'ready'";
+    assert_eq!(rig.sql(tries), "1", "the one that was made to fail");
     rig.pair.postgres2.start_again().unwrap();
     rig.drain().await;
     assert_eq!(rig.status(id).await, "running");

@@ -44,7 +44,7 @@ pub(crate) struct Rig {
     pub(crate) faults: Faults,
     pub(crate) server: ServerId,
     pub(crate) tools: Arc<Tools>,
-    engine: Engine,
+    pub(crate) engine: Engine,
     socket: PathBuf,
     root: tempfile::TempDir,
 }
@@ -216,6 +216,20 @@ impl Rig {
             for operation in open {
                 engine.handle(operation.id).await.unwrap();
             }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The same until the newest one waits for a server.
+    pub(crate) async fn drain_until_away(&self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let operation = self.last_operation().await;
+            if operation.state == State::Waiting && operation.unreachable_since.is_some() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "it never waits: {operation:#?}");
+            self.engine.handle(operation.id).await.unwrap();
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -1,6 +1,7 @@
 //! Templates: built once for all, built anew when missing or broken, and what becomes of those who wait.
 
-use crate::rig::Rig;
+use crate::rig::{Rig, by};
+use db::platform::attention::{self, Decided, Decision};
 use db::platform::templates::TemplateState;
 use domain::operation::{Kind, State};
 use runtime::fake::{Call, Effect, Fault, FaultClass};
@@ -92,4 +93,24 @@ async fn a_version_without_an_installation_fails_before_anything_is_made() {
     let log = rig.pair.postgres2.log().unwrap();
     assert!(!log.contains("CREATE ROLE odoo_") && !log.contains("CREATE DATABASE \"odoo_"));
     assert!(before.difference(&rig.snapshot()).is_empty());
+}
+
+/// Otherwise its row would stand in the way of every later build of this version.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_an_operator_closes_is_cleaned_up_by_the_next() {
+    let rig = Rig::start().await;
+    rig.prepare_template().await;
+    let closed = rig.templates().await.remove(0);
+    rig.sql("UPDATE instance_service.templates SET state = 'building'");
+    rig.sql("UPDATE instance_service.operations SET state = 'needs_attention', finished_at = NULL");
+    let build = rig.last_operation().await.id;
+    let mut tx = rig.db.begin().await.unwrap();
+    assert_eq!(attention::decide(&mut tx, build, Decision::Resolve, &by()).await.unwrap(), Decided::Done);
+    tx.commit().await.unwrap();
+    let id = rig.order(|_| {}).await;
+    rig.drain().await;
+    assert_eq!(rig.status(id).await, "running");
+    let templates = rig.templates().await;
+    assert_eq!(templates.iter().map(|template| template.state).collect::<Vec<_>>(), [TemplateState::Ready]);
+    assert!(!rig.root().join(&closed.directory).exists());
 }

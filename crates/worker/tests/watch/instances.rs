@@ -158,6 +158,16 @@ async fn only_one_worker_runs_a_loop() {
     assert!(turn(&rig.db, &reconcile(&rig, &runtime)).await.unwrap());
 }
 
+/// A stopped process keeps its session, and no other worker would ever have a turn.
+#[tokio::test]
+async fn a_turn_that_is_lost_ends_its_work() {
+    let rig = Rig::start();
+    let mut turn = Turn::try_take(&rig.db, "reconcile").await.unwrap().unwrap();
+    assert_eq!(rig.sql("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"), "t");
+    turn.hold(std::future::pending::<()>()).await.unwrap_err();
+    assert!(Turn::try_take(&rig.db, "reconcile").await.unwrap().is_some());
+}
+
 /// Contract 17: what runs although it is terminated is taken down again.
 #[tokio::test]
 async fn a_terminated_instance_that_runs_is_terminated_again() {

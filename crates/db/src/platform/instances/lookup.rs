@@ -142,10 +142,11 @@ pub async fn host_taken(db: &PlatformDb, label: &HostLabel) -> DbResult<bool> {
 pub(in crate::platform) async fn host_taken_on(connection: &mut sqlx::PgConnection, label: &HostLabel) -> DbResult<bool> {
     Ok(sqlx::query_scalar!(
         r#"SELECT EXISTS (
+                SELECT FROM public.instances WHERE hostname = $1 AND status <> 'terminated' AND phase IS NOT NULL
+                UNION ALL
                 SELECT FROM public.instances
-                 WHERE status IS DISTINCT FROM 'terminated'
-                   AND (hostname = $1
-                        OR phase IS NULL AND $1 IN (lower(subdomain), lower(database_name), replace(lower(database_name), '_', '-')))
+                 WHERE phase IS NULL AND status IS DISTINCT FROM 'terminated'
+                   AND $1 IN (hostname, lower(subdomain), lower(database_name), replace(lower(database_name), '_', '-'))
            ) AS "taken!""#,
         label.as_str(),
     )
@@ -170,19 +171,4 @@ pub async fn ports(db: &PlatformDb) -> DbResult<BTreeSet<u16>> {
         .fetch_all(db.pool())
         .await?;
     Ok(ports.into_iter().filter_map(|port| u16::try_from(port).ok()).collect())
-}
-
-/// Whether a directory of ours should be below this root: of an instance, or of a template that is ready.
-///
-/// # Errors
-/// Database errors only.
-pub async fn any_below(db: &PlatformDb, root: &str) -> DbResult<bool> {
-    let below = format!("{}/", root.trim_end_matches('/'));
-    Ok(sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM public.instances WHERE mark IS NOT NULL AND starts_with(data_dir, $1))
-               OR EXISTS (SELECT FROM instance_service.templates WHERE state = 'ready' AND starts_with(directory, $1)) AS "any!""#,
-        below,
-    )
-    .fetch_one(db.pool())
-    .await?)
 }

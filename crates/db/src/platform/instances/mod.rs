@@ -11,9 +11,7 @@ mod row;
 
 pub use advance::{Change, Refused, advance, happen, observe};
 pub(in crate::platform) use lookup::host_taken_on;
-pub use lookup::{
-    ListFilter, Page, any_below, by_subscription, count, get, host_taken, list, live_with_subscription, lock, ports, watched,
-};
+pub use lookup::{ListFilter, Page, by_subscription, count, get, host_taken, list, live_with_subscription, lock, ports, watched};
 pub use placement::{Placement, place, scrub, set_database_oid, set_image, set_secret, unplace};
 
 use crate::error::{DbError, DbResult};

@@ -166,6 +166,7 @@ pub async fn scrub(
     forget_places(tx, instance.id).await?;
     erase_personal(tx, instance.id).await?;
     outbox::erase_of(tx, instance.id).await?;
+    erase_causes(tx, instance.id).await?;
     lock(tx, instance.id).await?.map(Ok).ok_or(DbError::Stale)
 }
 
@@ -180,6 +181,20 @@ async fn erase_personal(tx: &mut PlatformTx, id: InstanceId) -> DbResult<()> {
     .execute(tx.conn())
     .await?;
     exactly_one(done.rows_affected())
+}
+
+/// Why operations failed may quote the tenant's log.
+async fn erase_causes(tx: &mut PlatformTx, id: InstanceId) -> DbResult<()> {
+    sqlx::query!(
+        r#"WITH steps AS (
+               UPDATE instance_service.operation_steps s SET error = jsonb_set(s.error, '{cause}', '""')
+                 FROM instance_service.operations o WHERE o.id = s.operation_id AND o.instance_id = $1 AND s.error IS NOT NULL)
+           UPDATE instance_service.operations SET error = jsonb_set(error, '{cause}', '""') WHERE instance_id = $1 AND error IS NOT NULL"#,
+        id.as_uuid(),
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
 }
 
 fn exactly_one(rows: u64) -> DbResult<()> {

@@ -36,7 +36,11 @@ impl Ground {
     }
 
     pub(super) async fn fence(&self, cx: &Cx) -> Result<Fence, StepError> {
-        self.server.fence(&self.plan.mark, cx.token()).await?.confirm(cx.confirm_token()).await
+        tokio::select! {
+            biased;
+            () = cx.cancelled().cancelled() => Err(cx.interruption()),
+            fence = self.server.fence(&self.plan.mark, cx.token()) => fence?.confirm(cx.confirm_token()).await,
+        }
     }
 
     /// A connection into its database, for reading. Writing goes through the fence.

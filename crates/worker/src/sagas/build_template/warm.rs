@@ -55,7 +55,7 @@ impl Step for WarmAssets {
         let port = runtime.free_port(&instances::ports(&cx.services().db).await?).await?;
         let workload = ground.workload(cx, &self.0, port)?;
         runtime.ensure(&workload).await?;
-        if let Some(reason) = until_ready(cx, &self.0, &workload, PATIENCE).await? {
+        if let Some(reason) = until_ready(cx, &self.0, &ground.server, &workload, PATIENCE).await? {
             return Err(StepError::retry("odoo_not_ready", "Odoo did not start in time.", reason));
         }
         let assets = unless_told_to_stop(cx, runtime.warm_assets(&workload, LOGIN, &password)).await?;

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use domain::operation::Place;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(super) struct RemoveDirectory(pub(super) Arc<Tools>);
 
@@ -18,6 +19,11 @@ impl Step for RemoveDirectory {
 
     fn place(&self) -> Place {
         Place::Storage
+    }
+
+    /// A hundred thousand files on a network file system take their time.
+    fn limit(&self) -> Duration {
+        Duration::from_secs(30 * 60)
     }
 
     async fn check(&self, _cx: &Cx) -> Result<Seen, StepError> {

@@ -20,6 +20,9 @@ pub(super) const NAME: &str = "addons";
 /// Longest run of Odoo; big modules take minutes.
 const RUN: Duration = Duration::from_secs(20 * 60);
 
+/// Lines of a failed run's log that an operator gets to see.
+const TOLD: usize = 20;
+
 pub(super) struct Addons(pub(super) Arc<Tools>);
 
 /// What the step records, and the client reads in the result.
@@ -81,7 +84,8 @@ impl Addons {
         if all_installed(&states, &names) {
             return Ok(());
         }
-        let cause = format!("exit {:?}, pending {:?}, log: {}", end.exit, states.pending, end.log.join("\n"));
+        let log = end.log.get(end.log.len().saturating_sub(TOLD)..).unwrap_or_default().join("\n");
+        let cause = format!("exit {:?}, pending {:?}, log: {log}", end.exit, states.pending);
         Err(StepError::retry("addons_not_installed", "The ordered add-ons could not be installed.", cause))
     }
 }

@@ -42,8 +42,9 @@ impl Step for Ready {
         const PUBLIC: &str = "Odoo is starting.";
         let site = Site::of(cx, &self.0).await?;
         let waited = journal::age(&cx.services().db, cx.operation().id, NAME).await?.unwrap_or_default();
-        let inside = if waited < INSIDE { INSIDE } else { Duration::ZERO };
-        match until_ready(cx, &self.0, &site.workload(cx, &self.0)?, inside).await? {
+        // Once it is late, one look must not decide: it may have been started anew just now.
+        let inside = if waited < INSIDE || waited > PATIENCE { INSIDE } else { Duration::ZERO };
+        match until_ready(cx, &self.0, &site.server, &site.workload(cx, &self.0)?, inside).await? {
             None => Ok(json!({})),
             Some(reason) if waited > PATIENCE => {
                 Err(StepError::permanent("odoo_not_ready", "Odoo did not start in time.", reason))
