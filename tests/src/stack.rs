@@ -323,7 +323,7 @@ impl Stack {
     /// # Errors
     /// When the user cannot be made.
     pub fn order(&self, label: &str) -> Result<Order> {
-        let customer = self.services.create_user(&format!("{}@customer.example", label.replace('_', "-")), "Zora")?;
+        let customer = self.services.create_user(&format!("{}@customer.example", label.replace('_', "-")), "Shopkeeper")?;
         Ok(Order::new(&customer, &uuid()?, label))
     }
 

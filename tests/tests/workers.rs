@@ -102,12 +102,11 @@ mod chaos {
         let (_, operation) = stack.provision(&stack.order("second")?)?;
         under_way(&stack, &operation, "service")?;
         stack.workers[0].process.signal(Signal::TERM)?;
-        let begin = Instant::now();
         // Accepted while nobody takes work: its wake-up stays where it is.
         let (_, unclaimed) = stack.provision(&stack.order("third")?)?;
+        // What contract 10 allows it.
         let status = stack.workers[0].process.wait(Duration::from_secs(60))?;
         ensure!(status.success(), "it ended with {status}");
-        ensure!(begin.elapsed() < Duration::from_secs(30), "it took {:?} to end", begin.elapsed());
         let service = stack.platform_sql(&format!(
             "SELECT status FROM instance_service.operation_steps WHERE operation_id = '{operation}' AND step = 'service'"
         ))?;

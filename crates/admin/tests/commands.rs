@@ -155,7 +155,7 @@ fn look(pair: &Pair, id: &str) -> String {
 fn an_operator_decides_about_what_needs_attention_once_and_on_record() {
     let pair = Pair::start(&Options::default()).unwrap();
     let (retried, undone, resolved) = (stuck(&pair, "provision", 1), stuck(&pair, "provision", 2), stuck(&pair, "delete", 3));
-    let decide = |what: &str, id: &str| as_service(&pair, &["operations", what, id, "--actor", "ann"]);
+    let decide = |what: &str, id: &str| as_service(&pair, &["operations", what, id, "--actor", "operator"]);
     let listed = text(&as_service(&pair, &["operations", "list", "--state", "needs_attention"]).stdout);
     assert_eq!(listed.lines().count(), 3, "{listed}");
     assert_eq!(code(&decide("undo", &resolved)), 1, "a delete only goes forward");
@@ -164,9 +164,9 @@ fn an_operator_decides_about_what_needs_attention_once_and_on_record() {
         assert_eq!(code(&done), 0, "{what}: {}", text(&done.stderr));
         assert_eq!(code(&decide(what, id)), 1, "{what} a second time");
     }
-    assert_eq!(look(&pair, &retried), "waiting|forward|0|0|t|0|1|attention_retry ann");
-    assert_eq!(look(&pair, &undone), "waiting|undo|0|0|f|0|1|attention_undo ann");
-    assert_eq!(look(&pair, &resolved), "cancelled|forward|3|4|f|15|0|attention_resolve ann");
+    assert_eq!(look(&pair, &retried), "waiting|forward|0|0|t|0|1|attention_retry operator");
+    assert_eq!(look(&pair, &undone), "waiting|undo|0|0|f|0|1|attention_undo operator");
+    assert_eq!(look(&pair, &resolved), "cancelled|forward|3|4|f|15|0|attention_resolve operator");
     let in_time =
         "SELECT count(*) FROM instance_service.operations WHERE state = 'waiting' AND deadline_at IS NULL AND started_at IS NULL";
     assert_eq!(pair.postgres1.server().psql("instance", in_time).unwrap().trim(), "2", "the next claim sets the time limit anew");

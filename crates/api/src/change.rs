@@ -96,9 +96,14 @@ pub const ACTOR: &str = "internal";
 /// Whatever the change is refused for; 409 and 422 of the idempotency rules; 503 when postgres1 is not to be had.
 pub async fn run(state: &AppState, asked: &Asked<'_>, change: &impl Change) -> Result<Response, Problem> {
     let key = Key::read(asked)?;
-    let outcome = match attempt(state, asked, key.as_ref(), change).await {
-        Err(Failure::Database(DbError::Stale)) => attempt(state, asked, key.as_ref(), change).await,
-        outcome => outcome,
+    let attempts = async {
+        match attempt(state, asked, key.as_ref(), change).await {
+            Err(Failure::Database(DbError::Stale)) => attempt(state, asked, key.as_ref(), change).await,
+            outcome => outcome,
+        }
+    };
+    let Ok(outcome) = tokio::time::timeout(state.policy().change_limit, attempts).await else {
+        return Err(Problem::unavailable("The request took too long"));
     };
     outcome.map_err(|failure| match failure {
         Failure::Refused(problem) => problem,
@@ -108,6 +113,7 @@ pub async fn run(state: &AppState, asked: &Asked<'_>, change: &impl Change) -> R
 
 async fn attempt(state: &AppState, asked: &Asked<'_>, key: Option<&Key>, change: &impl Change) -> Result<Response, Failure> {
     let mut tx = state.db().begin().await?;
+    tx.wait_briefly().await?;
     let Some(key) = key else {
         let answer = change.decide(&mut tx, &asked.audit()).await?;
         tx.commit().await?;

@@ -1,6 +1,8 @@
 //! CORS headers: on every answer, whoever made it (contract 3).
 //!
-//! No cookie is ever read, so allowing credentials gives nothing away; it lets browsers send `Authorization`.
+//! No cookie is ever read, so allowing credentials gives nothing away; it lets browsers send `Authorization`. The list of origins
+//! is another matter: a page whose origin is allowed may make every call that needs no token, from within the network of the
+//! browser it is open in.
 
 use axum::body::Body;
 use axum::http::header::{

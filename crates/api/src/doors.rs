@@ -46,6 +46,9 @@ pub fn is_public(listener: Listener, headers: &HeaderMap, prefixed: bool) -> boo
         || headers.contains_key("x-forwarded-prefix")
 }
 
+/// The header with the internal token.
+pub(crate) const TOKEN_HEADER: &str = "X-Internal-Token";
+
 /// Who may call what on the internal door.
 #[derive(Clone, Debug)]
 pub struct InternalDoor {
@@ -67,7 +70,8 @@ impl InternalDoor {
         Err(Problem::forbidden("This call needs a valid X-Internal-Token"))
     }
 
-    fn demands_token(&self, path: &str) -> bool {
+    /// Whether the path demands the internal token.
+    pub(crate) fn demands_token(&self, path: &str) -> bool {
         match self.mode {
             AuthMode::Off => false,
             AuthMode::Edge => self.token.is_some() && (is_under(path, "/admin") || is_under(path, "/api/v1/monitoring")),
@@ -77,7 +81,7 @@ impl InternalDoor {
     }
 
     fn carries_token(&self, headers: &HeaderMap) -> bool {
-        let (Some(expected), Some(given)) = (&self.token, headers.get("x-internal-token")) else { return false };
+        let (Some(expected), Some(given)) = (&self.token, headers.get(TOKEN_HEADER)) else { return false };
         same_secret(expected.expose_secret().as_bytes(), given.as_bytes())
     }
 }

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// Longest text that is only noted.
+/// So many characters of a text are noted.
 const NOTE_LENGTH: usize = 500;
 
 /// The fields of a JSON body. Not to be printed: there may be a password among them.
@@ -63,14 +63,14 @@ impl Fields {
         None
     }
 
-    /// A text that is noted as it is, such as a reason: it must not be long, since it is told with every event.
+    /// A text that is only noted, such as a reason: no such text is why a request fails. It is told with every event, so a long
+    /// one is cut; what cannot be stored is left out.
     pub(crate) fn note(&mut self, name: &str) -> Option<String> {
-        let text = self.text(name)?;
-        if text.chars().count() > NOTE_LENGTH {
-            self.wrong(name, &format!("a text of at most {NOTE_LENGTH} characters"), "string_too_long");
+        let Value::String(text) = self.take(name)? else {
+            self.wrong(name, "a text", "string_type");
             return None;
-        }
-        Some(text)
+        };
+        Some(text.chars().filter(|character| *character != '\0').take(NOTE_LENGTH).collect())
     }
 
     /// A text that must not be seen.

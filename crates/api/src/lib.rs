@@ -6,7 +6,7 @@
 //!
 //! To add an endpoint: one file under `routes/` with its documentation and its handler, one line in `routes::data`, one
 //! file under `tests/`. Whatever changes something is a [`change::Change`], so that `Idempotency-Key`, transaction and
-//! retry come by themselves. Then accept the new snapshot of the description (`cargo insta review`).
+//! retry come by themselves. Then write the new description (`cargo dev openapi`) and look at what has changed in it.
 
 pub mod change;
 pub mod conventions;

@@ -86,6 +86,7 @@ fn parts(settings: ApiSettings, shutdown: CancellationToken) -> Parts {
             },
             delete_brake: settings.delete_brake,
             request_limit: Duration::from_secs(25),
+            change_limit: Duration::from_millis(4500),
             logs_wait: Duration::from_secs(10),
         },
         clock: Arc::new(SystemClock),

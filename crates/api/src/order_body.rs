@@ -80,7 +80,7 @@ pub(crate) struct CreateBody {
     #[schema(example = "20G", default = "10G")]
     storage_limit: Option<String>,
     /// Address of the administrator; it is also the login.
-    #[schema(example = "anna@example.com", max_length = 255)]
+    #[schema(example = "owner@shop.example", max_length = 255)]
     admin_email: String,
     /// Accepted for compatibility, checked and discarded: the password is always generated.
     #[schema(write_only)]

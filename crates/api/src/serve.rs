@@ -33,25 +33,18 @@ pub async fn serve(state: AppState, internal: SocketAddr, public: Option<SocketA
     }
     tokio::spawn(watch_schema(state.clone()));
     tokio::spawn(keep_measures(state.clone()));
-    let open = futures::future::try_join_all(doors.into_iter().map(|(listener, routes)| door(state.clone(), listener, routes)));
+    let doors = doors.into_iter().map(|(listener, routes)| accept(listener, routes, HEADERS, state.shutdown()));
     tokio::select! {
-        ended = open => ended.map(drop),
-        () = drained(&state) => {
-            tracing::warn!("requests were still open when the time to end them was over");
-            Ok(())
-        }
+        _ended = futures::future::join_all(doors) => {}
+        () = drained(&state) => tracing::warn!("requests were still open when the time to end them was over"),
     }
+    Ok(())
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     tracing::info!(%address, "listening");
     Ok(listener)
-}
-
-async fn door(state: AppState, listener: TcpListener, routes: Router) -> anyhow::Result<()> {
-    accept(listener, routes, HEADERS, state.shutdown()).await;
-    Ok(())
 }
 
 /// Serves HTTP/1.1 on a listener until `end`, and then until open requests have ended. A connection that has not sent the headers

@@ -25,6 +25,8 @@ pub struct Policy {
     pub delete_brake: Option<u32>,
     /// How long a request may take.
     pub request_limit: Duration,
+    /// How long a change may take, its retry included (contract 1).
+    pub change_limit: Duration,
     /// How long the logs of an instance are waited for.
     pub logs_wait: Duration,
 }

@@ -19,7 +19,7 @@ fn environment(pairs: &[(&str, &str)]) -> Environment {
 }
 
 fn api(pairs: &[(&str, &str)]) -> Environment {
-    let mut all = environment(&[("PLATFORM_POSTGRES_PASSWORD", "p1")]);
+    let mut all = environment(&[("PLATFORM_POSTGRES_PASSWORD", "p1"), ("CORS_ALLOWED_ORIGINS", "https://app.example")]);
     all.extend(environment(pairs));
     all
 }
@@ -53,8 +53,9 @@ fn file(content: &str) -> tempfile::NamedTempFile {
 
 #[test]
 fn the_api_needs_one_password_and_nothing_else() {
-    let loaded = ApiSettings::load(&api(&[])).unwrap();
-    assert_eq!(loaded.warnings, Vec::<String>::new());
+    let loaded = ApiSettings::load(&environment(&[("PLATFORM_POSTGRES_PASSWORD", "p1")])).unwrap();
+    assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
+    assert!(loaded.warnings[0].starts_with("CORS_ALLOWED_ORIGINS=*"), "{:?}", loaded.warnings);
     let s = loaded.settings;
     let p = &s.platform.endpoint;
     assert_eq!(
@@ -67,7 +68,6 @@ fn the_api_needs_one_password_and_nothing_else() {
     assert_eq!((s.doors.public, s.doors.auth_mode, s.doors.cors), (None, AuthMode::Edge, CorsOrigins::Any));
     assert_eq!(s.versions.supported, [16, 17, 18, 19].map(OdooVersion::new));
     assert_eq!(s.versions.default, OdooVersion::new(17));
-    assert_eq!((s.addresses.base_domain.as_str(), s.addresses.scheme.as_str()), ("saasodoo.local", "http"));
     assert_eq!(s.log.format, LogFormat::Json);
 }
 
@@ -85,6 +85,7 @@ fn the_worker_has_the_defaults_of_the_contract() {
     assert_eq!((s.monitoring.reconcile_every.as_secs(), s.monitoring.health_check_every.as_secs()), (900, 60));
     assert_eq!(s.runtime.process.ports, 20000..=29999);
     assert_eq!(s.runtime.quota, StorageQuota::None);
+    assert_eq!((s.addresses.base_domain.as_str(), s.addresses.scheme.as_str()), ("saasodoo.local", "http"));
     assert_eq!(s.peers.user_service.as_str(), "http://user-service:8001/");
     assert_eq!(s.peers.frontend.as_str(), "http://app.saasodoo.local/");
     assert_eq!(s.sealing.current.expose_secret().first(), Some(&0));
@@ -307,6 +308,7 @@ fn older_spellings_are_read_and_the_newer_one_wins() {
         ("POSTGRES_DB", "old_db"),
         ("DB_SERVICE_USER", "old_user"),
         ("DB_SERVICE_PASSWORD", "old-pw"),
+        ("CORS_ALLOWED_ORIGINS", "https://app.example"),
     ]);
     let p = ApiSettings::load(&older).unwrap().settings.platform.endpoint;
     assert_eq!((p.host.as_str(), p.port, p.database.as_str(), p.user.as_str()), ("old-host", 5433, "old_db", "old_user"));
@@ -411,7 +413,11 @@ fn levels_may_be_written_as_python_does() {
 #[test]
 fn modes_that_need_more_say_so() {
     assert_eq!(api_problems(&[("AUTH_MODE", "all")]), ["AUTH_MODE=all needs INTERNAL_API_TOKEN"]);
-    assert!(ApiSettings::load(&api(&[("AUTH_MODE", "all"), ("INTERNAL_API_TOKEN", "t")])).is_ok());
+    let warnings = |pairs: &[(&str, &str)]| ApiSettings::load(&api(pairs)).unwrap().warnings;
+    // One knows whom it lets in, one asks all for the token, one asks few.
+    assert_eq!(warnings(&[]), [""; 0]);
+    assert_eq!(warnings(&[("CORS_ALLOWED_ORIGINS", "*"), ("AUTH_MODE", "all"), ("INTERNAL_API_TOKEN", "t")]), [""; 0]);
+    assert_eq!(warnings(&[("CORS_ALLOWED_ORIGINS", "*"), ("INTERNAL_API_TOKEN", "t")]).len(), 1);
     let fake = BuiltIn { drivers: &[Driver::Process, Driver::Fake], fault_points: true, backups: true, quotas: true };
     let AllProblems(problems) = WorkerSettings::load(&worker(&[("RUNTIME", "fake")]), fake).unwrap_err();
     assert_eq!(problems, ["RUNTIME=fake needs FAKE_RUNTIME_SOCKET"]);
@@ -419,7 +425,8 @@ fn modes_that_need_more_say_so() {
     assert!(WorkerSettings::load(&worker(&full), fake).is_ok());
     let shared_network =
         [("ODOO_NETWORK_NAME", "n"), ("PLATFORM_NETWORK_NAME", "n"), ("ALLOW_TENANTS_ON_PLATFORM_NETWORK", "true")];
-    assert_eq!(WorkerSettings::load(&worker(&shared_network), BUILT_IN).unwrap().warnings.len(), 1);
+    let warnings = WorkerSettings::load(&worker(&shared_network), BUILT_IN).unwrap().warnings;
+    assert!(warnings.iter().any(|warning| warning.starts_with("tenants are on the platform's network")), "{warnings:?}");
 }
 
 #[test]

@@ -38,9 +38,9 @@ async fn user_answer(answer: ResponseTemplate) -> Result<clients::Customer, Clie
 
 #[tokio::test]
 async fn a_customer_is_read() {
-    let body = json!({"id": "x", "email": "a@example.org", "first_name": "Ann", "last_name": null, "status": "active"});
+    let body = json!({"id": "x", "email": "a@example.org", "first_name": "Owner", "last_name": null, "status": "active"});
     let customer = user_answer(ResponseTemplate::new(200).set_body_json(body)).await.unwrap();
-    assert_eq!((customer.email.as_str(), customer.greeting()), ("a@example.org", "Ann"));
+    assert_eq!((customer.email.as_str(), customer.greeting()), ("a@example.org", "Owner"));
     assert!(!format!("{customer:?}").contains("example"));
 }
 
@@ -78,7 +78,7 @@ async fn nobody_there_is_unavailable_and_the_text_names_no_address() {
 
 fn mail() -> Mail {
     let mut variables = Map::new();
-    variables.insert("first_name".into(), "Ann".into());
+    variables.insert("first_name".into(), "Owner".into());
     variables.insert("admin_password".into(), "pw-7".into());
     Mail {
         id: Uuid::from_u128(9),
@@ -94,7 +94,7 @@ async fn mail_answer(answer: ResponseTemplate) -> Result<(), ClientError> {
     let expected = json!({
         "to_emails": ["a@example.org"],
         "template_name": "instance_ready",
-        "template_variables": {"first_name": "Ann", "admin_password": "pw-7"},
+        "template_variables": {"first_name": "Owner", "admin_password": "pw-7"},
         "priority": "normal",
         "tags": ["instance", "ready"],
     });
@@ -136,5 +136,5 @@ async fn only_an_unknown_template_is_permanent() {
 #[test]
 fn a_mail_shows_nothing_of_its_content() {
     let shown = format!("{:?}", mail());
-    assert!(!shown.contains("pw-7") && !shown.contains("example") && !shown.contains("Ann"), "{shown}");
+    assert!(!shown.contains("pw-7") && !shown.contains("example") && !shown.contains("Owner"), "{shown}");
 }

@@ -21,14 +21,14 @@ fn call(services: &Services, method: &str, path: &str, body: &Value) -> Option<(
 fn users_and_mails_are_kept_as_files_over_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let services = Services::start(directory.path()).unwrap();
-    let id = services.create_user("ada@example.org", "Ada").unwrap();
-    let mail = json!({ "to_emails": ["ada@example.org"], "template_name": "instance_ready",
+    let id = services.create_user("owner@shop.example", "Owner").unwrap();
+    let mail = json!({ "to_emails": ["owner@shop.example"], "template_name": "instance_ready",
                        "template_variables": { "admin_password": "x" }, "priority": "normal", "tags": [] });
     assert_eq!(call(&services, "POST", "/api/v1/emails/send-template", &mail).unwrap().0, 200);
     drop(services);
     let services = Services::start(directory.path()).unwrap();
     let (status, user) = call(&services, "GET", &format!("/users/internal/{id}"), &Value::Null).unwrap();
-    assert_eq!((status, &user["email"], &user["first_name"]), (200, &json!("ada@example.org"), &json!("Ada")));
+    assert_eq!((status, &user["email"], &user["first_name"]), (200, &json!("owner@shop.example"), &json!("Owner")));
     let mails = services.mails().unwrap();
     assert_eq!((mails.len(), &mails[0]["template_name"]), (1, &json!("instance_ready")));
     let file = std::fs::metadata(directory.path().join("mails/000001.json")).unwrap();

@@ -13,6 +13,9 @@ const BOUNDED: usize = 20;
 const REAL_BOUNDED: usize = 2;
 const REAL_FULL: usize = 12;
 
+/// The variable that chooses the day.
+const DAY: &str = "INSTANCE_SWEEP_DAY";
+
 /// How much of it is run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Length {
@@ -89,7 +92,7 @@ impl Plan {
         match length {
             Length::Full => Ok(Self { all: points.len(), chosen: points, rule: "all".to_owned() }),
             Length::Matching(text) => Ok(Self::matching(points, &text)),
-            Length::Rotating => Self::rotating(points, BOUNDED),
+            Length::Rotating => Ok(Self::rotating(points, BOUNDED, day()?)),
         }
     }
 
@@ -102,11 +105,11 @@ impl Plan {
         // Slowing a runtime down is something that only the fake one can be asked for.
         let points: Vec<Point> = Self::make(Length::Full)?.chosen.into_iter().filter(|point| !point.slow).collect();
         match length {
-            Length::Full => Self::rotating(points, REAL_FULL),
+            Length::Full => Ok(Self::rotating(points, REAL_FULL, day()?)),
             Length::Matching(text) => Ok(Self::matching(points, &text)),
             Length::Rotating => {
                 let quick = points.into_iter().filter(|point| point.kind != "build_template").collect();
-                Self::rotating(quick, REAL_BOUNDED)
+                Ok(Self::rotating(quick, REAL_BOUNDED, day()?))
             }
         }
     }
@@ -118,13 +121,21 @@ impl Plan {
     }
 
     /// About so many of them.
-    fn rotating(points: Vec<Point>, about: usize) -> Result<Self> {
+    fn rotating(points: Vec<Point>, about: usize, day: usize) -> Self {
         let all = points.len();
         let every = all.div_ceil(about).max(1);
-        let day = usize::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() / 86_400)?;
         let first = day % every;
         let chosen = points.into_iter().skip(first).step_by(every).collect();
-        Ok(Self { all, chosen, rule: format!("every {every}th, beginning with number {first} (day {day})") })
+        Self { all, chosen, rule: format!("every {every}th, beginning with number {first} (again with {DAY}={day})") }
+    }
+}
+
+/// The number of the day that `INSTANCE_SWEEP_DAY` names, so that a run can be repeated; else today's.
+#[allow(clippy::disallowed_methods, reason = "a test reads its own environment")]
+fn day() -> Result<usize> {
+    match std::env::var(DAY) {
+        Ok(text) => text.parse().with_context(|| format!("{DAY}={text} is not a number")),
+        Err(_) => Ok(usize::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() / 86_400)?),
     }
 }
 
@@ -173,5 +184,13 @@ mod tests {
         assert_eq!(Point::parse("a/claim", &all).unwrap().way, Way::Forward);
         assert!(Point::parse("renew", &all).unwrap().slow);
         assert!(Point::parse("a/b", &all).is_err());
+    }
+
+    #[test]
+    fn a_day_chooses_always_the_same_and_two_days_differ() {
+        let points = || (0..40).map(|n| Point::parse(&format!("a/s{n}/apply/after"), &[]).unwrap()).collect();
+        let of = |day| Plan::rotating(points(), 20, day).chosen;
+        assert_eq!((of(7).len(), of(7) == of(7), of(7) == of(8)), (20, true, false));
+        assert!(Plan::rotating(points(), 20, 7).rule.ends_with("(again with INSTANCE_SWEEP_DAY=7)"));
     }
 }

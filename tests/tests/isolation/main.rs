@@ -157,7 +157,7 @@ fn all_that_a_tenant_sees_is_opaque() -> Result<()> {
     let own = stack.place(&first.0)?;
     // It looks all the time, while neighbours come and go and a template with demonstration data is built.
     let sight = sight::Sight::begin(&own.login()?, &stack.pair.postgres2, &own.database)?;
-    let mut known = vec![first.0, "owner@shop.example".to_owned(), "shop".to_owned(), "Zora".to_owned()];
+    let mut known = vec![first.0, "owner@shop.example".to_owned(), "shop".to_owned(), "Shopkeeper".to_owned()];
     for (label, demo) in [("florist", true), ("baker", false)] {
         let order = stack.order(label)?.with("demo_data", json!(demo));
         let (id, operation) = stack.provision(&order)?;

@@ -25,7 +25,7 @@ const EMPTY: [&str; 16] = [
 ];
 
 /// What the order of a customer said that a record has no business to keep.
-const PERSONAL: [&str; 4] = ["lovelace@florist.example", "Acacia Avenue", "flowers-for-all", "prefers-phone-calls"];
+const PERSONAL: [&str; 4] = ["owner@florist.example", "behind the station", "flowers-for-all", "prefers-phone-calls"];
 
 /// Checks the record of an instance that was deleted, and that was where `place` says.
 pub(crate) fn record_of(stack: &Stack, id: &str, place: &Place) -> Result<()> {

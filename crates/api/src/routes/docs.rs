@@ -13,7 +13,7 @@ use std::sync::Arc;
 use utoipa_swagger_ui::Config;
 
 /// A page to read and try this API
-#[utoipa::path(get, path = "/docs", tag = "service", responses((status = 200, description = "HTML", content_type = "text/html")))]
+#[utoipa::path(get, operation_id = "get_docs", path = "/docs", tag = "service", responses((status = 200, description = "HTML", content_type = "text/html")))]
 pub(super) async fn page() -> Result<Response, Problem> {
     file("index.html")
 }

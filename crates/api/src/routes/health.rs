@@ -18,7 +18,7 @@ pub(super) struct Health {
 }
 
 /// A sign of life; says nothing of the databases
-#[utoipa::path(get, path = "/health", tag = "service", responses((status = 200, body = Health)))]
+#[utoipa::path(get, operation_id = "get_health", path = "/health", tag = "service", responses((status = 200, body = Health)))]
 pub(super) async fn handler() -> Json<Health> {
     Json(Health { status: "healthy", service: "instance-service", version: env!("CARGO_PKG_VERSION") })
 }

@@ -40,9 +40,11 @@ pub(super) struct DatabaseHealth {
 enum Found {
     Answer {
         /// Rows, records of removed ones included. Null while the schema does not fit.
+        #[schema(required)]
         instance_count: Option<i64>,
-        /// Whether every Odoo server is another server than postgres1.
-        separated: bool,
+        /// Whether every Odoo server in use is another server than postgres1. Null while none is known.
+        #[schema(required)]
+        separated: Option<bool>,
         /// The registered Odoo servers.
         odoo_servers: Vec<OdooServerHealth>,
     },
@@ -60,10 +62,13 @@ pub(super) struct OdooServerHealth {
     /// What it is used for.
     state: &'static str,
     /// Null when the worker has not looked within two minutes.
+    #[schema(required)]
     healthy: Option<bool>,
     /// How long it took to answer.
+    #[schema(required)]
     latency_ms: Option<i32>,
     /// Its PostgreSQL version.
+    #[schema(required)]
     version: Option<String>,
     /// How many instances are placed on it.
     instances: i32,
@@ -71,8 +76,10 @@ pub(super) struct OdooServerHealth {
     capacity: i32,
     /// When the worker last looked.
     #[serde(serialize_with = "times::serialize_option")]
+    #[schema(required)]
     checked_at: Option<DateTime<Utc>>,
     /// Why it is not healthy.
+    #[schema(required)]
     error: Option<String>,
     /// Where it is not as the bootstrap script left it, in words.
     #[schema(value_type = Vec<String>)]
@@ -80,7 +87,7 @@ pub(super) struct OdooServerHealth {
 }
 
 /// How the databases are
-#[utoipa::path(get, path = "/health/database", tag = "service", responses(
+#[utoipa::path(get, operation_id = "get_database_health", path = "/health/database", tag = "service", responses(
     (status = 200, body = DatabaseHealth),
     (status = 503, description = "postgres1 fails", body = DatabaseHealth),
 ))]
@@ -109,10 +116,10 @@ async fn look(state: &AppState) -> DbResult<Found> {
         }
     };
     let now = state.clock().now();
-    let in_use = |server: &&ServerRecord| server.state != ServerState::Disabled;
+    let in_use = servers.iter().filter(|server| server.state != ServerState::Disabled);
     Ok(Found::Answer {
         instance_count,
-        separated: servers.iter().filter(in_use).all(|server| server.separated),
+        separated: in_use.map(|server| server.separated).reduce(|all, one| all && one),
         odoo_servers: servers.into_iter().map(|server| shape(server, now)).collect(),
     })
 }

@@ -77,11 +77,12 @@ pub(super) struct ActionAnswer {
     #[serde(serialize_with = "times::serialize")]
     timestamp: DateTime<Utc>,
     /// The queued work, if there is any.
+    #[schema(required)]
     job_id: Option<Uuid>,
 }
 
 /// Ask something of an instance
-#[utoipa::path(post, path = "/api/v1/instances/{id}/actions", tag = "instances", request_body = ActionBody, params(
+#[utoipa::path(post, operation_id = "act_on_instance", path = "/api/v1/instances/{id}/actions", tag = "instances", request_body = ActionBody, params(
     ("id" = uuid::Uuid, Path),
     ("Idempotency-Key" = Option<String>, Header),
 ), responses(

@@ -13,7 +13,7 @@ use db::platform::instances;
 use domain::ids::SubscriptionId;
 
 /// The instance of a subscription: the live one, else one waiting for reactivation, else the newest
-#[utoipa::path(get, path = "/api/v1/instances/by-subscription/{subscription_id}", tag = "instances",
+#[utoipa::path(get, operation_id = "get_instance_by_subscription", path = "/api/v1/instances/by-subscription/{subscription_id}", tag = "instances",
     params(("subscription_id" = uuid::Uuid, Path)),
     responses(
         (status = 200, body = InstanceShape),

@@ -20,7 +20,7 @@ use domain::order::Order;
 ///
 /// Nothing is provisioned before `provision` is called, unless `provision=true` asks for it at once. A repetition with the
 /// same subscription answers 200 with the instance that is there.
-#[utoipa::path(post, path = "/api/v1/instances", tag = "instances", request_body = CreateBody, params(
+#[utoipa::path(post, operation_id = "create_instance", path = "/api/v1/instances", tag = "instances", request_body = CreateBody, params(
     ("provision" = Option<bool>, Query, description = "Queue its provisioning in the same transaction"),
     ("Idempotency-Key" = Option<String>, Header),
 ), responses(

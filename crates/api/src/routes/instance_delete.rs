@@ -39,7 +39,7 @@ pub(super) struct DeleteAccepted {
 /// Remove an instance for good
 ///
 /// The row is `terminated` at once and its names are free; repeated, the same operation is answered.
-#[utoipa::path(delete, path = "/api/v1/instances/{id}", tag = "instances", params(("id" = uuid::Uuid, Path)), responses(
+#[utoipa::path(delete, operation_id = "delete_instance", path = "/api/v1/instances/{id}", tag = "instances", params(("id" = uuid::Uuid, Path)), responses(
     (status = 200, body = DeleteAccepted),
     (status = 404, description = "Instance not found", body = ProblemBody, content_type = "application/problem+json"),
     (status = 409, description = "Not taken over from the earlier service yet", body = ProblemBody, content_type = "application/problem+json"),

@@ -10,7 +10,7 @@ use db::platform::instances;
 use domain::ids::InstanceId;
 
 /// One instance
-#[utoipa::path(get, path = "/api/v1/instances/{id}", tag = "instances", params(("id" = uuid::Uuid, Path)), responses(
+#[utoipa::path(get, operation_id = "get_instance", path = "/api/v1/instances/{id}", tag = "instances", params(("id" = uuid::Uuid, Path)), responses(
     (status = 200, body = InstanceShape),
     (status = 404, description = "Instance not found", body = ProblemBody, content_type = "application/problem+json"),
     (status = 422, description = "Malformed id", body = ProblemBody, content_type = "application/problem+json"),

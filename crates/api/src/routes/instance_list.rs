@@ -25,7 +25,7 @@ pub(super) struct InstancePage {
 }
 
 /// A customer's instances, newest first, terminated ones included
-#[utoipa::path(get, path = "/api/v1/instances", tag = "instances", params(
+#[utoipa::path(get, operation_id = "list_instances", path = "/api/v1/instances", tag = "instances", params(
     ("customer_id" = uuid::Uuid, Query),
     ("status" = Option<String>, Query, description = "Only in this status"),
     ("page" = Option<u32>, Query, minimum = 1),

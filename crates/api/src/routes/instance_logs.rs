@@ -35,7 +35,7 @@ pub(super) struct Logs {
 }
 
 /// The last lines that the instance's service wrote
-#[utoipa::path(get, path = "/api/v1/instances/{id}/logs", tag = "instances", params(
+#[utoipa::path(get, operation_id = "get_instance_logs", path = "/api/v1/instances/{id}/logs", tag = "instances", params(
     ("id" = uuid::Uuid, Path),
     ("lines" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "100 unless given"),
 ), responses(

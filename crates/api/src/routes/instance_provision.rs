@@ -61,7 +61,7 @@ pub(super) struct ProvisionAnswer {
 }
 
 /// Provision an instance, or note what billing says
-#[utoipa::path(post, path = "/api/v1/instances/{id}/provision", tag = "instances", request_body = Option<ProvisionBody>, params(
+#[utoipa::path(post, operation_id = "provision_instance", path = "/api/v1/instances/{id}/provision", tag = "instances", request_body = Option<ProvisionBody>, params(
     ("id" = uuid::Uuid, Path),
     ("Idempotency-Key" = Option<String>, Header),
 ), responses(

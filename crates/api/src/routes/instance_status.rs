@@ -10,7 +10,7 @@ use db::platform::instances;
 use domain::ids::InstanceId;
 
 /// How an instance is
-#[utoipa::path(get, path = "/api/v1/instances/{id}/status", tag = "instances", params(("id" = uuid::Uuid, Path)), responses(
+#[utoipa::path(get, operation_id = "get_instance_status", path = "/api/v1/instances/{id}/status", tag = "instances", params(("id" = uuid::Uuid, Path)), responses(
     (status = 200, body = StatusShape),
     (status = 404, description = "Instance not found", body = ProblemBody, content_type = "application/problem+json"),
     (status = 422, description = "Malformed id", body = ProblemBody, content_type = "application/problem+json"),

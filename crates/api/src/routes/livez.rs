@@ -13,7 +13,7 @@ pub(super) struct State {
 }
 
 /// The process runs
-#[utoipa::path(get, path = "/livez", tag = "service", responses((status = 200, body = State)))]
+#[utoipa::path(get, operation_id = "get_liveness", path = "/livez", tag = "service", responses((status = 200, body = State)))]
 pub(super) async fn handler() -> Json<State> {
     Json(State { status: "ok" })
 }

@@ -9,7 +9,9 @@ use axum::response::IntoResponse;
 use db::platform::figures::{self, Figures};
 
 /// Figures for Prometheus
-#[utoipa::path(get, path = "/metrics", tag = "service", responses((status = 200, description = "Prometheus text", content_type = "text/plain")))]
+///
+/// Of requests, and of what the rows say. What workers do (how long steps take and how often they fail, claims and takeovers) each of them tells on its own port.
+#[utoipa::path(get, operation_id = "get_metrics", path = "/metrics", tag = "service", responses((status = 200, description = "Prometheus text", content_type = "text/plain")))]
 pub(super) async fn handler(State(state): State<AppState>) -> impl IntoResponse {
     let figures = figures::read(state.db()).await;
     let up = figures.is_ok() || state.db().ping().await.is_ok();

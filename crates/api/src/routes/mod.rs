@@ -25,6 +25,7 @@ mod root;
 mod subdomain_check;
 
 use crate::conventions::BODY_LIMIT;
+use crate::doors::{InternalDoor, TOKEN_HEADER};
 use crate::measure::note_route;
 use crate::problem::{PROBLEM_JSON, Problem, ProblemBody};
 use crate::schema_gate::require_schema;
@@ -34,7 +35,9 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
+use bootstrap::settings::AuthMode;
 use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{OpenApi, ToSchema as _};
 use utoipa_axum::router::OpenApiRouter;
@@ -61,7 +64,30 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     let mut description = OpenApiRouter::<AppState>::with_openapi(Head::openapi()).merge(service()).merge(data()).into_openapi();
     every_call_may_fail(&mut description);
     not_built::describe(&mut description);
+    describe_token(&mut description);
     description
+}
+
+const TOKEN: &str = "internal_token";
+
+/// Which calls carry the internal token, by what the door demands: some once there is a token, the others in mode `all` only.
+fn describe_token(description: &mut utoipa::openapi::OpenApi) {
+    let words = "INTERNAL_API_TOKEN. Demanded of calls under /admin and /api/v1/monitoring once it is configured; in AUTH_MODE=all of \
+                 every other call, too, except signs of life and the billing webhook.";
+    let scheme = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(TOKEN_HEADER, words)));
+    description.components.get_or_insert_default().add_security_scheme(TOKEN, scheme);
+    let token = SecurityRequirement::new(TOKEN, Vec::<String>::new());
+    let demands = |mode, path: &str| InternalDoor { mode, token: Some("any".into()) }.demands_token(path);
+    for (path, item) in &mut description.paths.paths {
+        let security = match (demands(AuthMode::Edge, path), demands(AuthMode::All, path)) {
+            (true, _) => vec![token.clone()],
+            (false, true) => vec![SecurityRequirement::default(), token.clone()],
+            (false, false) => continue,
+        };
+        for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten() {
+            operation.security = Some(security.clone());
+        }
+    }
 }
 
 /// What no handler names, since it may befall each: contract 3.1.

@@ -14,56 +14,57 @@ use utoipa_axum::PathItemExt;
 struct NotBuilt {
     method: HttpMethod,
     path: &'static str,
+    id: &'static str,
     what: &'static str,
 }
 
-const fn call(method: HttpMethod, path: &'static str, what: &'static str) -> NotBuilt {
-    NotBuilt { method, path, what }
+const fn call(method: HttpMethod, path: &'static str, id: &'static str, what: &'static str) -> NotBuilt {
+    NotBuilt { method, path, id, what }
 }
 
 use HttpMethod::{Delete, Get, Patch, Post, Put};
 
 static CALLS: &[NotBuilt] = &[
-    call(Put, "/api/v1/instances/{id}", "Changing an instance"),
-    call(Get, "/api/v1/instances/{id}/backups", "Listing backups"),
-    call(Post, "/api/v1/instances/{id}/restart-with-subscription", "Reactivation"),
-    call(Post, "/api/v1/instances/{id}/apply-resources", "Applying changed limits"),
-    call(Post, "/api/v1/instances/{id}/import", "Importing a database"),
-    call(Post, "/api/v1/instances/{id}/clone", "Cloning an instance"),
-    call(Get, "/api/v1/instances/{id}/backup-schedule", "The backup schedule"),
-    call(Put, "/api/v1/instances/{id}/backup-schedule", "The backup schedule"),
-    call(Post, "/api/v1/instances/{id}/undo-restore", "Taking back a restore"),
-    call(Get, "/api/v1/backups/{id}", "Reading a backup"),
-    call(Delete, "/api/v1/backups/{id}", "Deleting a backup"),
-    call(Post, "/api/v1/backups/{id}/verify", "Verifying a backup"),
-    call(Get, "/api/v1/backups/{id}/export", "Exporting a backup"),
-    call(Get, "/admin/failed-instances", "Administration"),
-    call(Post, "/admin/retry-instance/{id}", "Administration"),
-    call(Get, "/admin/instance-jobs/{id}", "Administration"),
-    call(Get, "/admin/instance-stats", "Administration"),
-    call(Post, "/admin/suspend-instance/{id}", "Administration"),
-    call(Post, "/admin/unsuspend-instance/{id}", "Administration"),
-    call(Get, "/admin/odoo-servers", "Administration"),
-    call(Post, "/admin/odoo-servers", "Administration"),
-    call(Patch, "/admin/odoo-servers/{id}", "Administration"),
-    call(Post, "/admin/relocate-instance/{id}", "Administration"),
-    call(Post, "/admin/adopt", "Administration"),
-    call(Get, "/admin/adoption-report", "Administration"),
-    call(Post, "/admin/operations/{id}/retry", "Administration"),
-    call(Get, "/api/v1/monitoring/status", "Monitoring"),
-    call(Post, "/api/v1/monitoring/start", "Monitoring"),
-    call(Post, "/api/v1/monitoring/stop", "Monitoring"),
-    call(Post, "/api/v1/monitoring/restart", "Monitoring"),
-    call(Post, "/api/v1/monitoring/reconcile", "Monitoring"),
-    call(Get, "/api/v1/monitoring/containers", "Monitoring"),
-    call(Get, "/api/v1/monitoring/containers/{name}/status", "Monitoring"),
-    call(Post, "/api/v1/monitoring/containers/{name}/sync", "Monitoring"),
-    call(Get, "/api/v1/monitoring/metrics", "Monitoring"),
-    call(Get, "/api/v1/monitoring/config", "Monitoring"),
-    call(Put, "/api/v1/monitoring/config", "Monitoring"),
-    call(Get, "/api/v1/monitoring/tasks/{id}/status", "Monitoring"),
-    call(Get, "/api/v1/monitoring/health", "Monitoring"),
-    call(Post, "/webhooks/killbill/{secret}", "The direct billing webhook"),
+    call(Put, "/api/v1/instances/{id}", "change_instance", "Changing an instance"),
+    call(Get, "/api/v1/instances/{id}/backups", "list_backups", "Listing backups"),
+    call(Post, "/api/v1/instances/{id}/restart-with-subscription", "reactivate_instance", "Reactivation"),
+    call(Post, "/api/v1/instances/{id}/apply-resources", "apply_resources", "Applying changed limits"),
+    call(Post, "/api/v1/instances/{id}/import", "import_instance", "Importing a database"),
+    call(Post, "/api/v1/instances/{id}/clone", "clone_instance", "Cloning an instance"),
+    call(Get, "/api/v1/instances/{id}/backup-schedule", "get_backup_schedule", "The backup schedule"),
+    call(Put, "/api/v1/instances/{id}/backup-schedule", "set_backup_schedule", "The backup schedule"),
+    call(Post, "/api/v1/instances/{id}/undo-restore", "undo_restore", "Taking back a restore"),
+    call(Get, "/api/v1/backups/{id}", "get_backup", "Reading a backup"),
+    call(Delete, "/api/v1/backups/{id}", "delete_backup", "Deleting a backup"),
+    call(Post, "/api/v1/backups/{id}/verify", "verify_backup", "Verifying a backup"),
+    call(Get, "/api/v1/backups/{id}/export", "export_backup", "Exporting a backup"),
+    call(Get, "/admin/failed-instances", "list_failed_instances", "Administration"),
+    call(Post, "/admin/retry-instance/{id}", "retry_instance", "Administration"),
+    call(Get, "/admin/instance-jobs/{id}", "get_instance_jobs", "Administration"),
+    call(Get, "/admin/instance-stats", "get_instance_stats", "Administration"),
+    call(Post, "/admin/suspend-instance/{id}", "suspend_instance", "Administration"),
+    call(Post, "/admin/unsuspend-instance/{id}", "unsuspend_instance", "Administration"),
+    call(Get, "/admin/odoo-servers", "list_odoo_servers", "Administration"),
+    call(Post, "/admin/odoo-servers", "add_odoo_server", "Administration"),
+    call(Patch, "/admin/odoo-servers/{id}", "change_odoo_server", "Administration"),
+    call(Post, "/admin/relocate-instance/{id}", "relocate_instance", "Administration"),
+    call(Post, "/admin/adopt", "adopt", "Administration"),
+    call(Get, "/admin/adoption-report", "get_adoption_report", "Administration"),
+    call(Post, "/admin/operations/{id}/retry", "retry_operation", "Administration"),
+    call(Get, "/api/v1/monitoring/status", "get_monitoring_status", "Monitoring"),
+    call(Post, "/api/v1/monitoring/start", "start_monitoring", "Monitoring"),
+    call(Post, "/api/v1/monitoring/stop", "stop_monitoring", "Monitoring"),
+    call(Post, "/api/v1/monitoring/restart", "restart_monitoring", "Monitoring"),
+    call(Post, "/api/v1/monitoring/reconcile", "reconcile", "Monitoring"),
+    call(Get, "/api/v1/monitoring/containers", "list_containers", "Monitoring"),
+    call(Get, "/api/v1/monitoring/containers/{name}/status", "get_container_status", "Monitoring"),
+    call(Post, "/api/v1/monitoring/containers/{name}/sync", "compare_container", "Monitoring"),
+    call(Get, "/api/v1/monitoring/metrics", "get_monitoring_metrics", "Monitoring"),
+    call(Get, "/api/v1/monitoring/config", "get_monitoring_config", "Monitoring"),
+    call(Put, "/api/v1/monitoring/config", "change_monitoring_config", "Monitoring"),
+    call(Get, "/api/v1/monitoring/tasks/{id}/status", "get_task_status", "Monitoring"),
+    call(Get, "/api/v1/monitoring/health", "get_monitoring_health", "Monitoring"),
+    call(Post, "/webhooks/killbill/{secret}", "receive_killbill_event", "The direct billing webhook"),
 ];
 
 /// Adds the calls to a router.
@@ -85,6 +86,7 @@ pub(super) fn describe(description: &mut OpenApi) {
             ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True).schema(Some(text)).build()
         });
         let operation = OperationBuilder::new()
+            .operation_id(Some(call.id))
             .tag("not built")
             .summary(Some(call.what))
             .parameters(Some(path))

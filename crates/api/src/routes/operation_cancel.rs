@@ -17,7 +17,7 @@ use db::platform::progress;
 use domain::ids::OperationId;
 
 /// Ask an operation to give up and undo what it did
-#[utoipa::path(post, path = "/api/v1/operations/{id}/cancel", tag = "operations", params(
+#[utoipa::path(post, operation_id = "cancel_operation", path = "/api/v1/operations/{id}/cancel", tag = "operations", params(
     ("id" = uuid::Uuid, Path),
     ("Idempotency-Key" = Option<String>, Header),
 ), responses(

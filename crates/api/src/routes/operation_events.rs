@@ -22,7 +22,7 @@ const COMMENT_EVERY: Duration = Duration::from_secs(15);
 /// The events of an operation, as they happen
 ///
 /// Starts with the current state, goes on behind `Last-Event-ID` if that is given, closes after the final event.
-#[utoipa::path(get, path = "/api/v1/operations/{id}/events", tag = "operations", params(
+#[utoipa::path(get, operation_id = "follow_operation", path = "/api/v1/operations/{id}/events", tag = "operations", params(
     ("id" = uuid::Uuid, Path),
     ("Last-Event-ID" = Option<i64>, Header, description = "The last event that the client has"),
 ), responses(

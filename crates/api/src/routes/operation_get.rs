@@ -11,7 +11,7 @@ use db::platform::progress;
 use domain::ids::OperationId;
 
 /// One operation with its steps
-#[utoipa::path(get, path = "/api/v1/operations/{id}", tag = "operations", params(("id" = uuid::Uuid, Path)), responses(
+#[utoipa::path(get, operation_id = "get_operation", path = "/api/v1/operations/{id}", tag = "operations", params(("id" = uuid::Uuid, Path)), responses(
     (status = 200, body = OperationShape),
     (status = 404, description = "Operation not found", body = ProblemBody, content_type = "application/problem+json"),
     (status = 422, description = "Malformed id", body = ProblemBody, content_type = "application/problem+json"),

@@ -28,7 +28,7 @@ pub(super) struct OperationPage {
 }
 
 /// Operations, newest first
-#[utoipa::path(get, path = "/api/v1/operations", tag = "operations", params(
+#[utoipa::path(get, operation_id = "list_operations", path = "/api/v1/operations", tag = "operations", params(
     ("instance_id" = Option<uuid::Uuid>, Query),
     ("state" = Option<String>, Query, description = "queued, running, compensating, succeeded, failed or cancelled"),
     ("kind" = Option<String>, Query),

@@ -8,7 +8,7 @@ use axum::extract::State;
 use db::migrate::SchemaState;
 
 /// The service can take requests for data
-#[utoipa::path(get, path = "/readyz", tag = "service", responses(
+#[utoipa::path(get, operation_id = "get_readiness", path = "/readyz", tag = "service", responses(
     (status = 200, body = Word),
     (status = 503, description = "postgres1 does not answer, or its schema does not fit", body = ProblemBody, content_type = "application/problem+json"),
 ))]

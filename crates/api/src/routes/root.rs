@@ -21,7 +21,7 @@ pub(super) struct Root {
 }
 
 /// What this service is
-#[utoipa::path(get, path = "/", tag = "service", responses((status = 200, body = Root)))]
+#[utoipa::path(get, operation_id = "get_service", path = "/", tag = "service", responses((status = 200, body = Root)))]
 pub(super) async fn handler() -> Json<Root> {
     Json(Root { service: "instance-service", version: env!("CARGO_PKG_VERSION"), status: "running", docs: "/docs" })
 }

@@ -23,7 +23,7 @@ pub(super) struct SubdomainCheck {
 }
 
 /// Whether a host label can be ordered
-#[utoipa::path(get, path = "/api/v1/instances/check-subdomain/{text}", tag = "instances",
+#[utoipa::path(get, operation_id = "check_subdomain", path = "/api/v1/instances/check-subdomain/{text}", tag = "instances",
     params(("text" = String, Path)), responses((status = 200, body = SubdomainCheck)))]
 pub(super) async fn handler(State(state): State<AppState>, PathText(text): PathText) -> Result<Json<SubdomainCheck>, Problem> {
     check(&state, text).await

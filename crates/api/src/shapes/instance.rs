@@ -19,11 +19,13 @@ pub(crate) struct InstanceShape {
     /// Whose it is.
     customer_id: Uuid,
     /// What pays for it.
+    #[schema(required)]
     subscription_id: Option<Uuid>,
     /// What the customer calls it.
     #[schema(example = "Shop of the north")]
     name: String,
     /// What the customer says about it.
+    #[schema(required)]
     description: Option<String>,
     /// Major version.
     #[schema(example = "19")]
@@ -50,24 +52,31 @@ pub(crate) struct InstanceShape {
     #[schema(example = "10G")]
     storage_limit: String,
     /// Where customers reach it; null before the first provisioning, stable afterwards.
+    #[schema(required)]
     external_url: Option<String>,
     /// Where the platform reaches it.
+    #[schema(required)]
     internal_url: Option<String>,
     /// Login of the administrator.
     admin_email: String,
     /// Host label as ordered.
+    #[schema(required)]
     subdomain: Option<String>,
     /// Host label in use; null once terminated.
+    #[schema(required)]
     hostname: Option<String>,
     /// The customer's label; names nothing physical.
     database_name: String,
     /// Why it is as it is.
+    #[schema(required)]
     error_message: Option<String>,
     /// Last time it answered a health check.
     #[serde(serialize_with = "times::serialize_option")]
+    #[schema(required)]
     last_health_check: Option<DateTime<Utc>>,
     /// Last time it became running.
     #[serde(serialize_with = "times::serialize_option")]
+    #[schema(required)]
     started_at: Option<DateTime<Utc>>,
     /// When it was recorded.
     #[serde(serialize_with = "times::serialize")]
@@ -85,6 +94,7 @@ pub(crate) struct InstanceShape {
     /// `shared` or `dedicated`.
     db_type: &'static str,
     /// The operation at work, else the next one in the queue.
+    #[schema(required)]
     operation_id: Option<Uuid>,
 }
 
@@ -140,17 +150,23 @@ pub(crate) struct StatusShape {
     provisioning_status: &'static str,
     /// Last time it answered a health check.
     #[serde(serialize_with = "times::serialize_option")]
+    #[schema(required)]
     last_health_check: Option<DateTime<Utc>>,
     /// Why it is as it is.
+    #[schema(required)]
     error_message: Option<String>,
     /// Last time it became running.
     #[serde(serialize_with = "times::serialize_option")]
+    #[schema(required)]
     started_at: Option<DateTime<Utc>>,
     /// Where customers reach it.
+    #[schema(required)]
     external_url: Option<String>,
     /// Where the platform reaches it.
+    #[schema(required)]
     internal_url: Option<String>,
     /// The operation at work, else the next one in the queue.
+    #[schema(required)]
     operation_id: Option<Uuid>,
 }
 

@@ -19,37 +19,42 @@ pub(crate) struct OperationShape {
     #[schema(example = "running")]
     state: String,
     /// The instance it is about.
+    #[schema(required)]
     instance_id: Option<Uuid>,
     /// Who asked for it.
     requested_by: RequestedBy,
     /// Why, in the caller's words.
+    #[schema(required)]
     reason: Option<String>,
     /// Done share of the steps; 100 only when succeeded.
     #[schema(minimum = 0, maximum = 100)]
     percent: i16,
     /// The step at work.
+    #[schema(required)]
     current_step: Option<String>,
     /// Whole attempts used.
     attempts: i32,
     /// Whole attempts allowed.
     max_attempts: i32,
     /// Place in the queue of the instance, from 1, while queued.
+    #[schema(required)]
     queue_position: Option<i64>,
     /// Whether somebody asked for its end.
     cancel_requested: bool,
     /// Why it failed.
+    #[schema(required)]
     error: Option<OperationError>,
     /// What came of it.
-    #[schema(value_type = Option<Object>)]
+    #[schema(required, value_type = Option<Object>)]
     result: Option<Value>,
     /// When it was accepted.
     #[schema(format = DateTime)]
     created_at: String,
     /// When a worker first took it.
-    #[schema(format = DateTime)]
+    #[schema(required, format = DateTime)]
     started_at: Option<String>,
     /// When it ended.
-    #[schema(format = DateTime)]
+    #[schema(required, format = DateTime)]
     finished_at: Option<String>,
     /// Its steps in order, also those still to come.
     steps: Vec<Step>,
@@ -91,13 +96,15 @@ pub(crate) struct Step {
     /// Attempts so far.
     attempts: i32,
     /// When it began.
-    #[schema(format = DateTime)]
+    #[schema(required, format = DateTime)]
     started_at: Option<String>,
     /// When it ended.
-    #[schema(format = DateTime)]
+    #[schema(required, format = DateTime)]
     finished_at: Option<String>,
     /// How long it took.
+    #[schema(required)]
     duration_ms: Option<i64>,
     /// Why it failed.
+    #[schema(required)]
     error: Option<OperationError>,
 }

@@ -11,6 +11,7 @@ use axum::routing::get;
 use bootstrap::settings::CorsOrigins;
 use std::convert::Infallible;
 use std::time::Duration;
+use testkit::Stop;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
@@ -86,7 +87,7 @@ async fn the_request_id_is_in_the_audit_trail_and_the_operation() {
 
 #[tokio::test]
 async fn cors_headers_are_on_answers_of_every_class() {
-    let rig = Rig::start();
+    let mut rig = Rig::impatient();
     let instance = rig.created().await;
     let paths = [
         (200, "/health".to_owned()),
@@ -103,7 +104,9 @@ async fn cors_headers_are_on_answers_of_every_class() {
         let got = from_browser(&rig, &path).await;
         assert!(got.status == status && allows_origin(&got), "{path}: {got:?}");
     }
-    drop(rig.cluster);
+    rig.cluster.stop(Stop::Immediate).unwrap();
+    let got = from_browser(&rig, &instance_path(&instance, "")).await;
+    assert!(got.status == 503 && allows_origin(&got), "{got:?}");
 }
 
 #[tokio::test]

@@ -59,9 +59,21 @@ async fn where_a_server_deviates_is_told() {
 }
 
 #[tokio::test]
+async fn nothing_is_said_of_separation_while_no_server_is_in_use() {
+    let rig = Rig::start();
+    assert_eq!(rig.get("/health/database").await.json["separated"], Value::Null);
+    register(&rig, "default", true, "now()");
+    rig.sql("UPDATE instance_service.odoo_servers SET state = 'disabled'");
+    assert_eq!(rig.get("/health/database").await.json["separated"], Value::Null);
+    register(&rig, "second", true, "now()");
+    assert_eq!(rig.get("/health/database").await.json["separated"], true);
+}
+
+#[tokio::test]
 async fn without_the_schema_postgres1_answers_and_nothing_is_counted() {
     let got = Rig::unmigrated().get("/health/database").await;
     assert_eq!((got.status, &got.json["database"], &got.json["instance_count"]), (200, &"connected".into(), &Value::Null));
+    assert_eq!((&got.json["separated"], &got.json["odoo_servers"]), (&Value::Null, &json!([])));
 }
 
 #[tokio::test]

@@ -79,6 +79,17 @@ async fn a_refusal_is_kept_and_leaves_no_effect() {
 }
 
 #[tokio::test]
+async fn a_malformed_request_leaves_its_key_free() {
+    let rig = Rig::start();
+    for malformed in [order_with(json!({"cpu_limit": "many"})), order_with(json!({"customer_id": "mine"}))] {
+        assert_eq!(rig.post_with_key(CREATE, "k", &malformed).await.status, 422);
+    }
+    assert_eq!(rig.sql("SELECT count(*) FROM instance_service.idempotency_keys"), "0");
+    let corrected = rig.post_with_key(CREATE, "k", &order()).await;
+    assert_eq!((corrected.status, corrected.header("idempotency-replayed")), (201, ""));
+}
+
+#[tokio::test]
 async fn a_fault_is_not_kept() {
     let rig = Rig::start();
     let instance = rig.created().await;

@@ -1,7 +1,10 @@
 //! `POST /api/v1/instances/{id}/actions`
 
 use crate::rig::{Rig, instance_path, is_time, uuid};
-use serde_json::json;
+use db::platform::PlatformTx;
+use db::platform::instances;
+use serde_json::{Value, json};
+use std::time::Duration;
 
 #[tokio::test]
 async fn terminate_succeeds_at_once_and_when_repeated() {
@@ -57,4 +60,31 @@ async fn other_words_are_not_built_and_unknown_ones_are_invalid() {
         assert_eq!((got.status, got.places()), (422, vec![place.to_owned()]), "{body}");
     }
     assert_eq!(rig.rows(), before);
+}
+
+/// Contract 1: every request that changes something answers within five seconds.
+#[tokio::test]
+async fn a_row_that_somebody_else_holds_is_waited_for_two_seconds() {
+    let rig = Rig::start();
+    let instance = rig.created().await;
+    // It ends after five seconds, as every idle transaction does: whoever waits longer is served.
+    let _holder = held(&rig, &instance).await;
+    let got = rig.post(&instance_path(&instance, "/actions"), &json!({"action": "terminate"})).await;
+    assert_eq!((got.status, got.header("retry-after").is_empty()), (503, false), "{got:?}");
+}
+
+/// The row in the hands of somebody else.
+async fn held(rig: &Rig, instance: &Value) -> PlatformTx {
+    let mut tx = rig.state.db().begin().await.unwrap();
+    instances::lock(&mut tx, instance["id"].as_str().unwrap().parse().unwrap()).await.unwrap().unwrap();
+    tx
+}
+
+#[tokio::test]
+async fn a_change_that_takes_too_long_is_given_up() {
+    let rig = Rig::with(|policy| policy.change_limit = Duration::from_millis(1500));
+    let instance = rig.created().await;
+    let _holder = held(&rig, &instance).await;
+    let got = rig.post(&instance_path(&instance, "/actions"), &json!({"action": "terminate"})).await;
+    assert_eq!((got.status, got.detail()), (503, "The request took too long"), "{got:?}");
 }

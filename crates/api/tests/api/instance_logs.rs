@@ -59,6 +59,29 @@ async fn without_a_worker_the_answer_is_503_and_the_request_is_withdrawn() {
     assert_eq!(rig.sql("SELECT state FROM instance_service.operations WHERE kind = 'fetch_logs'"), "cancelled");
 }
 
+/// The caller has gone; nobody else reads a tenant's lines as the result of an operation.
+#[tokio::test]
+async fn lines_that_nobody_fetched_are_shown_nowhere() {
+    let rig = Rig::start();
+    let instance = rig.created().await;
+    place(&rig, &instance);
+    let path = instance_path(&instance, "/logs");
+    let gone = tokio::time::timeout(Duration::from_secs(30), async {
+        tokio::select! {
+            got = rig.get(&path) => panic!("{got:?}"),
+            operation = waits_for_operation(&rig) => operation,
+        }
+    });
+    let operation = gone.await.unwrap();
+    rig.finish(&operation, &json!({"logs": ["of a tenant"]}));
+    for path in [format!("/api/v1/operations/{operation}"), "/api/v1/operations?kind=fetch_logs".to_owned()] {
+        let got = rig.get(&path).await;
+        assert!(got.status == 200 && got.text.contains("succeeded") && !got.text.contains("of a tenant"), "{got:?}");
+    }
+    let events = rig.get(&format!("/api/v1/operations/{operation}/events")).await;
+    assert!(events.text.contains("succeeded") && !events.text.contains("of a tenant"), "{events:?}");
+}
+
 #[tokio::test]
 async fn what_never_ran_has_no_lines() {
     let rig = Rig::start();

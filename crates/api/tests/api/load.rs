@@ -1,4 +1,4 @@
-//! Many requests at once, with the pool of a deployment (issue acceptance 6).
+//! Many requests at once, with the pool of a deployment.
 
 use crate::rig::{Rig, instance_path, order};
 use futures::future::join_all;

@@ -2,11 +2,11 @@
 
 use crate::rig::{Rig, instance_path, order, uuid};
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use testkit::Stop;
 
-/// The acquire timeout of the rig, and some time for a busy machine.
-const BOUND: Duration = Duration::from_secs(5);
+/// Some time for a busy machine, and less than the time limit of a request, which answers 503 as well.
+const BOUND: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn requests_are_answered_503_in_time_and_served_again_afterwards() {
@@ -20,10 +20,8 @@ async fn requests_are_answered_503_in_time_and_served_again_afterwards() {
         format!("/api/v1/instances?customer_id={}", uuid()),
     ];
     for path in gets {
-        let start = Instant::now();
-        let got = rig.get(&path).await;
+        let got = tokio::time::timeout(BOUND, rig.get(&path)).await.unwrap();
         assert_eq!((got.status, got.header("retry-after").is_empty()), (503, false), "{path}");
-        assert!(start.elapsed() < BOUND, "{path} took {:?}", start.elapsed());
     }
     assert_eq!(rig.post("/api/v1/instances/", &order()).await.status, 503);
     assert_eq!(rig.post(&instance_path(&instance, "/provision"), &json!({})).await.status, 503);

@@ -248,6 +248,8 @@ fn policy() -> Policy {
         },
         delete_brake: None,
         request_limit: Duration::from_secs(25),
+        // As PATIENT.
+        change_limit: Duration::from_secs(25),
         logs_wait: Duration::from_secs(10),
     }
 }

@@ -59,6 +59,12 @@ impl DoorSettings {
             reader.warn("AUTH_MODE=off: no caller is checked, for development only");
         }
         let cors = reader.parsed(&v::CORS_ALLOWED_ORIGINS, "`*` or a comma list of origins", cors);
+        if cors == Some(CorsOrigins::Any) && auth_mode != Some(AuthMode::All) {
+            reader.warn(
+                "CORS_ALLOWED_ORIGINS=*: the internal door demands no token, so every page in a browser that can reach it may use it; \
+                 name the origins of the front end",
+            );
+        }
         Some(Self { internal: internal?, public: public?, auth_mode: auth_mode?, internal_token, cors: cors? })
     }
 }

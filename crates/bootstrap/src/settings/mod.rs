@@ -37,7 +37,6 @@ pub use sessions::{SessionSettings, SessionSource};
 use crate::environment::{Environment, with_file};
 use reader::Reader;
 use secrecy::SecretString;
-use url::Url;
 use variables::Process;
 
 /// Settings, and what is to be told about them once there is a log.
@@ -88,12 +87,8 @@ pub struct ApiSettings {
     pub doors: DoorSettings,
     /// Login sessions.
     pub sessions: SessionSettings,
-    /// The user service, which may know the sessions.
-    pub user_service: Url,
     /// What may be ordered.
     pub versions: VersionSettings,
-    /// Where instances are served.
-    pub addresses: AddressSettings,
     /// Host names that nobody may order, beside the built-in ones.
     pub reserved_hostnames: Vec<String>,
     /// Most removals accepted within an hour; none for no limit.
@@ -112,9 +107,7 @@ impl ApiSettings {
             let platform = PlatformSettings::read(reader);
             let doors = DoorSettings::read(reader);
             let sessions = SessionSettings::read(reader);
-            let user_service = peers::user_service(reader);
             let versions = VersionSettings::read(reader);
-            let addresses = AddressSettings::read(reader);
             let reserved_hostnames = orders::reserved_hostnames(reader);
             let delete_brake = orders::delete_brake(reader);
             refuse_webhook(reader);
@@ -123,9 +116,7 @@ impl ApiSettings {
                 platform: platform?,
                 doors: doors?,
                 sessions: sessions?,
-                user_service: user_service?,
                 versions: versions?,
-                addresses: addresses?,
                 reserved_hostnames: reserved_hostnames?,
                 delete_brake: delete_brake?,
                 log: log?,

@@ -17,15 +17,10 @@ pub struct PeerSettings {
 
 impl PeerSettings {
     pub(super) fn read(reader: &mut Reader<'_>, base_domain: Option<&str>) -> Option<Self> {
-        let user_service = user_service(reader);
+        let user_service = reader.base_url(&v::USER_SERVICE_URL, None);
         let notification_service = reader.base_url(&v::NOTIFICATION_SERVICE_URL, None);
         let frontend = base_domain.map(|domain| format!("http://app.{domain}"));
         let frontend = reader.base_url(&v::FRONTEND_URL, frontend.as_deref());
         Some(Self { user_service: user_service?, notification_service: notification_service?, frontend: frontend? })
     }
-}
-
-/// The user service alone, which the API may ask about sessions.
-pub(super) fn user_service(reader: &mut Reader<'_>) -> Option<Url> {
-    reader.base_url(&v::USER_SERVICE_URL, None)
 }

@@ -144,9 +144,9 @@ variables! {
     INSTANCE_SECRETS_KEY WORKER "32 bytes in base64; encrypts stored secrets. The API does not have it.".secret().required();
     INSTANCE_SECRETS_KEY_PREVIOUS WORKER "The key before, while secrets are rotated.".secret();
 
-    BASE_DOMAIN SERVICES "Instances live at `<hostname>.<BASE_DOMAIN>`.".or("saasodoo.local");
-    INSTANCE_URL_SCHEME SERVICES "`http` or `https`, for the address of an instance.".or("http");
-    USER_SERVICE_URL SERVICES "User service.".or("http://user-service:8001");
+    BASE_DOMAIN WORKER "Instances live at `<hostname>.<BASE_DOMAIN>`.".or("saasodoo.local");
+    INSTANCE_URL_SCHEME WORKER "`http` or `https`, for the address of an instance.".or("http");
+    USER_SERVICE_URL WORKER "User service.".or("http://user-service:8001");
     NOTIFICATION_SERVICE_URL WORKER "Notification service.".or("http://notification-service:5000");
     FRONTEND_URL WORKER "Front end, for the links in mails.".derived("`http://app.<BASE_DOMAIN>`");
 
@@ -169,9 +169,9 @@ variables! {
     ODOO_IMAGE_PROFILE WORKER "`official` or `bitnami`, for new instances.".or("official");
     ODOO_IMAGE_OFFICIAL WORKER "Image pattern of profile `official`.".or("odoo:{version}");
     ODOO_IMAGE_BITNAMI WORKER "Image pattern of profile `bitnami`.".or("bitnamilegacy/odoo:{version}");
-    ODOO_NETWORK_NAME WORKER "Network of the tenants' services.".or("saasodoo-odoo");
-    PLATFORM_NETWORK_NAME WORKER "The platform's own network.".or("saasodoo-network");
-    ALLOW_TENANTS_ON_PLATFORM_NETWORK WORKER "Permits both to be the same network.".or("false");
+    ODOO_NETWORK_NAME WORKER "Network of the tenants' services.".or("saasodoo-odoo").later();
+    PLATFORM_NETWORK_NAME WORKER "The platform's own network.".or("saasodoo-network").later();
+    ALLOW_TENANTS_ON_PLATFORM_NETWORK WORKER "Permits both to be the same network.".or("false").later();
 
     WORKER_CONCURRENCY WORKER "Operations at a time, 1 to 64.".or("4");
     WORKER_LEASE_SECONDS WORKER "How long a claim lives without renewal, 4 to 30.".or("6");
@@ -192,7 +192,7 @@ variables! {
     PURGE_FINAL_BACKUP WORKER "Takes a last backup before a delete. A build without backups refuses to start with `true`.".or("true");
     PURGED_BACKUP_DAYS WORKER "How long that backup is kept.".or("30").later();
     RESTORE_KEEP_OLD_HOURS WORKER "How long a replaced database is kept.".or("24").later();
-    NOTIFY_LIFECYCLE_EXTRAS WORKER "Also sends instance_suspended, instance_resumed and instance_deleted.".or("false");
+    NOTIFY_LIFECYCLE_EXTRAS WORKER "Also sends instance_suspended, instance_resumed and instance_deleted; in this build the last only.".or("false");
 
     KILLBILL_WEBHOOK_ENABLED API "Direct webhook of the billing engine; not built in yet, so `true` is an error.".or("false");
     KILLBILL_WEBHOOK_SECRET API "Direct webhook: secret part of its path.".secret().later();

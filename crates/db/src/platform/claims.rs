@@ -129,7 +129,7 @@ struct Target {
 /// Locks instance and operation, in this order. First claims of one customer go one by one, or two of them could both find the
 /// last free place of its share. No wait is long: whoever waits here has a slot that others need.
 async fn lock_in_order(tx: &mut PlatformTx, id: OperationId) -> DbResult<Option<Target>> {
-    sqlx::query!("SELECT set_config('lock_timeout', '2s', true)").fetch_one(tx.conn()).await?;
+    tx.wait_briefly().await?;
     let row = sqlx::query!(
         r#"SELECT i.customer_id AS "customer?", o.instance_id, o.state = 'queued' AS "queued!"
              FROM instance_service.operations o LEFT JOIN public.instances i ON i.id = o.instance_id

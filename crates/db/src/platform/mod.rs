@@ -193,6 +193,16 @@ impl PlatformTx {
         Ok(())
     }
 
+    /// From here to its end the transaction waits for no lock longer than two seconds: whoever waits has something that others
+    /// need, or a caller who wants an answer.
+    ///
+    /// # Errors
+    /// Database errors only.
+    pub async fn wait_briefly(&mut self) -> DbResult<()> {
+        sqlx::query!("SELECT set_config('lock_timeout', '2s', true)").fetch_one(self.conn()).await?;
+        Ok(())
+    }
+
     /// Waits for a lock that is held until the end of the transaction.
     pub(crate) async fn lock(&mut self, class: LockClass, key: &str) -> DbResult<()> {
         sqlx::query!("SELECT pg_advisory_xact_lock($1, hashtext($2))", class as i32, key).execute(self.conn()).await?;

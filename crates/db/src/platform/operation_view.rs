@@ -129,7 +129,8 @@ impl OperationView {
             queue_position,
             cancel_requested: operation.cancel_requested_at.is_some(),
             error: operation.error.as_ref().map(PublicFault::from),
-            result: operation.result.clone(),
+            // What was fetched is the requester's alone, who reads it from the row.
+            result: operation.result.clone().filter(|_| operation.kind != Kind::FetchLogs),
             created_at: operation.created_at,
             started_at: operation.started_at,
             finished_at: operation.finished_at,

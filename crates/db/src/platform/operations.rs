@@ -342,13 +342,6 @@ pub async fn list(db: &PlatformDb, filter: &Filter) -> DbResult<Page> {
 }
 
 /// Position in the queue of its scope, from 1; `None` unless queued.
-///
-/// # Errors
-/// Database errors only.
-pub async fn queue_position(db: &PlatformDb, id: OperationId) -> DbResult<Option<i64>> {
-    position_of(db.pool(), id).await
-}
-
 pub(crate) async fn position_of(executor: impl PgExecutor<'_>, id: OperationId) -> DbResult<Option<i64>> {
     Ok(positions(executor, &[id.as_uuid()]).await?.remove(&id.as_uuid()))
 }

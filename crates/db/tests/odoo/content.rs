@@ -29,7 +29,7 @@ fn personal(tenant: &Tenant) -> Personal {
         role: tenant.name.clone(),
         admin_email: "O'Neil+x@customer.example".to_owned(),
         admin_password_hash: "$pbkdf2-sha512$600000$x$y".to_owned(),
-        company_name: "Robert'); DROP TABLE res_users;--".to_owned(),
+        company_name: "Shop'); DROP TABLE res_users;--".to_owned(),
         base_url: "http://shop.example".to_owned(),
     }
 }

@@ -201,6 +201,24 @@ async fn a_row_not_adopted_takes_billing_and_terminate_and_nothing_that_touches_
     assert_eq!(rig.sql("SELECT phase IS NULL, desired_state FROM instances WHERE name = 'Shop'"), "t|none", "left to adoption");
 }
 
+/// Contract 14.1: unknown values are reported, not guessed.
+#[tokio::test]
+async fn words_that_are_not_known_stay_until_something_changes_them() {
+    let rig = taken_over(&[FIRST]).await;
+    let words = || rig.sql("SELECT status, billing_status, provisioning_status FROM instances WHERE right(id::text, 1) = '3'");
+    let update = Provision {
+        instance_id: id(3),
+        subscription_id: None,
+        billing_status: BillingStatus::Paid,
+        trigger: Trigger::BillingUpdate { write_off: false },
+        reason: None,
+    };
+    assert!(matches!(rig.provision_as(update).await, Provisioned::BillingUpdated(_)));
+    assert_eq!(words(), "exploded|paid|half");
+    rig.terminate(id(3), None).await;
+    assert_eq!(words(), "terminated|paid|half");
+}
+
 #[tokio::test]
 async fn by_subscription_prefers_the_live_one() {
     let rig = taken_over(&[FIRST]).await;

@@ -34,11 +34,6 @@ impl Axes {
         !matches!(self.status, Status::Terminated)
     }
 
-    /// Whether billing allows an instance to be started or provisioned.
-    pub const fn is_paid_for(&self) -> bool {
-        matches!(self.billing, BillingStatus::Paid | BillingStatus::Trial)
-    }
-
     /// How the public status contradicts the axes it is a projection of; `None` for every state the table can reach.
     pub fn contradiction(&self) -> Option<&'static str> {
         use Status as S;

@@ -21,7 +21,7 @@ mod tests;
 pub use axes::Axes;
 pub use diagram::diagram;
 pub use event::{Event, EventName};
-pub use gate::{Closed, gate, may_start};
+pub use gate::{Closed, gate};
 pub use table::TRANSITIONS;
 pub use transition::{Change, Guard, Message, NotAllowed, To, Transition, Why, apply, create, find};
 pub use words::{

@@ -8,7 +8,7 @@ text_name! {
 }
 
 /// Names that are refused as they are. Contract 15.4 names those that an image reads; the others make a program load code, write
-/// files or reveal keys.
+/// files or reveal keys: the C library, a shell, a TLS library, and Node, which Odoo runs for right-to-left style sheets.
 const TAKEN: &[&str] = &[
     "HOST",
     "PORT",
@@ -18,19 +18,20 @@ const TAKEN: &[&str] = &[
     "ENV",
     "IFS",
     "SHELLOPTS",
-    "TMPDIR",
     "GCONV_PATH",
     "LOCPATH",
     "NLSPATH",
     "GLIBC_TUNABLES",
     "SSLKEYLOGFILE",
+    "NODE_OPTIONS",
+    "NODE_PATH",
 ];
 
 /// Beginnings that are refused with whatever follows. From 19 on every option of Odoo can be set by a variable `ODOO_<OPTION>`,
 /// which beats the configuration file: listening address, database filter, master password, the path of a log file.
 const TAKEN_PREFIXES: &[&str] = &[
-    "PASSWORD", "DB_", "PG", "POSTGRES", "ODOO_", "OPENERP_", "LISTEN_", "BITNAMI_", "LD_", "PYTHON", "OPENSSL_", "NODE_",
-    "BASH_", "MALLOC_", "PERL5", "TRAEFIK_",
+    "PASSWORD", "DB_", "PG", "POSTGRES", "ODOO_", "OPENERP_", "LISTEN_", "BITNAMI_", "LD_", "PYTHON", "OPENSSL_", "BASH_",
+    "PERL5", "TRAEFIK_",
 ];
 
 impl EnvName {

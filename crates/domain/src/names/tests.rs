@@ -232,6 +232,7 @@ fn environment_names_of_the_service_are_refused() {
         "OPENSSL_CONF",
         "GCONV_PATH",
         "NODE_OPTIONS",
+        "NODE_PATH",
         "BASH_ENV",
         "ENV",
         "SSLKEYLOGFILE",
@@ -241,7 +242,8 @@ fn environment_names_of_the_service_are_refused() {
     ] {
         assert_eq!(rule(EnvName::parse(taken).unwrap_err()), format!("Environment variable '{taken}' is reserved"));
     }
-    for free in ["HOSTNAME_OF_SHOP", "_X", "THEME_OF_ODOO", "USERS", "ENVIRONMENT", "D"] {
+    for free in ["TMPDIR", "NODE_ENV", "MALLOC_ARENA_MAX", "HOSTNAME_OF_SHOP", "_X", "THEME_OF_ODOO", "USERS", "ENVIRONMENT", "D"]
+    {
         assert_eq!(EnvName::parse(free).unwrap().as_str(), free);
     }
     for malformed in ["", "path", "1A", "A-B", "A=B", "Ä", "A\0"] {

@@ -53,6 +53,14 @@ pub(super) async fn provisioning_failed(
     send(tx, cx, tools, mail(cx, instance, "instance_provisioning_failed", tags, variables)).await
 }
 
+/// `instance_deleted`. Nothing else keeps what it says, so that all of it is sealed until it is delivered.
+pub(super) async fn deleted(tx: &mut PlatformTx, cx: &Cx, tools: &Tools, instance: &Instance) -> Result<(), StepError> {
+    let mut mail = mail(cx, instance, "instance_deleted", &["instance", "lifecycle", "deleted"], Value::Null);
+    mail.secrets.insert("instance_name".to_owned(), instance.name.clone().into());
+    mail.secrets.insert("backup_info".to_owned(), "No backup is kept.".into());
+    send(tx, cx, tools, mail).await
+}
+
 fn mail(cx: &Cx, instance: &Instance, template: &'static str, tags: &'static [&'static str], variables: Value) -> NewMail {
     NewMail {
         operation_id: cx.operation().id,

@@ -24,6 +24,8 @@ pub struct Tools {
     pub limits: TenantLimits,
     /// Layout of the image for new instances, as stored in rows.
     pub image_profile: String,
+    /// Whether mails are sent that billing sends as well (NOTIFY_LIFECYCLE_EXTRAS).
+    pub notify_extras: bool,
     /// Password hashes that are being computed.
     pub hashes: Hashes,
 }

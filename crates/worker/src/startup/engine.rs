@@ -61,6 +61,7 @@ fn tools(parts: &Parts) -> Arc<Tools> {
         addresses: Addresses { base_domain: addresses.base_domain.clone(), scheme: addresses.scheme.clone() },
         limits: TenantLimits::default(),
         image_profile: parts.settings.runtime.image_profile.as_str().to_owned(),
+        notify_extras: parts.settings.lifecycle.notify_extras,
         hashes: Default::default(),
     })
 }

@@ -1,7 +1,8 @@
 //! One operation at a time for each instance, in what order, and how many of one customer.
 
 use crate::rig::{Act, Rig, hurried};
-use db::platform::operations::{self, Enqueued};
+use db::platform::operations::Enqueued;
+use db::platform::progress;
 use domain::operation::{Kind, State};
 use domain::sources::random_uuid;
 use std::time::Duration;
@@ -13,8 +14,9 @@ async fn one_at_a_time_in_order_of_acceptance_with_the_front_for_those_that_clos
     let backup = rig.enqueue(Kind::Backup, instance).await;
     let restart = rig.enqueue(Kind::Restart, instance).await;
     let terminate = rig.enqueue(Kind::Terminate, instance).await;
-    assert_eq!(operations::queue_position(&rig.db, terminate).await.unwrap(), Some(1));
-    assert_eq!(operations::queue_position(&rig.db, restart).await.unwrap(), Some(3));
+    for (id, position) in [(terminate, 1), (restart, 3)] {
+        assert_eq!(progress::view(&rig.db, id).await.unwrap().unwrap().queue_position, Some(position));
+    }
     let _running = rig.run(hurried("one"));
     for id in [backup, restart, terminate] {
         rig.reaches(id, State::Succeeded).await;

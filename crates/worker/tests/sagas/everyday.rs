@@ -1,10 +1,12 @@
 //! What happens when nothing goes wrong.
 
 use crate::rig::Rig;
-use db::platform::operations;
+use db::platform::{operations, outbox};
 use domain::operation::State;
 use runtime::{Observed, Owner, Service};
 use secrecy::ExposeSecret as _;
+use serde_json::json;
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_becomes_a_running_instance_and_a_delete_leaves_a_record() {
@@ -40,12 +42,31 @@ async fn an_order_becomes_a_running_instance_and_a_delete_leaves_a_record() {
     assert_eq!((record.axes.phase.as_str(), record.admin_email.as_str()), ("purged", ""));
     assert!(record.placement.is_none() && record.db_secret.is_none());
     assert_eq!(rig.sql("SELECT sum(instances) FROM instance_service.odoo_servers"), "0");
+    assert_eq!(rig.mails(), "instance_provisioning_started instance_ready", "billing tells the customer of the end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_about_a_delete_survives_the_erasure_if_it_is_wanted() {
+    let rig = Rig::with_extra_mails().await;
+    let id = rig.order(|_| {}).await;
+    rig.delete(id).await;
+    rig.drain().await;
+    assert_eq!(rig.instance(id).await.axes.phase.as_str(), "purged");
+    let due = outbox::claim_due(&rig.db, 10, Duration::from_secs(60)).await.unwrap();
+    let [mail] = &due[..] else { panic!("{due:?}") };
+    assert_eq!((mail.template.as_str(), &mail.tags), ("instance_deleted", &json!(["instance", "lifecycle", "deleted"])));
+    let variables = outbox::open_secrets(mail, &rig.tools.keyring).unwrap();
+    let told: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.expose_secret())).collect();
+    assert_eq!(told, [("backup_info", "No backup is kept."), ("instance_name", "Shop")]);
+    outbox::delivered(&rig.db, mail.id).await.unwrap();
+    let left = "SELECT variables, secret IS NULL FROM instance_service.outbox WHERE template = 'instance_deleted'";
+    assert_eq!(rig.sql(left), "{}|t");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_clone_is_its_owners() {
     let rig = Rig::start().await;
-    let id = rig.order(|raw| raw.name = Some("Robert'); DROP TABLE res_users;--".to_owned())).await;
+    let id = rig.order(|raw| raw.name = Some("Shop'); DROP TABLE res_users;--".to_owned())).await;
     rig.drain().await;
     assert_eq!(rig.status(id).await, "running");
     let instance = rig.instance(id).await;

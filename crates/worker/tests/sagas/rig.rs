@@ -55,7 +55,16 @@ impl Rig {
         Self::with_faults(Vec::new()).await
     }
 
+    /// With the mails that billing sends as well.
+    pub(crate) async fn with_extra_mails() -> Self {
+        Self::faked(Vec::new(), true).await
+    }
+
     pub(crate) async fn with_faults(script: Vec<Armed>) -> Self {
+        Self::faked(script, false).await
+    }
+
+    async fn faked(script: Vec<Armed>, notify_extras: bool) -> Self {
         let root = tempfile::tempdir().unwrap();
         let directories = DataDirectories::new(root.path(), Account::Own).unwrap();
         let socket = root.path().join(".fake-runtime");
@@ -69,7 +78,7 @@ impl Rig {
         };
         tokio::spawn(serve(listener, settings));
         let runtime = Arc::new(FakeRuntime::new(&socket));
-        Self::build(pair, root, directories, runtime, socket, script).await
+        Self::build(pair, root, directories, runtime, socket, script, notify_extras).await
     }
 
     pub(crate) async fn build(
@@ -79,6 +88,7 @@ impl Rig {
         runtime: Arc<dyn InstanceRuntime>,
         socket: PathBuf,
         script: Vec<Armed>,
+        notify_extras: bool,
     ) -> Self {
         // Made at the first use: there from the start, it is in no difference between snapshots.
         std::fs::DirBuilder::new().mode(0o700).create(root.path().join(".staging")).unwrap();
@@ -93,6 +103,7 @@ impl Rig {
             addresses: Addresses { base_domain: "apps.example".to_owned(), scheme: "http".to_owned() },
             limits: TenantLimits::default(),
             image_profile: "official".to_owned(),
+            notify_extras,
             hashes: Default::default(),
         });
         let faults = Faults::scripted(script);

@@ -76,12 +76,12 @@ impl Post {
 #[tokio::test]
 async fn a_mail_is_completed_sent_once_and_its_secret_erased() {
     let post = Post::open();
-    post.users.put(post.customer, "ann@example.org", None);
+    post.users.put(post.customer, "owner@shop.example", None);
     post.write("instance_provisioning_failed").await;
     assert_eq!(post.attempt().await, 1);
     let sent = post.notifications.accepted();
     assert_eq!(sent.len(), 1);
-    assert_eq!((sent[0].to.as_str(), &sent[0].tags), ("ann@example.org", &vec!["instance".to_owned(), "test".to_owned()]));
+    assert_eq!((sent[0].to.as_str(), &sent[0].tags), ("owner@shop.example", &vec!["instance".to_owned(), "test".to_owned()]));
     let expected = json!({
         "instance_name": "Shop", "admin_password": "pw-7", "first_name": "there", "support_url": "http://app.example.org/support",
     });
@@ -99,7 +99,7 @@ async fn a_mail_waits_for_both_services_under_one_id() {
     let pause = "SELECT next_try_at > clock_timestamp() + interval '3 seconds' FROM instance_service.outbox";
     assert_eq!(post.rig.sql(pause), "t", "it pauses before the next attempt");
     assert_eq!(post.delivery().deliver_due().await.unwrap(), 0);
-    post.users.put(post.customer, "ann@example.org", Some("Ann"));
+    post.users.put(post.customer, "owner@shop.example", Some("Owner"));
     post.notifications.fail_next(ClientError::Unavailable { service: "notification service", cause: "no answer in time".into() });
     post.attempt().await;
     let error = post.rig.sql("SELECT last_error FROM instance_service.outbox");
@@ -108,13 +108,13 @@ async fn a_mail_waits_for_both_services_under_one_id() {
     assert_eq!(post.state(), "delivered 3 open");
     let id = post.rig.sql("SELECT id FROM instance_service.outbox");
     assert_eq!(post.notifications.accepted()[0].id.to_string(), id);
-    assert_eq!(post.notifications.accepted()[0].variables["first_name"], "Ann");
+    assert_eq!(post.notifications.accepted()[0].variables["first_name"], "Owner");
 }
 
 #[tokio::test]
 async fn an_unknown_template_is_given_up_at_once() {
     let post = Post::open();
-    post.users.put(post.customer, "ann@example.org", Some("Ann"));
+    post.users.put(post.customer, "owner@shop.example", Some("Owner"));
     post.notifications.fail_next(ClientError::UnknownTemplate { template: "instance_ready".into() });
     post.write("instance_ready").await;
     post.attempt().await;
@@ -134,7 +134,7 @@ async fn after_a_day_a_mail_is_given_up() {
 #[tokio::test]
 async fn two_workers_send_each_mail_once() {
     let post = Post::open();
-    post.users.put(post.customer, "ann@example.org", Some("Ann"));
+    post.users.put(post.customer, "owner@shop.example", Some("Owner"));
     for _ in 0..12 {
         post.write("instance_ready").await;
     }

@@ -115,7 +115,7 @@ impl Billing<'_> {
     }
 
     fn new_customer(&self) -> Result<String> {
-        let user = json!({ "email": MAIL, "first_name": "Olivia", "last_name": "Owner" });
+        let user = json!({ "email": MAIL, "first_name": "Owner", "last_name": "of the demo" });
         let id = text(&self.client.post(&format!("{}/users", self.stack.services_url()), &user)?, "id")?;
         std::fs::write(self.stack.at("customer"), &id)?;
         Ok(id)

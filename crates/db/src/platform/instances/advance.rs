@@ -108,10 +108,13 @@ pub async fn advance(
     lock(tx, instance.id).await?.ok_or(DbError::Stale)
 }
 
+/// A word that does not change is not written: the one in the row may be one that we do not know, and stays to be reported.
 async fn store(tx: &mut PlatformTx, instance: &Instance, to: Axes, change: &Change) -> DbResult<bool> {
+    let from = &instance.axes;
     let done = sqlx::query!(
         "UPDATE public.instances
-            SET status = $4::text, billing_status = $5::text, provisioning_status = $6::text,
+            SET status = coalesce($18, status), billing_status = coalesce($5, billing_status),
+                provisioning_status = coalesce($6, provisioning_status),
                 phase = CASE WHEN phase IS NULL THEN NULL ELSE $7::text END,
                 desired_state = CASE WHEN phase IS NULL THEN desired_state ELSE $8::text END,
                 suspension = CASE WHEN phase IS NULL THEN suspension ELSE $9::text END,
@@ -134,8 +137,8 @@ async fn store(tx: &mut PlatformTx, instance: &Instance, to: Axes, change: &Chan
         instance.revision,
         instance.stored_status,
         to.status.as_str(),
-        to.billing.as_str(),
-        to.provisioning.as_str(),
+        (to.billing != from.billing).then(|| to.billing.as_str()),
+        (to.provisioning != from.provisioning).then(|| to.provisioning.as_str()),
         to.phase.as_str(),
         to.desired.as_str(),
         to.suspension.as_str(),
@@ -147,6 +150,7 @@ async fn store(tx: &mut PlatformTx, instance: &Instance, to: Axes, change: &Chan
         change.subscription_id.map(|id| id.as_uuid()),
         change.external_url,
         change.internal_url,
+        (to.status != from.status).then(|| to.status.as_str()),
     )
     .execute(tx.conn())
     .await?;

@@ -11,6 +11,7 @@ mod verify;
 
 use super::Tools;
 use super::errors::inconsistent;
+use super::mails;
 use super::site::{instance_id, worker};
 use super::takedown::{CloseDatabase, FORWARD_ONLY, RemoveService};
 use crate::engine::{Cx, Ends, Outcome, Saga, StepError};
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use verify::Verify;
 
 pub(super) fn saga(tools: &Arc<Tools>) -> Saga {
-    Saga::forward_only(Kind::Delete, 1, Purged)
+    Saga::forward_only(Kind::Delete, 1, Purged(Arc::clone(tools)))
         .step(RemoveService(Arc::clone(tools)))
         .no_undo(FORWARD_ONLY)
         .step(CloseDatabase(Arc::clone(tools)))
@@ -41,7 +42,7 @@ pub(super) fn saga(tools: &Arc<Tools>) -> Saga {
         .no_undo(FORWARD_ONLY)
 }
 
-struct Purged;
+struct Purged(Arc<Tools>);
 
 #[async_trait]
 impl Ends for Purged {
@@ -49,6 +50,10 @@ impl Ends for Purged {
         let id = instance_id(cx)?;
         let instance = instances::lock(tx, id).await?.ok_or_else(|| inconsistent(format!("there is no instance {id}")))?;
         instances::scrub(tx, &instance, cx.operation().id, &worker(cx)).await?.map_err(inconsistent)?;
+        // Afterwards: it erases what waits to be sent about the instance.
+        if self.0.notify_extras {
+            mails::deleted(tx, cx, &self.0, &instance).await?;
+        }
         Ok(json!({}))
     }
 

@@ -1,15 +1,16 @@
 //! fetch_logs: reads the last log lines of an instance for a client (contract 4.3). Changes nothing, has a scope of its own.
 //!
-//! Parameters: `{"lines": 1..1000}`. Result: `{"logs": [...]}`, oldest first, secrets masked.
+//! Parameters: `{"lines": 1..1000}`. Result: `{"logs": [...]}`, oldest first, secrets masked, physical names taken out.
+
+mod hidden;
 
 use super::Tools;
 use super::site::Site;
 use crate::engine::{Cx, Ends, Outcome, Saga, Seen, Step, StepError};
 use async_trait::async_trait;
-use bootstrap::masking::{MASK, mask};
 use db::platform::PlatformTx;
 use domain::operation::{Kind, Place};
-use secrecy::ExposeSecret as _;
+use hidden::Hidden;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -53,11 +54,8 @@ impl Step for ReadLogs {
         let Some(site) = Site::find(cx, &self.0).await? else { return Ok(json!([])) };
         let logs = self.0.runtime.logs(&site.service(), lines).await?;
         let password = site.instance.db_secret.is_some().then(|| site.password(&self.0)).transpose()?;
-        let hide = |line: String| match &password {
-            Some(password) => mask(&line.replace(password.expose_secret(), MASK)),
-            None => mask(&line),
-        };
-        Ok(json!(logs.into_iter().map(hide).collect::<Vec<_>>()))
+        let hidden = Hidden::of(&site.placement, &site.instance.database_name, password.as_ref());
+        Ok(json!(logs.iter().map(|line| hidden.take_out_of(line)).collect::<Vec<_>>()))
     }
 }
 

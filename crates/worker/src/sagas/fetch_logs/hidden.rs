@@ -1,0 +1,91 @@
+//! What no log line may tell a client (contract 4.1): secrets, physical names, where the database server is.
+
+use bootstrap::masking::{MASK, mask};
+use db::platform::instances::Placement;
+use secrecy::{ExposeSecret as _, SecretString};
+use std::net::IpAddr;
+
+const SERVER: &str = "database-server";
+
+/// Texts, each with what stands there instead; in this order, since some are parts of others.
+pub(super) struct Hidden(Vec<(String, String)>);
+
+impl Hidden {
+    /// `label` is the customer's own word for the database.
+    pub(super) fn of(placement: &Placement, label: &str, password: Option<&SecretString>) -> Self {
+        let (host, port) = (&placement.db_host, placement.db_port);
+        let mut texts = vec![
+            (placement.data_dir.clone(), "data-directory".to_owned()),
+            (format!("{host}:{port}"), SERVER.to_owned()),
+            (format!("\"{host}\", port {port}"), format!("\"{SERVER}\"")),
+            (placement.db_name.to_string(), label.to_owned()),
+            (placement.db_user.to_string(), label.to_owned()),
+        ];
+        // A bare number may be anybody's: callers are shown by theirs.
+        if host.parse::<IpAddr>().is_err() {
+            texts.push((host.clone(), SERVER.to_owned()));
+        }
+        if let Some(password) = password {
+            texts.insert(0, (password.expose_secret().to_owned(), MASK.to_owned()));
+        }
+        Self(texts)
+    }
+
+    pub(super) fn take_out_of(&self, line: &str) -> String {
+        mask(&self.0.iter().fold(line.to_owned(), |line, (text, instead)| line.replace(text, instead)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use domain::ids::ServerId;
+    use domain::names::{Mark, PhysicalName};
+
+    fn hidden(host: &str) -> Hidden {
+        let name = || PhysicalName::new("odoo_0123456789abcdef").unwrap();
+        let placement = Placement {
+            server: ServerId::from_uuid(uuid::Uuid::nil()),
+            db_host: host.to_owned(),
+            db_port: 5433,
+            db_name: name(),
+            db_user: name(),
+            service_name: "odoo-0123456789abcdef".to_owned(),
+            data_dir: "/srv/instances/odoo_0123456789abcdef".to_owned(),
+            mark: Mark::parse("0123456789abcdef").unwrap(),
+            external_port: Some(20_000),
+            image_profile: None,
+            image: None,
+        };
+        Hidden::of(&placement, "shop", Some(&SecretString::from("hunter2")))
+    }
+
+    #[test]
+    fn physical_names_and_the_server_are_taken_out_of_a_line() {
+        for (host, line, expected) in [
+            ("10.0.0.7", "1 INFO odoo_0123456789abcdef odoo.modules: loaded", "1 INFO shop odoo.modules: loaded"),
+            // What is left looks like an address of mail.
+            ("10.0.0.7", "database: odoo_0123456789abcdef@10.0.0.7:5433", "database: ***"),
+            (
+                "10.0.0.7",
+                "connection to server at \"10.0.0.7\", port 5433 failed: role \"odoo_0123456789abcdef\"",
+                "connection to server at \"database-server\" failed: role \"shop\"",
+            ),
+            ("10.0.0.7", "10.0.0.7 - - GET /web/login", "10.0.0.7 - - GET /web/login"),
+            (
+                "pg2.internal",
+                "could not translate host name \"pg2.internal\"",
+                "could not translate host name \"database-server\"",
+            ),
+            (
+                "pg2.internal",
+                "filestore in /srv/instances/odoo_0123456789abcdef/data/filestore/odoo_0123456789abcdef",
+                "filestore in data-directory/data/filestore/shop",
+            ),
+            ("pg2.internal", "password is hunter2", "password is ***"),
+        ] {
+            assert_eq!(hidden(host).take_out_of(line), expected);
+        }
+    }
+}
