@@ -61,6 +61,11 @@ enum Commands {
     Fresh,
     /// Checks who depends on whom, banned crates and file lengths
     Layers,
+    /// Installs what tests and stack need and is not there: PostgreSQL's server, Odoo
+    Install {
+        #[command(flatten)]
+        options: stack::Options,
+    },
     /// Starts the whole stack with one provisioned Odoo instance; stays until Ctrl-C
     Up {
         #[command(flatten)]
@@ -111,6 +116,7 @@ fn run(command: Commands) -> Result<()> {
         Commands::Prepare => generate::prepare(),
         Commands::Fresh => generate::fresh(),
         Commands::Layers => layers::run(),
+        Commands::Install { options } => run_tests::install(&options),
         Commands::Up { options, detach } => stack::up(options, detach),
         Commands::Down { options } => stack::down(options),
         Commands::Reset { options } => stack::reset(options),

@@ -49,6 +49,11 @@ pub(crate) fn test(options: &Options, filters: &[String], length: Length) -> Res
     }
 }
 
+/// Installs what the tests need beside the programs.
+pub(crate) fn install(options: &Options) -> Result<()> {
+    odoo(options, &Progress::new()).map(drop)
+}
+
 /// Runs a benchmark, optimised.
 pub(crate) fn bench(options: &Options, which: &str) -> Result<()> {
     let log = logs()?.join("bench-build.log");

@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 /// Deployments side by side. Most of the time of a point is waiting for a lease to run out.
-const LANES: usize = 4;
+const LANES: usize = 6;
 
 /// Kills a worker at each of these points. A point that fails is in the report; an error is about the sweep itself.
 ///

@@ -154,6 +154,21 @@ impl AdminConnection {
         server.answer(sessions.fetch_one(conn)).await
     }
 
+    /// Drops it and ends the sessions in it. FORCE is refused (42501) while the server vacuums the database by itself, since only a
+    /// superuser may end that; the plain statement ends a vacuum, and nothing else (PostgreSQL source, `TerminateOtherDBBackends`
+    /// and `CountOtherDBBackends`).
+    async fn drop_now(&mut self, name: &PhysicalName) -> OdooResult<()> {
+        let plain = format!("DROP DATABASE IF EXISTS {}", ident(name));
+        match self.run_on_files(format!("{plain} WITH (FORCE)")).await {
+            Err(OdooError::Refused { .. }) => match self.run_on_files(plain).await {
+                // 55006: somebody has come in meanwhile.
+                Err(error) if error.sqlstate().as_deref() == Some("55006") => Err(OdooError::Busy { holder: error.to_string() }),
+                other => other,
+            },
+            other => other,
+        }
+    }
+
     /// Waits a moment for sessions that are not ours to end, such as an operator's, and on which a drop would fail.
     async fn wait_for_others(&mut self, name: &PhysicalName) -> OdooResult<()> {
         let start = Instant::now();
@@ -210,7 +225,7 @@ impl Fence {
         match self.state(name, Recorded { oid: None, owner }).await? {
             DatabaseState::Ours(facts) => return Ok(facts.oid),
             DatabaseState::Half(facts) if !facts.is_invalid() => return self.label_and_open(name).await,
-            DatabaseState::Half(_) => self.catalogue().run_on_files(drop_statement(name)).await?,
+            DatabaseState::Half(_) => self.catalogue().drop_now(name).await?,
             DatabaseState::Foreign(_) => return Err(foreign(name)),
             DatabaseState::Absent => {}
         }
@@ -275,7 +290,7 @@ impl Fence {
             self.catalogue().run(format!("ALTER DATABASE {} IS_TEMPLATE false", ident(name))).await?;
         }
         self.catalogue().wait_for_others(name).await?;
-        self.catalogue().run_on_files(drop_statement(name)).await
+        self.catalogue().drop_now(name).await
     }
 
     /// Compares the database with what the row recorded. Absent passes: there is nothing to protect.
@@ -308,10 +323,6 @@ impl Fence {
     fn not_ours(&self, name: &PhysicalName, facts: &DatabaseFacts) -> OdooError {
         mismatch(name, &format!("mark {}", self.mark()), facts)
     }
-}
-
-fn drop_statement(name: &PhysicalName) -> String {
-    format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(name))
 }
 
 fn foreign(name: &PhysicalName) -> OdooError {

@@ -3,6 +3,8 @@
 use crate::rig::{Rig, Tenant};
 use db::odoo::{DatabaseState, OdooError, Recorded, TenantLimits, Verdict};
 use domain::names::PhysicalName;
+use std::time::{Duration, Instant};
+use testkit::cluster::Options;
 
 /// A finished template with one table in it, made the way a build makes it.
 struct Template {
@@ -279,4 +281,26 @@ async fn a_session_that_is_not_ours_to_end_makes_a_drop_wait() {
     assert_eq!(error.verdict(), Verdict::Snooze, "{error}");
     drop(operator);
     fence.drop_database(&tenant.name, unrecorded(&tenant)).await.unwrap();
+}
+
+/// A vacuum that the server runs by itself is a session of nobody's, and FORCE may not end it; a plain drop does.
+#[tokio::test]
+async fn a_database_under_vacuum_is_dropped() {
+    let settings = [("autovacuum", "on"), ("autovacuum_naptime", "1s")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let rig = Rig::with(&Options { settings: settings.to_vec(), ..Options::default() });
+    let tenant = rig.tenant().await;
+    let slow = "CREATE TABLE slow WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1,
+                                        autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1)
+                    AS SELECT generate_series(1, 100000) AS n;
+                DELETE FROM slow WHERE n % 2 = 0;";
+    rig.cluster.psql(tenant.name.as_str(), slow).unwrap();
+    let vacuum = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'autovacuum worker' AND datname = ";
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while rig.cluster.psql("postgres", &format!("{vacuum}'{}'", tenant.name)).unwrap() != "1" {
+        assert!(Instant::now() < deadline, "nothing is vacuumed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut fence = rig.fence(&tenant.mark).await;
+    fence.drop_database(&tenant.name, unrecorded(&tenant)).await.unwrap();
+    assert!(fence.catalogue().database(&tenant.name, &tenant.mark).await.unwrap().is_none());
 }
