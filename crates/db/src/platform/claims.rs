@@ -23,10 +23,23 @@ pub struct Claimant {
     pub owner: String,
     /// How long the lease holds without renewal.
     pub ttl: Duration,
-    /// Kinds and definition versions that this worker has code for.
-    pub known: Vec<(Kind, i32)>,
+    /// What this worker has code for.
+    pub known: Vec<Known>,
     /// Most operations of one customer that run at once, by class.
     pub share: i64,
+}
+
+/// A definition that a worker has code for.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// What it does.
+    pub kind: Kind,
+    /// Which definition of it.
+    pub version: i32,
+    /// Its steps.
+    pub plan: Vec<PlannedStep>,
+    /// Longest time from the first claim on, if there is a limit.
+    pub limit: Option<Duration>,
 }
 
 /// The right to write one operation: every write names the token and the number of the write.
@@ -74,7 +87,7 @@ pub enum Claimed {
 /// # Errors
 /// Database errors only.
 pub async fn unknown_to(db: &PlatformDb, me: &Claimant) -> DbResult<Vec<(String, i32, i64)>> {
-    let (kinds, versions) = known(me);
+    let (kinds, versions) = names(&me.known);
     let rows = sqlx::query!(
         r#"SELECT kind, def_version, count(*) AS "count!" FROM instance_service.operations
             WHERE state IN ('queued', 'running', 'waiting')
@@ -88,8 +101,9 @@ pub async fn unknown_to(db: &PlatformDb, me: &Claimant) -> DbResult<Vec<(String,
     Ok(rows.into_iter().map(|row| (row.kind, row.def_version, row.count)).collect())
 }
 
-fn known(me: &Claimant) -> (Vec<String>, Vec<i32>) {
-    me.known.iter().map(|(kind, version)| (kind.to_string(), *version)).unzip()
+/// Kinds and definition versions.
+pub(crate) fn names(known: &[Known]) -> (Vec<String>, Vec<i32>) {
+    known.iter().map(|known| (known.kind.to_string(), known.version)).unzip()
 }
 
 /// Tries to take an operation. On [`Claimed::NotOurs`] the caller rolls back.
@@ -107,11 +121,9 @@ pub async fn claim(tx: &mut PlatformTx, id: OperationId, me: &Claimant) -> DbRes
         },
     };
     let taken_at = Instant::now();
-    let Some(token) = take_lease(tx, &target.scope, me).await? else { return Ok(Claimed::NotOurs) };
-    let Some((operation, seconds_left)) = take_row(tx, id, token, target.customer, me).await? else {
-        return Ok(Claimed::NotOurs);
-    };
-    let journal = journal::of(tx.conn(), id).await?;
+    let Some((operation, token, seconds_left)) = take(tx, id, &target, me).await? else { return Ok(Claimed::NotOurs) };
+    // What was never claimed has no journal.
+    let journal = if target.state == State::Queued { Vec::new() } else { journal::of(tx.conn(), id).await? };
     if operation.claims > CLAIM_LIMIT {
         return quarantine(tx, &operation, &journal).await;
     }
@@ -129,79 +141,83 @@ struct Target {
 /// Locks instance and operation, in this order. First claims of one customer go one by one, or two of them could both find the
 /// last free place of its share. No wait is long: whoever waits here has a slot that others need.
 async fn lock_in_order(tx: &mut PlatformTx, id: OperationId) -> DbResult<Option<Target>> {
-    tx.wait_briefly().await?;
+    // One statement for three waits, each of which needs what the one before it found.
     let row = sqlx::query!(
-        r#"SELECT i.customer_id AS "customer?", o.instance_id, o.state = 'queued' AS "queued!"
-             FROM instance_service.operations o LEFT JOIN public.instances i ON i.id = o.instance_id
-            WHERE o.id = $1 AND o.state IN ('queued', 'running', 'waiting')"#,
-        id.as_uuid()
+        r#"WITH asked AS MATERIALIZED (
+               SELECT i.customer_id, o.instance_id, o.state = 'queued' AS queued, set_config('lock_timeout', '2s', true) AS patience
+                 FROM instance_service.operations o LEFT JOIN public.instances i ON i.id = o.instance_id
+                WHERE o.id = $1 AND o.state IN ('queued', 'running', 'waiting')),
+           customer AS MATERIALIZED (
+               SELECT instance_id, CASE WHEN queued AND customer_id IS NOT NULL
+                                        THEN pg_advisory_xact_lock($2, hashtext(customer_id::text)) END
+                 FROM asked),
+           instance AS MATERIALIZED (
+               SELECT id FROM public.instances WHERE id = (SELECT instance_id FROM customer) FOR NO KEY UPDATE)
+           SELECT customer_id AS "customer_id?", patience, (SELECT count(*) FROM instance) AS instances FROM asked"#,
+        id.as_uuid(),
+        LockClass::Customer as i32
     )
     .fetch_optional(tx.conn())
     .await?;
     let Some(row) = row else { return Ok(None) };
-    if let Some(customer) = row.customer.filter(|_| row.queued) {
-        tx.lock(LockClass::Customer, &customer.to_string()).await?;
-    }
-    if let Some(instance) = row.instance_id {
-        sqlx::query_scalar!("SELECT id FROM public.instances WHERE id = $1 FOR NO KEY UPDATE", instance)
-            .fetch_one(tx.conn())
-            .await?;
-    }
+    // A statement of its own: only the next one sees what was committed while this one waited.
     let locked = sqlx::query!(
         r#"SELECT scope, to_jsonb(state) AS "state!: Json<State>" FROM instance_service.operations WHERE id = $1 FOR UPDATE"#,
         id.as_uuid()
     )
     .fetch_one(tx.conn())
     .await?;
-    Ok(Some(Target { scope: locked.scope, state: locked.state.0, customer: row.customer }))
+    Ok(Some(Target { scope: locked.scope, state: locked.state.0, customer: row.customer_id }))
 }
 
-async fn take_lease(tx: &mut PlatformTx, scope: &str, me: &Claimant) -> DbResult<Option<i64>> {
-    let token = sqlx::query_scalar!(
-        "INSERT INTO instance_service.leases AS l (resource, owner, token, expires_at)
-         VALUES ($1, $2, 1, clock_timestamp() + make_interval(secs => $3))
-         ON CONFLICT (resource) DO UPDATE
-            SET owner = excluded.owner, token = l.token + 1, expires_at = excluded.expires_at, renewed_at = clock_timestamp()
-          WHERE l.expires_at < clock_timestamp()
-         RETURNING token",
-        scope,
-        me.owner,
-        me.ttl.as_secs_f64()
-    )
-    .fetch_optional(tx.conn())
-    .await?;
-    Ok(token)
-}
-
-async fn take_row(
+/// Lease and row at once, when both are to be had: the row, the lease's new token, and the seconds until the deadline. At the first
+/// claim the row gets what the saga is going to do: the plan, the start, the deadline.
+async fn take(
     tx: &mut PlatformTx,
     id: OperationId,
-    token: i64,
-    customer: Option<uuid::Uuid>,
+    target: &Target,
     me: &Claimant,
-) -> DbResult<Option<(Operation, Option<f64>)>> {
-    let (kinds, versions) = known(me);
+) -> DbResult<Option<(Operation, i64, Option<f64>)>> {
+    let (kinds, versions) = names(&me.known);
+    let plans: Vec<Value> = me.known.iter().map(|known| serde_json::json!(known.plan)).collect();
+    let limits: Vec<Option<f64>> = me.known.iter().map(|known| known.limit.map(|limit| limit.as_secs_f64())).collect();
     let row = sqlx::query!(
-        r#"UPDATE instance_service.operations o
-              SET state = 'running', lease_token = $2, claims = o.claims + 1
+        r#"WITH lease AS (
+               INSERT INTO instance_service.leases AS l (resource, owner, token, expires_at)
+               VALUES ($2, $3, 1, clock_timestamp() + make_interval(secs => $4))
+               ON CONFLICT (resource) DO UPDATE
+                  SET owner = excluded.owner, token = l.token + 1, expires_at = excluded.expires_at, renewed_at = clock_timestamp()
+                WHERE l.expires_at < clock_timestamp()
+               RETURNING token)
+           UPDATE instance_service.operations o
+              SET state = 'running', lease_token = lease.token, claims = o.claims + 1,
+                  plan = CASE WHEN o.started_at IS NULL THEN known.plan ELSE o.plan END,
+                  deadline_at = CASE WHEN o.started_at IS NULL AND o.deadline_at IS NULL
+                                     THEN clock_timestamp() + make_interval(secs => known.seconds) ELSE o.deadline_at END,
+                  started_at = coalesce(o.started_at, clock_timestamp())
+             FROM lease, unnest($5::text[], $6::int[], $9::jsonb[], $10::float8[]) AS known (kind, version, plan, seconds)
             WHERE o.id = $1 AND o.next_run_at <= clock_timestamp()
               AND EXISTS (SELECT FROM instance_service.operations_ready r WHERE r.id = o.id)
-              AND (o.kind, o.def_version) IN (SELECT * FROM unnest($3::text[], $4::int[]))
-              AND (o.state <> 'queued' OR $5::uuid IS NULL
+              AND o.kind = known.kind AND o.def_version = known.version
+              AND (o.state <> 'queued' OR $7::uuid IS NULL
                    OR (SELECT count(*) FROM instance_service.operations r JOIN public.instances i ON i.id = r.instance_id
-                        WHERE r.state = 'running' AND r.class = o.class AND i.customer_id = $5) < $6)
-        RETURNING to_jsonb(o) AS "operation!: Json<Operation>",
+                        WHERE r.state = 'running' AND r.class = o.class AND i.customer_id = $7) < $8)
+        RETURNING to_jsonb(o) AS "operation!: Json<Operation>", lease.token AS "token!",
                   extract(epoch FROM o.deadline_at - clock_timestamp())::float8 AS seconds_left"#,
         id.as_uuid(),
-        token,
+        target.scope,
+        me.owner,
+        me.ttl.as_secs_f64(),
         &kinds,
         &versions,
-        customer,
-        me.share
+        target.customer,
+        me.share,
+        &plans,
+        &limits as &[Option<f64>]
     )
     .fetch_optional(tx.conn())
     .await?;
-    Ok(row.map(|row| (row.operation.0, row.seconds_left)))
+    Ok(row.map(|row| (row.operation.0, row.token, row.seconds_left)))
 }
 
 async fn quarantine(tx: &mut PlatformTx, operation: &Operation, journal: &[JournalStep]) -> DbResult<Claimed> {
@@ -229,29 +245,4 @@ async fn quarantine(tx: &mut PlatformTx, operation: &Operation, journal: &[Journ
         .execute(tx.conn())
         .await?;
     Ok(Claimed::Quarantined(Box::new(stopped)))
-}
-
-/// Writes what the saga is going to do, at the first claim: the plan, the start, the deadline.
-///
-/// # Errors
-/// Database errors only.
-pub async fn begin(tx: &mut PlatformTx, fence: &mut Fence, plan: &[PlannedStep], limit: Option<Duration>) -> DbResult<Operation> {
-    let plan: Value = serde_json::json!(plan);
-    let Json(operation) = sqlx::query_scalar!(
-        r#"UPDATE instance_service.operations o
-              SET plan = $4, started_at = clock_timestamp(), write_no = o.write_no + 1,
-                  deadline_at = coalesce(deadline_at, clock_timestamp() + make_interval(secs => $5))
-            WHERE id = $1 AND lease_token = $2 AND write_no = $3
-        RETURNING to_jsonb(o) AS "operation!: Json<Operation>""#,
-        fence.operation.as_uuid(),
-        fence.token,
-        fence.write_no,
-        plan,
-        limit.map(|limit| limit.as_secs_f64())
-    )
-    .fetch_one(tx.conn())
-    .await?;
-    fence.write_no = operation.write_no;
-    events::tell(tx, operation.id, None, &OperationView::new(&operation, &[], None)).await?;
-    Ok(operation)
 }

@@ -46,7 +46,10 @@ impl QueuePool {
         let pool = PgPoolOptions::new()
             .max_connections(workers.saturating_mul(4))
             .acquire_timeout(Duration::from_secs(5))
-            .connect_lazy_with(platform_options(endpoint).application_name(application_name));
+            // A wake-up that a crash of the server loses is written anew: nobody waits for the disk.
+            .connect_lazy_with(
+                platform_options(endpoint).application_name(application_name).options([("synchronous_commit", "off")]),
+            );
         Self { pool, heartbeat: HEARTBEAT_INTERVAL, prefetch: PREFETCH }
     }
 

@@ -3,7 +3,7 @@
 
 use crate::error::DbResult;
 use crate::platform::PlatformDb;
-use crate::platform::claims::Claimant;
+use crate::platform::claims::{self, Claimant};
 use crate::queue;
 use domain::ids::OperationId;
 
@@ -17,7 +17,7 @@ const BATCH: i64 = 100;
 /// Database errors only.
 pub async fn sweep(db: &PlatformDb, me: &Claimant) -> DbResult<u64> {
     let mut tx = db.begin().await?;
-    let (kinds, versions): (Vec<String>, Vec<i32>) = me.known.iter().map(|(kind, version)| (kind.to_string(), *version)).unzip();
+    let (kinds, versions) = claims::names(&me.known);
     let due = sqlx::query_scalar!(
         r#"WITH due AS (
                SELECT o.id, o.state, o.class, o.priority, o.seq, i.customer_id,

@@ -8,12 +8,13 @@ use crate::engine::keeper::Keeper;
 use crate::engine::saga::{Admission, Saga};
 use crate::engine::settings::EngineSettings;
 use crate::engine::transport::{Handler, Transport, TransportError};
-use crate::engine::walk::{END, Run, hook};
+use crate::engine::walk::{self, END, Run, hook};
 use crate::engine::{Registry, Services, StepError, sweeper};
 use async_trait::async_trait;
 use db::platform::PlatformTx;
 use db::platform::claims::{self, Claim, Claimant, Claimed};
 use db::platform::operations::{self, Operation};
+use db::platform::record;
 use db::{DbError, DbResult};
 use domain::ids::OperationId;
 use domain::operation::Direction;
@@ -67,7 +68,7 @@ impl Engine {
         let claimant = Claimant {
             owner: settings.owner.clone(),
             ttl: settings.lease,
-            known: registry.iter().map(|saga| (saga.kind(), saga.def_version())).collect(),
+            known: registry.iter().map(Saga::known).collect(),
             share: settings.share,
         };
         let runs = TaskTracker::new();
@@ -143,7 +144,7 @@ impl Engine {
                 Err(error) => return Ok(Taken::Unchecked(error)),
             }
         }
-        begin(&mut tx, &saga, &mut claim).await?;
+        let begun = check && admission == Admission::Go && begin(&mut tx, &saga, &mut claim).await?;
         if let Err(error) = tx.commit().await
             && !self.is_claimed(&claim).await?
         {
@@ -151,7 +152,7 @@ impl Engine {
         }
         count_claim(&claim);
         let kept = self.shared.keeper.keep(&claim.operation.scope, claim.fence.token, claim.taken_at);
-        Ok(Taken::Ours(Box::new(Run::new(self.shared.clone(), saga, kept, *claim)), admission))
+        Ok(Taken::Ours(Box::new(Run::new(self.shared.clone(), saga, kept, *claim, begun)), admission))
     }
 
     /// COMMIT got no answer: only a look tells whether the claim is ours.
@@ -167,12 +168,13 @@ impl Engine {
     }
 }
 
-async fn begin(tx: &mut PlatformTx, saga: &Saga, claim: &mut Claim) -> DbResult<()> {
-    if claim.operation.started_at.is_none() {
-        claim.operation = claims::begin(tx, &mut claim.fence, &saga.plan(), saga.limit()).await?;
-        claim.seconds_left = saga.limit().map(|limit| limit.as_secs_f64());
-    }
-    Ok(())
+/// Records the start of the first step with the claim itself, where nothing stands against it. Says whether it did.
+async fn begin(tx: &mut PlatformTx, saga: &Saga, claim: &mut Claim) -> DbResult<bool> {
+    let may = claim.journal.is_empty() && claim.operation.direction == Direction::Forward;
+    let Some(write) = walk::first_start(saga, &claim.operation).filter(|_| may) else { return Ok(false) };
+    let recorded = record::write(tx, &claim.fence, &write, &[]).await?;
+    (claim.operation, claim.journal, claim.fence) = (recorded.operation, recorded.journal, recorded.fence);
+    Ok(true)
 }
 
 fn count_claim(claim: &Claim) {

@@ -3,6 +3,7 @@
 use crate::engine::{Cx, Step, StepError, Undo};
 use async_trait::async_trait;
 use db::platform::PlatformTx;
+use db::platform::claims::Known;
 use db::platform::operations::{Fault, Operation, PlannedStep};
 use domain::operation::{Class, Kind};
 use serde_json::Value;
@@ -149,6 +150,10 @@ impl Saga {
     pub fn plan(&self) -> Vec<PlannedStep> {
         let planned = |step: &dyn Step| PlannedStep { name: step.name().to_owned(), place: step.place(), weight: step.weight() };
         self.steps.iter().map(|entry| planned(entry.step())).collect()
+    }
+    /// What a claim has to know of it.
+    pub fn known(&self) -> Known {
+        Known { kind: self.kind, version: self.def_version, plan: self.plan(), limit: self.limit }
     }
     /// What it does.
     pub const fn kind(&self) -> Kind {

@@ -31,6 +31,8 @@ pub(crate) struct Run {
     pub(crate) journal: Vec<JournalStep>,
     pub(crate) fence: Fence,
     deadline: Option<Instant>,
+    /// The start of the first step was recorded with the claim.
+    begun: bool,
     /// When something was last achieved: the time since then is lost if a server turns out to be away.
     achieved: Instant,
 }
@@ -56,11 +58,11 @@ pub(crate) struct Target {
 }
 
 impl Run {
-    pub(crate) fn new(shared: Arc<Shared>, saga: Arc<Saga>, lease: Kept, claim: Claim) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, saga: Arc<Saga>, lease: Kept, claim: Claim, begun: bool) -> Self {
         let Claim { operation, fence, journal, seconds_left, taken_at: claim_time, .. } = claim;
         let left = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO);
         let deadline = seconds_left.filter(|_| !saga.is_forward_only()).and_then(|s| Instant::now().checked_add(left(s)));
-        Self { shared, saga, lease, operation, journal, fence, deadline, achieved: claim_time }
+        Self { shared, saga, lease, operation, journal, fence, deadline, begun, achieved: claim_time }
     }
 
     /// Walks until it is over.
@@ -175,6 +177,9 @@ impl Run {
 
     /// Records that a step begins; returns the context to begin with.
     async fn start(&mut self, target: &Target, past_return: bool) -> Result<Cx, Over> {
+        if std::mem::take(&mut self.begun) && target.position == 0 && target.phase == Phase::Apply {
+            return Ok(Cx::of(self));
+        }
         let started_before =
             self.journal.iter().filter(|entry| entry.phase == Phase::Apply).map(|entry| entry.step.clone()).collect();
         let tries = self.entry(target).map_or(0, |entry| entry.attempt);
@@ -394,6 +399,25 @@ impl Target {
             error: None,
         }
     }
+}
+
+/// The start of a saga's first step, unless a cancel stands against it or it is the point of no return itself.
+pub(crate) fn first_start(saga: &Saga, operation: &Operation) -> Option<Write> {
+    let step = saga.steps().first()?.step();
+    if operation.cancel_requested_at.is_some() || !step.interruptible() {
+        return None;
+    }
+    let target = Target { name: step.name(), phase: Phase::Apply, version: step.version(), place: step.place(), position: 0 };
+    Some(Write {
+        step: Some(target.write(StepStatus::Started, 0)),
+        direction: Direction::Forward,
+        attempts: operation.attempts,
+        percent: operation.percent,
+        past_return: false,
+        error: operation.error.clone(),
+        outcome: false,
+        next: Next::Continue,
+    })
 }
 
 fn outcome(operation: &Operation, fault: Option<Fault>) -> (Outcome, State) {

@@ -3,7 +3,7 @@
 use crate::rig::{Act, Rig, ToyEnds, hurried, short_lease, until};
 use async_trait::async_trait;
 use db::DbError;
-use db::platform::claims::{self, Claim, Claimant, Claimed};
+use db::platform::claims::{self, Claim, Claimant, Claimed, Known};
 use db::platform::operations::{self, CancelOutcome};
 use db::platform::{PlatformDb, PoolLimits, record};
 use domain::ids::OperationId;
@@ -19,7 +19,12 @@ use worker::engine::proving::drive;
 use worker::engine::{Cx, Engine, EngineSettings, Handler, Registry, Saga, Seen, Services, Step, StepError};
 
 fn claimant(owner: &str) -> Claimant {
-    Claimant { owner: owner.to_owned(), ttl: Duration::from_secs(60), known: vec![(Kind::Provision, 1)], share: 4 }
+    Claimant {
+        owner: owner.to_owned(),
+        ttl: Duration::from_secs(60),
+        known: vec![Known { kind: Kind::Provision, version: 1, plan: Vec::new(), limit: None }],
+        share: 4,
+    }
 }
 
 async fn claim(rig: &Rig, id: OperationId, owner: &str) -> Option<Claim> {

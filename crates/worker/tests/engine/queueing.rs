@@ -105,7 +105,7 @@ async fn the_sweeper_wakes_the_least_recently_served_first() {
     let claimant = db::platform::claims::Claimant {
         owner: "sweeper".to_owned(),
         ttl: Duration::from_secs(6),
-        known: vec![(Kind::Provision, 1)],
+        known: vec![db::platform::claims::Known { kind: Kind::Provision, version: 1, plan: Vec::new(), limit: None }],
         share: 4,
     };
     assert_eq!(db::queue::sweep(&rig.db, &claimant).await.unwrap(), 5);
