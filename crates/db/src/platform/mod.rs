@@ -69,11 +69,19 @@ pub struct PoolLimits {
     pub acquire_timeout: Duration,
     /// Longest statement the server runs for us.
     pub statement_timeout: Duration,
+    /// Each connection plans a statement once, whatever its parameters (PostgreSQL docs, 20.7.4 "plan_cache_mode"). Planning is
+    /// much of the time of a statement that looks a row up by its key; one with optional filters needs a plan for each.
+    pub plan_once: bool,
 }
 
 impl Default for PoolLimits {
     fn default() -> Self {
-        Self { max_connections: 10, acquire_timeout: Duration::from_secs(5), statement_timeout: Duration::from_secs(30) }
+        Self {
+            max_connections: 10,
+            acquire_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(30),
+            plan_once: false,
+        }
     }
 }
 
@@ -86,8 +94,10 @@ pub struct PlatformDb {
 impl PlatformDb {
     /// A pool that connects when first used: the service starts also while postgres1 is down.
     pub fn connect_lazy(endpoint: &Endpoint, limits: &PoolLimits, application_name: &str) -> Self {
+        let plans = if limits.plan_once { "force_generic_plan" } else { "auto" };
         let options = platform_options(endpoint)
             .application_name(application_name)
+            .options([("plan_cache_mode", plans)])
             .options([("statement_timeout", limits.statement_timeout.as_millis().to_string())]);
         let pool = PgPoolOptions::new()
             .min_connections(1)

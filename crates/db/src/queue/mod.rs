@@ -46,9 +46,11 @@ impl QueuePool {
         let pool = PgPoolOptions::new()
             .max_connections(workers.saturating_mul(4))
             .acquire_timeout(Duration::from_secs(5))
-            // A wake-up that a crash of the server loses is written anew: nobody waits for the disk.
+            // A wake-up that a crash of the server loses is written anew: nobody waits for the disk. And nothing here has two plans.
             .connect_lazy_with(
-                platform_options(endpoint).application_name(application_name).options([("synchronous_commit", "off")]),
+                platform_options(endpoint)
+                    .application_name(application_name)
+                    .options([("synchronous_commit", "off"), ("plan_cache_mode", "force_generic_plan")]),
             );
         Self { pool, heartbeat: HEARTBEAT_INTERVAL, prefetch: PREFETCH }
     }

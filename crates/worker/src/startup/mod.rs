@@ -62,7 +62,7 @@ pub(crate) async fn run(
     metrics: PrometheusHandle,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let limits = PoolLimits { max_connections: settings.platform.max_connections, ..PoolLimits::default() };
+    let limits = PoolLimits { max_connections: settings.platform.max_connections, plan_once: true, ..PoolLimits::default() };
     let db = PlatformDb::connect_lazy(&settings.platform.endpoint, &limits, "instance-worker");
     let (vitals, end_of_vitals) = (TaskTracker::new(), CancellationToken::new());
     let readiness = Readiness::until(stop.clone());

@@ -90,8 +90,8 @@ pub async fn list(db: &PlatformDb, filter: &ListFilter) -> DbResult<Page> {
 /// Database errors only.
 pub async fn watched(db: &PlatformDb, after: Option<InstanceId>, limit: i64) -> DbResult<Vec<Instance>> {
     let rows = select_instances!(
-        "WHERE i.phase = 'ready' AND i.service_name IS NOT NULL AND ($1::uuid IS NULL OR i.id > $1) ORDER BY i.id LIMIT $2",
-        after.map(|id| id.as_uuid()),
+        "WHERE i.phase = 'ready' AND i.service_name IS NOT NULL AND i.id > $1 ORDER BY i.id LIMIT $2",
+        after.map_or(uuid::Uuid::nil(), |id| id.as_uuid()),
         limit,
     )
     .fetch_all(db.pool())
