@@ -78,7 +78,7 @@ impl Footprint {
             for line in self.things.lines(kind) {
                 let name = line.split(' ').nth(1).unwrap_or_default();
                 let name = name.strip_prefix(&format!("{root}/")).unwrap_or(name);
-                let ours = fixed.contains(&name) || known.contains(&name) || [".services", ".staging", ".turns"].contains(&name);
+                let ours = fixed.contains(&name) || known.contains(&name) || ROOT.contains(&name);
                 ensure!(ours, "left over: {line}");
             }
         }
@@ -86,6 +86,9 @@ impl Footprint {
         Ok(())
     }
 }
+
+/// What the root itself has.
+const ROOT: [&str; 4] = [".root", ".services", ".staging", ".turns"];
 
 /// The processes of an instance.
 pub(crate) fn processes_of(place: &Place) -> Result<Vec<Pid>> {
