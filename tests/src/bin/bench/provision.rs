@@ -103,19 +103,24 @@ fn bare(stack: &Stack) -> Result<Bare<'_>> {
 fn initialise(stack: &Stack, instance: &str) -> Result<Duration> {
     let (directory, _) = place(stack, instance)?;
     let row = stack.platform_sql(&format!("SELECT db_name, db_user FROM public.instances WHERE id = '{instance}'"))?;
-    let (database, user) = row.trim().split_once('|').context("no database")?;
+    let (_, user) = row.trim().split_once('|').context("no database")?;
     let server = &stack.pair.postgres2;
     server.psql(
         "postgres",
         &format!("CREATE DATABASE bench_full TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' OWNER \"{user}\""),
     )?;
     server.psql("bench_full", "CREATE EXTENSION pg_trgm")?;
-    let text = std::fs::read_to_string(directory.join("conf/odoo.conf"))?.replace(database, "bench_full");
+    // Role and database of an instance have the same name, and only the database is another one here.
+    let other = |line: &str| match line.split_once(" = ") {
+        Some((key @ ("db_name" | "dbfilter"), _)) => format!("{key} = bench_full\n"),
+        _ => format!("{line}\n"),
+    };
+    let text: String = std::fs::read_to_string(directory.join("conf/odoo.conf"))?.lines().map(other).collect();
     let configuration = directory.join("data/bench_full.conf");
     // Odoo's own user reads it; the stack and its passwords end with this run.
-    std::fs::write(&configuration, text.replace(&format!("{user} "), user))?;
-    let took =
-        bare(stack)?.initialise(&directory, &["-c", &configuration.display().to_string(), "-i", "base", "--stop-after-init"])?;
+    std::fs::write(&configuration, text)?;
+    let configuration = configuration.display().to_string();
+    let took = bare(stack)?.initialise(&directory, &["-c", &configuration, "-i", "base", "--stop-after-init", "--no-http"])?;
     server.psql("postgres", "DROP DATABASE bench_full WITH (FORCE)")?;
     Ok(took)
 }
