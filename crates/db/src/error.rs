@@ -52,18 +52,26 @@ pub enum DbError {
 /// starts, has no connection left, ended an idle transaction or a statement that took too long, is a standby, or lacks the database.
 const UNREACHABLE: &[&str] = &["57P01", "57P02", "57P03", "53300", "25P03", "57014", "25006", "3D000"];
 
+/// A lock was not to be had in time.
+pub(crate) const LOCK_NOT_AVAILABLE: &str = "55P03";
+
+/// SQLSTATE of the server's answer, if it gave one.
+pub(crate) fn sqlstate_of(error: &sqlx::Error) -> Option<String> {
+    error.as_database_error()?.code().map(|code| code.into_owned())
+}
+
 impl DbError {
     /// SQLSTATE of the server's answer, if it gave one.
     pub fn sqlstate(&self) -> Option<String> {
         match self {
-            Self::Driver(sqlx::Error::Database(error)) => error.code().map(|code| code.into_owned()),
+            Self::Driver(error) => sqlstate_of(error),
             _ => None,
         }
     }
 
     /// Whether a lock was not to be had in time: somebody else is at work on the same rows.
     pub fn is_lock_timeout(&self) -> bool {
-        self.sqlstate().as_deref() == Some("55P03")
+        self.sqlstate().as_deref() == Some(LOCK_NOT_AVAILABLE)
     }
 
     /// Whether the server was not reached at all (as opposed to: answered with an error).

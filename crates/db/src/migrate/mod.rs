@@ -11,7 +11,7 @@ mod state;
 pub use lock::Patience;
 pub use state::{SchemaState, schema_state};
 
-use crate::error::DbError;
+use crate::error::{DbError, LOCK_NOT_AVAILABLE, sqlstate_of};
 use crate::platform::connect_options;
 use apalis_postgres::PostgresStorage;
 use domain::endpoint::Endpoint;
@@ -70,12 +70,10 @@ pub enum MigrateError {
 
 impl MigrateError {
     fn is_lock_timeout(&self) -> bool {
-        const LOCK_NOT_AVAILABLE: &str = "55P03";
-        let code = |error: &sqlx::Error| error.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
         match self {
             Self::Database(error) => error.is_lock_timeout(),
             Self::Failed { cause: SqlxMigrateError::Execute(error) | SqlxMigrateError::ExecuteMigration(error, _), .. } => {
-                code(error).as_deref() == Some(LOCK_NOT_AVAILABLE)
+                sqlstate_of(error).as_deref() == Some(LOCK_NOT_AVAILABLE)
             }
             _ => false,
         }

@@ -2,6 +2,8 @@
 //!
 //! Leaves to others: what a verdict leads to (the worker's engine).
 
+use crate::error::sqlstate_of;
+
 /// Result of a call to an Odoo server.
 pub type OdooResult<T> = Result<T, OdooError>;
 
@@ -169,10 +171,6 @@ impl OdooError {
             None => Self::Server { server, source },
         }
     }
-}
-
-fn sqlstate_of(error: &sqlx::Error) -> Option<String> {
-    error.as_database_error()?.code().map(|code| code.into_owned())
 }
 
 const fn lost_connection(error: &sqlx::Error) -> bool {

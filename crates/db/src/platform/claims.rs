@@ -9,7 +9,6 @@ use crate::platform::{LockClass, PlatformDb, PlatformTx, events, journal, record
 use domain::ids::OperationId;
 use domain::operation::{Kind, State};
 use journal::JournalStep;
-use serde_json::Value;
 use sqlx::types::Json;
 use std::time::{Duration, Instant};
 
@@ -134,6 +133,8 @@ pub async fn claim(tx: &mut PlatformTx, id: OperationId, me: &Claimant) -> DbRes
 
 struct Target {
     scope: String,
+    kind: String,
+    version: i32,
     state: State,
     customer: Option<uuid::Uuid>,
 }
@@ -162,12 +163,18 @@ async fn lock_in_order(tx: &mut PlatformTx, id: OperationId) -> DbResult<Option<
     let Some(row) = row else { return Ok(None) };
     // A statement of its own: only the next one sees what was committed while this one waited.
     let locked = sqlx::query!(
-        r#"SELECT scope, to_jsonb(state) AS "state!: Json<State>" FROM instance_service.operations WHERE id = $1 FOR UPDATE"#,
+        r#"SELECT scope, kind, def_version, to_jsonb(state) AS "state!: Json<State>" FROM instance_service.operations WHERE id = $1 FOR UPDATE"#,
         id.as_uuid()
     )
     .fetch_one(tx.conn())
     .await?;
-    Ok(Some(Target { scope: locked.scope, state: locked.state.0, customer: row.customer_id }))
+    Ok(Some(Target {
+        scope: locked.scope,
+        kind: locked.kind,
+        version: locked.def_version,
+        state: locked.state.0,
+        customer: row.customer_id,
+    }))
 }
 
 /// Lease and row at once, when both are to be had: the row, the lease's new token, and the seconds until the deadline. At the first
@@ -178,9 +185,8 @@ async fn take(
     target: &Target,
     me: &Claimant,
 ) -> DbResult<Option<(Operation, i64, Option<f64>)>> {
-    let (kinds, versions) = names(&me.known);
-    let plans: Vec<Value> = me.known.iter().map(|known| serde_json::json!(known.plan)).collect();
-    let limits: Vec<Option<f64>> = me.known.iter().map(|known| known.limit.map(|limit| limit.as_secs_f64())).collect();
+    let known = |known: &&Known| known.kind.as_str() == target.kind && known.version == target.version;
+    let Some(known) = me.known.iter().find(known) else { return Ok(None) };
     let row = sqlx::query!(
         r#"WITH lease AS (
                INSERT INTO instance_service.leases AS l (resource, owner, token, expires_at)
@@ -191,29 +197,26 @@ async fn take(
                RETURNING token)
            UPDATE instance_service.operations o
               SET state = 'running', lease_token = lease.token, claims = o.claims + 1,
-                  plan = CASE WHEN o.started_at IS NULL THEN known.plan ELSE o.plan END,
+                  plan = CASE WHEN o.started_at IS NULL THEN $7 ELSE o.plan END,
                   deadline_at = CASE WHEN o.started_at IS NULL AND o.deadline_at IS NULL
-                                     THEN clock_timestamp() + make_interval(secs => known.seconds) ELSE o.deadline_at END,
+                                     THEN clock_timestamp() + make_interval(secs => $8) ELSE o.deadline_at END,
                   started_at = coalesce(o.started_at, clock_timestamp())
-             FROM lease, unnest($5::text[], $6::int[], $9::jsonb[], $10::float8[]) AS known (kind, version, plan, seconds)
+             FROM lease
             WHERE o.id = $1 AND o.next_run_at <= clock_timestamp()
               AND EXISTS (SELECT FROM instance_service.operations_ready r WHERE r.id = o.id)
-              AND o.kind = known.kind AND o.def_version = known.version
-              AND (o.state <> 'queued' OR $7::uuid IS NULL
+              AND (o.state <> 'queued' OR $5::uuid IS NULL
                    OR (SELECT count(*) FROM instance_service.operations r JOIN public.instances i ON i.id = r.instance_id
-                        WHERE r.state = 'running' AND r.class = o.class AND i.customer_id = $7) < $8)
+                        WHERE r.state = 'running' AND r.class = o.class AND i.customer_id = $5) < $6)
         RETURNING to_jsonb(o) AS "operation!: Json<Operation>", lease.token AS "token!",
                   extract(epoch FROM o.deadline_at - clock_timestamp())::float8 AS seconds_left"#,
         id.as_uuid(),
         target.scope,
         me.owner,
         me.ttl.as_secs_f64(),
-        &kinds,
-        &versions,
         target.customer,
         me.share,
-        &plans,
-        &limits as &[Option<f64>]
+        serde_json::json!(known.plan),
+        known.limit.map(|limit| limit.as_secs_f64())
     )
     .fetch_optional(tx.conn())
     .await?;

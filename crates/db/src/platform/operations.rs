@@ -360,8 +360,7 @@ pub(crate) async fn positions(executor: impl PgExecutor<'_>, ids: &[Uuid]) -> Db
     Ok(rows.into_iter().map(|row| (row.id, row.position)).collect())
 }
 
-/// The operation of a scope that was accepted last, and how long ago, by the database's clock. Whoever decides by it has the
-/// decision to itself until the end of the transaction: of many who miss the same template, one orders it.
+/// The operation of a scope that was accepted last. Whoever decides by it has the decision to itself until the end of the transaction: of many who miss the same template, one orders it.
 ///
 /// # Errors
 /// Database errors only.

@@ -21,10 +21,10 @@ pub async fn get(db: &PlatformDb, name: &str) -> DbResult<Option<String>> {
 ///
 /// # Errors
 /// Database errors only.
-pub async fn keep_first(db: &PlatformDb, name: &str, value: &str) -> DbResult<Option<String>> {
+pub async fn keep_first(db: &PlatformDb, name: &str, value: &str) -> DbResult<String> {
     Ok(sqlx::query_scalar!(
-        "INSERT INTO instance_service.settings AS s (name, value) VALUES ($1, to_jsonb($2::text))
-         ON CONFLICT (name) DO UPDATE SET value = s.value RETURNING value #>> '{}'",
+        r#"INSERT INTO instance_service.settings AS s (name, value) VALUES ($1, to_jsonb($2::text))
+           ON CONFLICT (name) DO UPDATE SET value = s.value RETURNING value #>> '{}' AS "kept!""#,
         name,
         value
     )

@@ -144,7 +144,9 @@ impl Engine {
                 Err(error) => return Ok(Taken::Unchecked(error)),
             }
         }
-        let begun = check && admission == Admission::Go && begin(&mut tx, &saga, &mut claim).await?;
+        if check && admission == Admission::Go {
+            begin(&mut tx, &saga, &mut claim).await?;
+        }
         if let Err(error) = tx.commit().await
             && !self.is_claimed(&claim).await?
         {
@@ -152,7 +154,7 @@ impl Engine {
         }
         count_claim(&claim);
         let kept = self.shared.keeper.keep(&claim.operation.scope, claim.fence.token, claim.taken_at);
-        Ok(Taken::Ours(Box::new(Run::new(self.shared.clone(), saga, kept, *claim, begun)), admission))
+        Ok(Taken::Ours(Box::new(Run::new(self.shared.clone(), saga, kept, *claim)), admission))
     }
 
     /// COMMIT got no answer: only a look tells whether the claim is ours.
@@ -168,13 +170,13 @@ impl Engine {
     }
 }
 
-/// Records the start of the first step with the claim itself, where nothing stands against it. Says whether it did.
-async fn begin(tx: &mut PlatformTx, saga: &Saga, claim: &mut Claim) -> DbResult<bool> {
-    let may = claim.journal.is_empty() && claim.operation.direction == Direction::Forward;
-    let Some(write) = walk::first_start(saga, &claim.operation).filter(|_| may) else { return Ok(false) };
-    let recorded = record::write(tx, &claim.fence, &write, &[]).await?;
-    (claim.operation, claim.journal, claim.fence) = (recorded.operation, recorded.journal, recorded.fence);
-    Ok(true)
+/// Records the start of the first step with the claim itself, where nothing stands against it.
+async fn begin(tx: &mut PlatformTx, saga: &Saga, claim: &mut Claim) -> DbResult<()> {
+    if let Some(write) = walk::first_start(saga, claim) {
+        let recorded = record::write(tx, &claim.fence, &write, &[]).await?;
+        (claim.operation, claim.journal, claim.fence) = (recorded.operation, recorded.journal, recorded.fence);
+    }
+    Ok(())
 }
 
 fn count_claim(claim: &Claim) {

@@ -9,7 +9,7 @@ use crate::engine::faults::{Moment, Point};
 use crate::engine::keeper::Kept;
 use crate::engine::runner::{Shared, alert};
 use crate::engine::saga::{Outcome, Saga};
-use crate::engine::{Cx, StepError};
+use crate::engine::{Cx, Step, StepError};
 use db::platform::claims::{Claim, Fence};
 use db::platform::journal::{JournalStep, Phase};
 use db::platform::operations::{Fault, Operation};
@@ -31,8 +31,6 @@ pub(crate) struct Run {
     pub(crate) journal: Vec<JournalStep>,
     pub(crate) fence: Fence,
     deadline: Option<Instant>,
-    /// The start of the first step was recorded with the claim.
-    begun: bool,
     /// When something was last achieved: the time since then is lost if a server turns out to be away.
     achieved: Instant,
 }
@@ -58,11 +56,11 @@ pub(crate) struct Target {
 }
 
 impl Run {
-    pub(crate) fn new(shared: Arc<Shared>, saga: Arc<Saga>, lease: Kept, claim: Claim, begun: bool) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, saga: Arc<Saga>, lease: Kept, claim: Claim) -> Self {
         let Claim { operation, fence, journal, seconds_left, taken_at: claim_time, .. } = claim;
         let left = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO);
         let deadline = seconds_left.filter(|_| !saga.is_forward_only()).and_then(|s| Instant::now().checked_add(left(s)));
-        Self { shared, saga, lease, operation, journal, fence, deadline, begun, achieved: claim_time }
+        Self { shared, saga, lease, operation, journal, fence, deadline, achieved: claim_time }
     }
 
     /// Walks until it is over.
@@ -177,7 +175,8 @@ impl Run {
 
     /// Records that a step begins; returns the context to begin with.
     async fn start(&mut self, target: &Target, past_return: bool) -> Result<Cx, Over> {
-        if std::mem::take(&mut self.begun) && target.position == 0 && target.phase == Phase::Apply {
+        // With the claim itself, see `first_start`: whatever a run starts, it ends before it starts it again.
+        if self.entry(target).is_some_and(|entry| entry.status == StepStatus::Started && entry.lease_token == self.fence.token) {
             return Ok(Cx::of(self));
         }
         let started_before =
@@ -332,9 +331,7 @@ impl Run {
     }
 
     fn target(&self, index: usize, phase: Phase) -> Target {
-        let step = self.saga.steps()[index].step();
-        let position = i16::try_from(index).unwrap_or(i16::MAX);
-        Target { name: step.name(), phase, version: step.version(), place: step.place(), position }
+        Target::of(self.saga.steps()[index].step(), index, phase)
     }
 
     pub(crate) fn entry(&self, target: &Target) -> Option<&JournalStep> {
@@ -365,16 +362,20 @@ impl Run {
 
     /// A write that changes nothing yet.
     fn write(&self, next: Next) -> Write {
-        Write {
-            step: None,
-            direction: self.operation.direction,
-            attempts: self.operation.attempts,
-            percent: self.operation.percent,
-            past_return: false,
-            error: self.operation.error.clone(),
-            outcome: false,
-            next,
-        }
+        unchanged(&self.operation, next)
+    }
+}
+
+fn unchanged(operation: &Operation, next: Next) -> Write {
+    Write {
+        step: None,
+        direction: operation.direction,
+        attempts: operation.attempts,
+        percent: operation.percent,
+        past_return: false,
+        error: operation.error.clone(),
+        outcome: false,
+        next,
     }
 }
 
@@ -386,6 +387,11 @@ pub(crate) const END: Target =
     Target { name: "end", phase: Phase::Apply, version: 1, place: Place::Postgres1, position: i16::MAX };
 
 impl Target {
+    fn of(step: &dyn Step, index: usize, phase: Phase) -> Self {
+        let position = i16::try_from(index).unwrap_or(i16::MAX);
+        Self { name: step.name(), phase, version: step.version(), place: step.place(), position }
+    }
+
     fn write(&self, status: StepStatus, attempt: i32) -> StepWrite {
         StepWrite {
             step: self.name.to_owned(),
@@ -401,23 +407,16 @@ impl Target {
     }
 }
 
-/// The start of a saga's first step, unless a cancel stands against it or it is the point of no return itself.
-pub(crate) fn first_start(saga: &Saga, operation: &Operation) -> Option<Write> {
-    let step = saga.steps().first()?.step();
-    if operation.cancel_requested_at.is_some() || !step.interruptible() {
+/// The start of a saga's first step, to be recorded with the claim, unless something was begun before, a cancel stands against it, or
+/// it is the point of no return itself.
+pub(crate) fn first_start(saga: &Saga, claim: &Claim) -> Option<Write> {
+    let (step, operation) = (saga.steps().first()?.step(), &claim.operation);
+    let fresh = claim.journal.is_empty() && operation.direction == Direction::Forward;
+    if !fresh || operation.cancel_requested_at.is_some() || !step.interruptible() {
         return None;
     }
-    let target = Target { name: step.name(), phase: Phase::Apply, version: step.version(), place: step.place(), position: 0 };
-    Some(Write {
-        step: Some(target.write(StepStatus::Started, 0)),
-        direction: Direction::Forward,
-        attempts: operation.attempts,
-        percent: operation.percent,
-        past_return: false,
-        error: operation.error.clone(),
-        outcome: false,
-        next: Next::Continue,
-    })
+    let start = Target::of(step, 0, Phase::Apply).write(StepStatus::Started, 0);
+    Some(Write { step: Some(start), ..unchanged(operation, Next::Continue) })
 }
 
 fn outcome(operation: &Operation, fault: Option<Fault>) -> (Outcome, State) {

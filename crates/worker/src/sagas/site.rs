@@ -2,6 +2,7 @@
 
 use super::Tools;
 use super::errors::{inconsistent, overtaken};
+use super::waiting::unless_told_to_stop;
 use crate::engine::{Cx, StepError};
 use db::odoo::{Fence, InstanceConnection, OdooServer, Recorded};
 use db::platform::audit::{AuditContext, Door};
@@ -66,11 +67,7 @@ impl Site {
 
     /// The confirmed lock of this instance on its server.
     pub(super) async fn fence(&self, cx: &Cx) -> Result<Fence, StepError> {
-        tokio::select! {
-            biased;
-            () = cx.cancelled().cancelled() => Err(cx.interruption()),
-            fence = self.server.fence(&self.placement.mark, cx.token()) => fence?.confirm(cx.confirm_token()).await,
-        }
+        unless_told_to_stop(cx, self.server.fence(&self.placement.mark, cx.token())).await?.confirm(cx.confirm_token()).await
     }
 
     /// A connection into its database, for reading. Writing goes through the fence.

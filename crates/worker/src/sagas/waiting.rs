@@ -3,14 +3,18 @@
 use super::Tools;
 use crate::engine::{Cx, StepError};
 use db::odoo::OdooServer;
-use runtime::{Observed, Readiness, RuntimeResult, Workload};
+use runtime::{Observed, Readiness, Workload};
 use std::time::{Duration, Instant};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Waits for work of the runtime, unless the step is told to stop meanwhile: a one-off run ends when nobody waits for it.
-pub(super) async fn unless_told_to_stop<T>(cx: &Cx, work: impl Future<Output = RuntimeResult<T>>) -> Result<T, StepError> {
+/// Waits for work of the runtime or for a lock on a server, unless the step is told to stop meanwhile: a one-off run ends when
+/// nobody waits for it, and so does a lock's connection.
+pub(super) async fn unless_told_to_stop<T, E>(cx: &Cx, work: impl Future<Output = Result<T, E>>) -> Result<T, StepError>
+where
+    StepError: From<E>,
+{
     tokio::select! {
         biased;
         () = cx.cancelled().cancelled() => Err(cx.interruption()),

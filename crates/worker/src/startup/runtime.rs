@@ -28,12 +28,12 @@ pub(super) struct Runtime {
 pub(super) async fn same_root(path: &Path, db: &PlatformDb) -> anyhow::Result<()> {
     let root = std::fs::canonicalize(path).with_context(|| format!("CEPHFS_INSTANCES_PATH: {}", path.display()))?;
     let known = match settings::get(db, INSTANCES_ROOT).await? {
-        Some(known) => Some(known),
+        Some(known) => known,
         // The directory gets its id before the deployment remembers it.
         None => settings::keep_first(db, INSTANCES_ROOT, &name_root(&root, &random_uuid(&OsEntropy).to_string())?).await?,
     };
     let what = match root_id(&root)? {
-        here if here == known => return Ok(()),
+        Some(here) if here == known => return Ok(()),
         None => "has no id (file .root): mount its file system",
         Some(_) => "is another one",
     };

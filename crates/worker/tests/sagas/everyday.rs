@@ -33,8 +33,13 @@ async fn an_order_becomes_a_running_instance_and_a_delete_leaves_a_record() {
     assert_eq!(during.added.iter().filter(|line| line.starts_with("file ")).count(), 1, "{during}");
     assert_eq!(during.removed, Vec::<String>::new());
 
+    let quoted = r#"error = '{"code": "c", "message": "m", "cause": "a line of the tenant"}'"#;
+    rig.sql(&format!("UPDATE instance_service.operations SET {quoted} WHERE instance_id IS NOT NULL"));
+    rig.sql(&format!("UPDATE instance_service.operation_steps SET {quoted} WHERE step = 'addons'"));
     rig.delete(id).await;
     rig.drain().await;
+    let kept = "SELECT error FROM instance_service.operations UNION ALL SELECT error FROM instance_service.operation_steps";
+    assert!(!rig.sql(kept).contains("a line of the tenant"), "{}", rig.sql(kept));
     let after = before.difference(&rig.snapshot());
     assert!(after.is_empty(), "{after}");
     assert_eq!(rig.tools.runtime.observe(&service).await.unwrap(), Observed::Absent);

@@ -5,6 +5,7 @@ use crate::engine::{Cx, StepError};
 use crate::sagas::Tools;
 use crate::sagas::errors::inconsistent;
 use crate::sagas::site;
+use crate::sagas::waiting::unless_told_to_stop;
 use db::odoo::{Fence, InstanceConnection, OdooServer};
 use domain::size::{ByteSize, CpuLimit};
 use domain::template::TemplateKey;
@@ -36,11 +37,7 @@ impl Ground {
     }
 
     pub(super) async fn fence(&self, cx: &Cx) -> Result<Fence, StepError> {
-        tokio::select! {
-            biased;
-            () = cx.cancelled().cancelled() => Err(cx.interruption()),
-            fence = self.server.fence(&self.plan.mark, cx.token()) => fence?.confirm(cx.confirm_token()).await,
-        }
+        unless_told_to_stop(cx, self.server.fence(&self.plan.mark, cx.token())).await?.confirm(cx.confirm_token()).await
     }
 
     /// A connection into its database, for reading. Writing goes through the fence.
