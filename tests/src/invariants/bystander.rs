@@ -15,6 +15,9 @@ const NOTE: &str = "CREATE TABLE notes (note text); INSERT INTO notes VALUES ('m
 const LOOK: &str = "SELECT json_build_array(pg_backend_pid(), (SELECT oid FROM pg_database WHERE datname = current_database()),
                            (SELECT array_agg(note) FROM notes), (SELECT count(*) FROM res_users));";
 
+const ATTACHMENTS: &str =
+    "SELECT coalesce(json_agg(DISTINCT store_fname), '[]') FROM ir_attachment WHERE store_fname IS NOT NULL;";
+
 /// An instance with an open session of its tenant, who looks again and again at what is theirs.
 pub struct Bystander {
     place: Place,
@@ -52,9 +55,7 @@ impl Bystander {
             Some(now) if now != self.seen => noticed.push(format!("it saw {} and now sees {now}", self.seen)),
             Some(_) => {}
         }
-        if files(&self.place)? != self.files {
-            noticed.push("its files are others".to_owned());
-        }
+        noticed.extend(self.lost()?);
         if processes(&self.place)? != self.processes {
             noticed.push("its Odoo is another process".to_owned());
         }
@@ -66,6 +67,27 @@ impl Bystander {
         }
         let violation = |what| Violation { invariant: "I5", what: format!("bystander {}: {what}", self.place.database) };
         Ok(noticed.into_iter().map(violation).collect())
+    }
+}
+
+impl Bystander {
+    /// Files that are others than they were, and attachments that have none. Its own Odoo goes on adding files, and removing those
+    /// that no attachment names any more.
+    fn lost(&mut self) -> Result<Vec<String>> {
+        let Some(named) = self.session.ask(ATTACHMENTS)? else { return Ok(Vec::new()) };
+        let named: Vec<String> = serde_json::from_str(&named)?;
+        let now = files(&self.place)?;
+        let store = self.place.directory.join("data/filestore").join(&self.place.database);
+        let mut lost: Vec<String> =
+            named.iter().filter(|name| !store.join(name).is_file()).map(|name| format!("its file {name} is gone")).collect();
+        for (path, before) in &self.files {
+            let is_other = now.get(path).is_some_and(|content| content != before);
+            let is_gone = !now.contains_key(path) && !path.starts_with(&store);
+            if is_other || is_gone {
+                lost.push(format!("its file {} is another", path.display()));
+            }
+        }
+        Ok(lost)
     }
 }
 

@@ -30,8 +30,9 @@ const TRACES: &str = "
      GROUP BY o.id";
 
 /// Names of all services that were ever planned: the fake runtime counts by them.
-const SERVICES: &str =
-    "SELECT DISTINCT output ->> 'service' FROM instance_service.operation_steps WHERE output ->> 'service' IS NOT NULL";
+const SERVICES: &str = "SELECT DISTINCT s.output ->> 'service' AS name, o.kind = 'build_template' AS passing
+                          FROM instance_service.operation_steps s JOIN instance_service.operations o ON o.id = s.operation_id
+                         WHERE s.output ->> 'service' IS NOT NULL";
 
 pub(super) fn check(stack: &Stack, world: &World, found: &mut Found) -> Result<()> {
     let traces: Vec<Trace> = stack.platform_rows(TRACES)?;
@@ -79,15 +80,25 @@ fn mails(stack: &Stack, found: &mut Found) -> Result<()> {
     Ok(())
 }
 
+/// A service that some step noted, and whether it passes with the operation.
+#[derive(Deserialize)]
+struct Planned {
+    name: String,
+    passing: bool,
+}
+
 fn writers(stack: &Stack, world: &World, found: &mut Found) -> Result<()> {
     let Some(fake) = &stack.fake else { return Ok(()) };
-    let planned = stack.platform_sql(SERVICES)?;
-    let mut services: BTreeSet<&str> = planned.lines().collect();
+    let planned: Vec<Planned> = stack.platform_rows(SERVICES)?;
+    let passing: BTreeSet<&str> = planned.iter().filter(|service| service.passing).map(|service| service.name.as_str()).collect();
+    let mut services: BTreeSet<&str> = planned.iter().map(|service| service.name.as_str()).collect();
     services.extend(world.services.iter().map(|service| service.name.as_str()));
     for service in services {
         let counts = fake.counts(service)?;
         found.unless(counts.most_writers <= 1, "I3", format!("service {service} had {} writers at once", counts.most_writers));
-        found.unless(counts.starts <= 1, "I4", format!("service {service} was started {} times", counts.starts));
+        // The service that warms a template is made and removed in one step: killed before it says so, the step is done again.
+        let most = if passing.contains(service) { 1 + counts.removes } else { 1 };
+        found.unless(counts.starts <= most, "I4", format!("service {service} was started {} times", counts.starts));
     }
     Ok(())
 }

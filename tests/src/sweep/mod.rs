@@ -50,9 +50,11 @@ fn along(next: &impl Fn() -> Option<Point>, runtime: &Runtime) -> Result<Report>
     let mut lane = Lane::start(runtime)?;
     while let Some(point) = next() {
         let outcome = lane.kill_at(&point);
-        let failed = outcome.is_err();
+        let failed = outcome.as_ref().err().map(|error| format!("{point}: {error:#}"));
         report.add(point, outcome);
-        if failed {
+        if let Some(failed) = failed {
+            // At once: the whole report is lost if no other deployment can be started.
+            eprintln!("{failed}");
             // What one point left behind must not be held against the next.
             lane = Lane::start(runtime)?;
         }

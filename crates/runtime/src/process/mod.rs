@@ -163,9 +163,17 @@ impl InstanceRuntime for ProcessRuntime {
     }
 
     async fn free_port(&self, taken: &BTreeSet<u16>) -> RuntimeResult<Option<u16>> {
-        let taken = taken.clone();
-        let found =
-            self.look(move |this| Ok(this.settings.ports.clone().find(|port| !taken.contains(port) && is_free(*port)))).await?;
+        let (taken, mut at_random) = (taken.clone(), [0; 2]);
+        self.entropy.fill(&mut at_random);
+        let found = self
+            .look(move |this| {
+                let ports = this.settings.ports.clone();
+                // Others on this machine look as well: from a place that they do not begin at.
+                let begin = usize::from(u16::from_le_bytes(at_random)) % ports.len().max(1);
+                let mut around = ports.clone().skip(begin).chain(ports.take(begin));
+                Ok(around.find(|port| !taken.contains(port) && is_free(*port)))
+            })
+            .await?;
         found.map(Some).ok_or_else(|| RuntimeError::Transient("every port of the range is taken".into()))
     }
 

@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 
 /// How long the kernel gets to end a killed process.
 const AFTER_KILL: Duration = Duration::from_secs(30);
+/// How long a port may answer once no process and no lock of the directory is left. Then it is a stranger's: the kernel closes what a
+/// process listened on when it ends.
+const AFTER_EXIT: Duration = Duration::from_secs(2);
 
 /// What is to be brought down, and who wants it.
 #[derive(Clone, Debug)]
@@ -59,7 +62,7 @@ pub(super) async fn remove(runtime: &ProcessRuntime, service: &Service, turn: Tu
         .act(turn, move |this, asked| {
             let _entered = this.directories.enter_service(&service, asked)?;
             let Some(record) = this.records.load(&service)? else { return Ok(()) };
-            match left(&record.directory, record.port)? {
+            match left(&record.directory, None)? {
                 Some(left) => Err(RuntimeError::Transient(format!("{} came up again: {}", service.name, left.what))),
                 None => this.records.delete(&service.name),
             }
@@ -67,9 +70,10 @@ pub(super) async fn remove(runtime: &ProcessRuntime, service: &Service, turn: Tu
         .await
 }
 
-/// Ends every process of a directory and waits until they, the lock and the port are gone.
+/// Ends every process of a directory and waits until they, the lock and the port are gone; not for a port that a stranger took.
 pub(super) async fn clear(runtime: &ProcessRuntime, target: &Target, grace: Duration) -> RuntimeResult<()> {
     let began = Instant::now();
+    let mut gone_since = None;
     let mut asked_to_end = BTreeSet::new();
     loop {
         let force = began.elapsed() >= grace;
@@ -86,12 +90,19 @@ pub(super) async fn clear(runtime: &ProcessRuntime, target: &Target, grace: Dura
             .await?;
         asked_to_end = groups;
         let Some(left) = left else { return Ok(()) };
+        gone_since = left.what.eq(PORT).then(|| gone_since.unwrap_or_else(Instant::now));
+        if gone_since.is_some_and(|since| since.elapsed() >= AFTER_EXIT) {
+            tracing::warn!(service = target.service.name, port = target.port, "something that is not ours answers at its port");
+            return Ok(());
+        }
         if began.elapsed() >= grace + AFTER_KILL {
             return Err(RuntimeError::Transient(format!("{} is still in use: {}", target.directory.display(), left.what)));
         }
         tokio::time::sleep(POLL).await;
     }
 }
+
+const PORT: &str = "its port answers";
 
 /// What keeps a directory in use.
 struct Left {
@@ -127,7 +138,7 @@ fn left(directory: &Path, port: Option<u16>) -> RuntimeResult<Option<Left>> {
         strays = table::holders(lock::id(directory)?);
         "its lock is held"
     } else if port.is_some_and(accepts) {
-        "its port answers"
+        PORT
     } else {
         return Ok(None);
     };

@@ -230,6 +230,18 @@ async fn a_taken_port_is_reported_and_nothing_is_started() {
 }
 
 #[tokio::test]
+async fn a_stranger_at_its_port_keeps_no_service_from_going() {
+    let stage = StandIn::new();
+    let (runtime, workload) = (stage.runtime(), stage.workload().await);
+    let _stranger = std::net::TcpListener::bind(("127.0.0.1", workload.port.unwrap())).unwrap();
+    runtime.ensure(&workload).await.unwrap_err();
+    assert_ne!(runtime.observe(&workload.service).await.unwrap(), Observed::Absent, "it is on record");
+    runtime.stop(&workload.service, workload.turn, GRACE).await.unwrap();
+    runtime.remove(&workload.service, workload.turn).await.unwrap();
+    assert_eq!(runtime.observe(&workload.service).await.unwrap(), Observed::Absent);
+}
+
+#[tokio::test]
 async fn a_missing_installation_fails_the_start() {
     let stage = StandIn::new();
     let mut workload = stage.workload().await;
