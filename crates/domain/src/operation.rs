@@ -168,7 +168,7 @@ impl Kind {
 
     /// Whether a repeated request joins the equal one that is last in the queue (contract 11.2).
     pub const fn is_joinable(self) -> bool {
-        matches!(self, Self::Start | Self::Stop | Self::Restart | Self::Unpause)
+        matches!(self, Self::Start | Self::Stop | Self::Restart | Self::Unpause | Self::ApplyResources)
     }
 
     /// Place in the queue of its scope, higher first: suspend, terminate and delete go to the front (engine 10).

@@ -12,6 +12,18 @@ pub struct ByteSize {
     unit: ByteUnit,
 }
 
+impl Serialize for ByteSize {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ByteSize {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
 /// Unit of a [`ByteSize`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ByteUnit {

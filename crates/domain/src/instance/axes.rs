@@ -29,6 +29,11 @@ impl Axes {
         matches!(self.phase, Phase::Ready)
     }
 
+    /// Whether nothing was made yet, or nothing is left of it.
+    pub const fn is_unprovisioned(&self) -> bool {
+        matches!(self.phase, Phase::Registered)
+    }
+
     /// Live means: not terminated (contract 6.1).
     pub const fn is_live(&self) -> bool {
         !matches!(self.status, Status::Terminated)

@@ -30,6 +30,8 @@ words! {
         StopDone = "stop_done",
         /// A task is still there.
         StopFailed = "stop_failed",
+        /// It shall be down, and was seen up.
+        StopAgain = "stop_again",
         /// A restart is ordered.
         RestartAccepted = "restart_accepted",
         /// The new task answers.
@@ -105,6 +107,7 @@ pub enum Event {
     StopAccepted,
     StopDone,
     StopFailed,
+    StopAgain,
     RestartAccepted,
     RestartDone,
     RestartFailed,
@@ -152,6 +155,7 @@ impl Event {
             Self::StopAccepted => N::StopAccepted,
             Self::StopDone => N::StopDone,
             Self::StopFailed => N::StopFailed,
+            Self::StopAgain => N::StopAgain,
             Self::RestartAccepted => N::RestartAccepted,
             Self::RestartDone => N::RestartDone,
             Self::RestartFailed => N::RestartFailed,

@@ -9,12 +9,24 @@ pub enum Closed {
     /// Suspended, and still not paid.
     #[error("This instance is suspended because a payment is outstanding")]
     Debt,
+    /// Nothing was made yet, and nothing is paid.
+    #[error("This instance is set up once its payment has arrived")]
+    Unprovisioned,
 }
 
 /// For anything that ends in a running instance.
 pub fn gate(axes: &Axes) -> Result<(), Closed> {
     if axes.suspension == Suspension::Debt && axes.billing == BillingStatus::PaymentRequired {
         return Err(Closed::Debt);
+    }
+    Ok(())
+}
+
+/// For a start asked for by a customer: what has no data is provisioned, and that has to be paid, or on trial.
+pub fn may_start(axes: &Axes) -> Result<(), Closed> {
+    gate(axes)?;
+    if axes.is_unprovisioned() && axes.billing == BillingStatus::PaymentRequired {
+        return Err(Closed::Unprovisioned);
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 //! A new event: its word in [`EventName`], its variant in [`Event`], its rows in [`TRANSITIONS`]; the exhaustive tests,
 //! the refusals and the diagram follow from the table.
 
+mod action;
 mod axes;
 mod diagram;
 mod event;
@@ -18,10 +19,11 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use action::{ACTIONS, Action, Answer, Situation, actions_table, answer, shows};
 pub use axes::Axes;
 pub use diagram::diagram;
 pub use event::{Event, EventName};
-pub use gate::{Closed, gate};
+pub use gate::{Closed, gate, may_start};
 pub use table::TRANSITIONS;
 pub use transition::{Change, Guard, Message, NotAllowed, To, Transition, Why, apply, create, find};
 pub use words::{

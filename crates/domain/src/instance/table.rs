@@ -34,8 +34,9 @@ pub static TRANSITIONS: &[Transition] = &[
     on(E::Create, &[], Is(Creating)).change(&[Phase(P::Registered), Desired(D::None), Provisioning(V::Pending)]),
     // --- provision
     on(E::ProvisionAccepted, &[Creating], Unchanged).when(&[G::NoData, G::NotProvisioning]).change(PROVISION_ORDERED),
-    on(E::ProvisionAccepted, &[Stopped, Error], Is(Starting)).when(&[G::NoData, G::NotProvisioning]).change(PROVISION_ORDERED),
-    // An earlier provisioning may still be undoing its work; the new one queues behind it.
+    on(E::ProvisionAccepted, &[Error], Is(Starting)).when(&[G::NoData, G::NotProvisioning]).change(PROVISION_ORDERED),
+    // Suspended, or suspended until now: an earlier provisioning may still be undoing its work; the new one queues behind it.
+    on(E::ProvisionAccepted, &[Stopped], Is(Starting)).when(&[G::NoData]).change(PROVISION_ORDERED),
     on(E::ProvisionAccepted, &[Paused], Is(Starting)).when(&[G::NoData, G::SuspensionMayBeLifted]).change(&[
         LiftSuspension,
         Provisioning(V::Provisioning),
@@ -51,7 +52,9 @@ pub static TRANSITIONS: &[Transition] = &[
         .when(&[G::NoData, G::Provisioning])
         .change(&[Provisioning(V::Failed)])
         .message(Message::Given),
-    on(E::ProvisionPreempted, &[Paused, Terminated], Unchanged).when(&[G::Provisioning]).change(&[Provisioning(V::Pending)]),
+    on(E::ProvisionPreempted, &[Paused, Stopped, Terminated], Unchanged)
+        .when(&[G::Provisioning])
+        .change(&[Provisioning(V::Pending)]),
     // --- start, stop, restart
     on(E::StartAccepted, &[Stopped, Error, ContainerMissing], Is(Starting)).when(&[G::HasData]).change(START_ORDERED),
     on(E::StartAccepted, &[Paused], Is(Starting)).when(&[G::HasData, G::SuspensionMayBeLifted]).change(&[
@@ -64,6 +67,7 @@ pub static TRANSITIONS: &[Transition] = &[
     on(E::StopAccepted, &[Running, Starting, Restarting, Error], Is(Stopping)).when(&[G::HasData]).change(&[Desired(D::Stopped)]),
     on(E::StopDone, &[Stopping], Is(Stopped)).change(&[Observed(O::Stopped)]).message(Message::Clear),
     on(E::StopFailed, &[Stopping], Is(Error)).message(Message::Given),
+    on(E::StopAgain, &[Stopped, Stopping, Error, ContainerMissing], Is(Stopping)).when(&[G::HasData, G::ShallNotRun]),
     on(E::RestartAccepted, &[Running, Error], Is(Restarting)).when(&[G::HasData]).change(&[Desired(D::Running)]),
     on(E::RestartDone, &[Restarting], Is(Running)).change(&[Observed(O::Running)]).message(Message::Clear),
     on(E::RestartFailed, &[Restarting], Is(Error)).message(Message::Given),

@@ -1,8 +1,9 @@
-//! The order for a new instance: from what the JSON body holds to a validated request (contract 4.2).
+//! The order for a new instance, and a change of one: from what the JSON body holds to a validated request (contract 4.2, 4.3).
 //!
 //! Owns every check that needs nothing but the request. Leaves to others: JSON itself and wrong JSON types (`api`),
 //! whether subscription, label and host are free (`db::platform::acceptance`).
 
+mod amendment;
 mod faults;
 mod field;
 mod read;
@@ -10,6 +11,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
+pub use amendment::{Amendment, parse_amendment};
 pub use read::parse;
 
 use crate::ids::{CustomerId, SubscriptionId};

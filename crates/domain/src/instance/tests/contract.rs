@@ -28,13 +28,16 @@ const CONTRACT: &[Says] = &[
     (EventName::ProvisionBegins, &[(&[S::Creating, S::Starting], Some(S::Starting))]),
     (EventName::ProvisionDone, &[(&[S::Starting], Some(S::Running))]),
     (EventName::ProvisionFailed, &[(&[S::Creating, S::Starting], Some(S::Error))]),
-    (EventName::ProvisionPreempted, &[(&[S::Paused, S::Terminated], None)]),
+    // Stopped: the suspension that pre-empted it is lifted while it undoes its work.
+    (EventName::ProvisionPreempted, &[(&[S::Paused, S::Stopped, S::Terminated], None)]),
     (EventName::StartAccepted, &[(&[S::Stopped, S::Error, S::ContainerMissing, S::Paused], Some(S::Starting))]),
     (EventName::StartDone, &[(&[S::Starting], Some(S::Running))]),
     (EventName::StartFailed, &[(&[S::Starting], Some(S::Error))]),
     (EventName::StopAccepted, &[(&[S::Running, S::Starting, S::Restarting, S::Error], Some(S::Stopping))]),
     (EventName::StopDone, &[(&[S::Stopping], Some(S::Stopped))]),
     (EventName::StopFailed, &[(&[S::Stopping], Some(S::Error))]),
+    // "Desired stopped, has a task: queue the stop work again" (contract 17).
+    (EventName::StopAgain, &[(&[S::Stopped, S::Stopping, S::Error, S::ContainerMissing], Some(S::Stopping))]),
     (EventName::RestartAccepted, &[(&[S::Running, S::Error], Some(S::Restarting))]),
     (EventName::RestartDone, &[(&[S::Restarting], Some(S::Running))]),
     (EventName::RestartFailed, &[(&[S::Restarting], Some(S::Error))]),

@@ -1,5 +1,6 @@
 //! The state machine against the contract: every axes, every event.
 
+mod actions;
 mod contract;
 mod reach;
 mod words;
@@ -22,6 +23,7 @@ fn every_event() -> Vec<Event> {
         Ev::StopAccepted,
         Ev::StopDone,
         Ev::StopFailed,
+        Ev::StopAgain,
         Ev::RestartAccepted,
         Ev::RestartDone,
         Ev::RestartFailed,
