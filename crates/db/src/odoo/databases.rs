@@ -275,6 +275,26 @@ impl Fence {
         self.catalogue().end_sessions(name, recorded.owner).await
     }
 
+    /// Opens what [`Self::close_database`] closed: the database takes connections and its role may log in. Both must be there as
+    /// recorded; nothing is made.
+    ///
+    /// # Errors
+    /// [`OdooError::Missing`] when role or database is absent or only half there; [`OdooError::Mismatch`] when one is not ours.
+    pub async fn open_database(&mut self, name: &PhysicalName, recorded: Recorded<'_>) -> OdooResult<()> {
+        self.verify_database(name, recorded).await?;
+        let facts = match self.state(name, recorded).await? {
+            DatabaseState::Ours(facts) => facts,
+            DatabaseState::Foreign(facts) => return Err(self.not_ours(name, &facts)),
+            DatabaseState::Absent | DatabaseState::Half(_) => {
+                return Err(OdooError::Missing { what: format!("database {name}") });
+            }
+        };
+        if !facts.allows_connections {
+            self.catalogue().run(format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", ident(name))).await?;
+        }
+        self.allow_login(recorded.owner).await
+    }
+
     /// Drops the database after comparing it with what was recorded, whoever is connected. Absent is done.
     ///
     /// # Errors

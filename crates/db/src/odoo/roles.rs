@@ -103,6 +103,16 @@ impl Fence {
         }
     }
 
+    /// Allows logins again, with the password that it has.
+    pub(super) async fn allow_login(&mut self, role: &PhysicalName) -> OdooResult<()> {
+        match self.role(role).await? {
+            RoleState::Absent => Err(OdooError::Missing { what: format!("role {role}") }),
+            RoleState::Ours(facts) if facts.can_login => Ok(()),
+            RoleState::Ours(_) => self.catalogue().run(format!("ALTER ROLE {} LOGIN", ident(role))).await,
+            RoleState::Foreign => Err(not_ours(role, self.mark())),
+        }
+    }
+
     /// Drops the role, once it owns no database. What it owns or was granted in databases of others, by whatever hand, is
     /// dropped or revoked first. It is never given to another role: a tenant may have left a function that its next owner
     /// would lend its rights to. Absent is done.

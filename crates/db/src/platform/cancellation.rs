@@ -105,11 +105,16 @@ pub async fn preempt(tx: &mut PlatformTx, instance: InstanceId, by: Kind) -> DbR
     Ok(outcome)
 }
 
-async fn unfinished(tx: &mut PlatformTx, instance: InstanceId) -> DbResult<Vec<Operation>> {
+/// The operations of an instance that have not ended, in the order in which they are carried out, locked. The caller holds the
+/// instance's row lock.
+///
+/// # Errors
+/// Database errors only.
+pub(in crate::platform) async fn unfinished(tx: &mut PlatformTx, instance: InstanceId) -> DbResult<Vec<Operation>> {
     let rows = sqlx::query_scalar!(
         r#"SELECT to_jsonb(o) AS "operation!: Json<Operation>" FROM instance_service.operations o
             WHERE o.scope = 'instance:' || $1::uuid AND o.state IN ('running', 'waiting', 'queued', 'needs_attention')
-            ORDER BY (o.state = 'queued'), o.seq FOR UPDATE"#,
+            ORDER BY (o.state = 'queued'), o.priority DESC, o.seq FOR UPDATE"#,
         instance.as_uuid()
     )
     .fetch_all(tx.conn())

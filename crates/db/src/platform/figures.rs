@@ -56,12 +56,7 @@ pub struct ServerFigure {
 /// # Errors
 /// Database errors only.
 pub async fn read(db: &PlatformDb) -> DbResult<Figures> {
-    let instances = sqlx::query_as!(
-        InstanceFigure,
-        r#"SELECT coalesce(status, 'unknown') AS "status!", count(*) AS "count!" FROM public.instances GROUP BY 1"#
-    )
-    .fetch_all(db.pool())
-    .await?;
+    let instances = instances(db).await?;
     let operations = sqlx::query_as!(
         OperationFigure,
         r#"SELECT kind AS "kind!", state AS "state!", count(*) AS "count!",
@@ -98,4 +93,17 @@ pub async fn read(db: &PlatformDb) -> DbResult<Figures> {
         outbox_oldest_seconds: rest.outbox_oldest_seconds,
         workers_alive: rest.workers_alive,
     })
+}
+
+/// Instances by public status, as stored.
+///
+/// # Errors
+/// Database errors only.
+pub async fn instances(db: &PlatformDb) -> DbResult<Vec<InstanceFigure>> {
+    Ok(sqlx::query_as!(
+        InstanceFigure,
+        r#"SELECT coalesce(status, 'unknown') AS "status!", count(*) AS "count!" FROM public.instances GROUP BY 1"#
+    )
+    .fetch_all(db.pool())
+    .await?)
 }

@@ -6,6 +6,7 @@
 //!
 //! Rows travel as one JSON value (`to_jsonb`) that is read by column name: the list of columns exists once, here.
 
+pub(in crate::platform) use crate::platform::cancellation::unfinished;
 pub use crate::platform::cancellation::{CancelOutcome, Preempted, preempt, request_cancel};
 pub use crate::platform::events::{Event, events_after};
 pub use crate::platform::journal::steps;

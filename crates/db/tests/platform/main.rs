@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a test that cannot go on fails")]
 
 mod acceptance;
+mod billing_orders;
 mod heartbeats;
 mod idempotency;
 mod instances;

@@ -93,6 +93,22 @@ impl Rig {
         self.cluster.psql(PLATFORM_DATABASE, sql).unwrap_err().to_string()
     }
 
+    /// A connection of the service's own role.
+    pub(crate) async fn rows(&self) -> sqlx::PgConnection {
+        use secrecy::ExposeSecret as _;
+        use sqlx::ConnectOptions as _;
+        sqlx::postgres::PgConnectOptions::new_without_pgpass()
+            .host("127.0.0.1")
+            .port(self.cluster.port())
+            .database(PLATFORM_DATABASE)
+            .username(SERVICE)
+            .password(self.service.expose_secret())
+            .ssl_mode(sqlx::postgres::PgSslMode::Disable)
+            .connect()
+            .await
+            .unwrap()
+    }
+
     /// As one of the roles. The error is the server's first line.
     pub(crate) async fn sql_as(&self, role: &str, sql: &'static str) -> Result<u64, String> {
         use sqlx::{ConnectOptions as _, Connection as _, Executor as _};

@@ -8,18 +8,35 @@
 //!
 //! A new use case: its file with a request, an outcome that names every answer, and one function; its tests.
 
+mod act;
+mod again;
+mod amend;
+mod apply_resources;
+mod before;
 mod cancel;
 mod create;
 mod delete;
 mod provision;
+mod reactivate;
+mod suspend;
 mod terminate;
+mod unsuspend;
+
+pub use act::{Act, Acted, act};
+pub use again::{resume_paid, take_down_again};
+pub use amend::{Amend, Amended, amend};
+pub use apply_resources::{Applied, ApplyResources, apply_resources};
+use before::Before;
 
 pub(in crate::platform) use cancel::take_back_provision;
 pub use cancel::{CancelRequest, Cancelled, cancel};
 pub use create::{Create, Created, create};
 pub use delete::{Delete, Deleted, delete};
 pub use provision::{Provision, Provisioned, Skip, Trigger, provision};
+pub use reactivate::{Reactivate, Reactivated, reactivate};
+pub use suspend::{Suspend, Suspended, suspend};
 pub use terminate::{Terminate, Terminated, terminate};
+pub use unsuspend::{Unsuspend, Unsuspended, unsuspend};
 
 use crate::error::DbResult;
 use crate::platform::PlatformTx;

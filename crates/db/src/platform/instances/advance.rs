@@ -6,6 +6,7 @@ use crate::platform::PlatformTx;
 use crate::platform::audit::{self, AuditContext, Entry};
 use domain::ids::{InstanceId, OperationId, SubscriptionId};
 use domain::instance::{Axes, Event, NotAllowed, ObservedState, apply, find};
+use domain::names::HostLabel;
 use serde_json::Value;
 
 /// What else changes with the axes. What is `None` stays as it is.
@@ -17,6 +18,8 @@ pub struct Change {
     pub error_message: Option<Option<String>>,
     /// The subscription that pays from now on.
     pub subscription_id: Option<SubscriptionId>,
+    /// The host label that it takes.
+    pub hostname: Option<HostLabel>,
     /// Where customers reach it.
     pub external_url: Option<String>,
     /// Where the platform reaches it.
@@ -30,6 +33,7 @@ pub struct Change {
 impl Change {
     fn writes_nothing(&self, instance: &Instance) -> bool {
         self.error_message.as_ref().is_none_or(|text| *text == instance.error_message)
+            && self.hostname.is_none()
             && self.subscription_id.is_none_or(|id| Some(id) == instance.subscription_id)
             && self.external_url.as_ref().is_none_or(|url| Some(url) == instance.external_url.as_ref())
             && self.internal_url.as_ref().is_none_or(|url| Some(url) == instance.internal_url.as_ref())
@@ -123,7 +127,8 @@ async fn store(tx: &mut PlatformTx, instance: &Instance, to: Axes, change: &Chan
                 observed_at = CASE WHEN observed_state = $11::text THEN observed_at ELSE clock_timestamp() END,
                 suspended_since = CASE $9::text WHEN 'none' THEN NULL ELSE coalesce(suspended_since, clock_timestamp()) END,
                 suspension_reason = CASE $9::text WHEN 'none' THEN NULL ELSE coalesce($12::text, suspension_reason) END,
-                hostname = CASE $4::text WHEN 'terminated' THEN NULL ELSE hostname END,
+                hostname = CASE $4::text WHEN 'terminated' THEN NULL ELSE coalesce($19::text, hostname) END,
+                released_hostname = CASE $4::text WHEN 'terminated' THEN coalesce(hostname, released_hostname) END,
                 awaiting_reactivation = awaiting_reactivation AND $4::text = 'terminated' AND $7::text IN ('registered', 'ready'),
                 started_at = CASE WHEN $4::text = 'running' AND status IS DISTINCT FROM 'running' THEN clock_timestamp() ELSE started_at END,
                 purged_at = CASE $7::text WHEN 'purged' THEN coalesce(purged_at, clock_timestamp()) ELSE purged_at END,
@@ -151,6 +156,7 @@ async fn store(tx: &mut PlatformTx, instance: &Instance, to: Axes, change: &Chan
         change.external_url,
         change.internal_url,
         (to.status != from.status).then(|| to.status.as_str()),
+        change.hostname.as_ref().map(HostLabel::as_str),
     )
     .execute(tx.conn())
     .await?;
@@ -172,6 +178,21 @@ pub async fn observe(tx: &mut PlatformTx, id: InstanceId, seen: ObservedState, a
         id.as_uuid(),
         seen.as_str(),
         answered,
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// The service runs with the limits that the row says.
+///
+/// # Errors
+/// Database errors only.
+pub async fn resources_applied(tx: &mut PlatformTx, id: InstanceId) -> DbResult<()> {
+    sqlx::query!(
+        "UPDATE public.instances SET resources_pending = false, running_limits = NULL, revision = revision + 1
+          WHERE id = $1 AND resources_pending",
+        id.as_uuid()
     )
     .execute(tx.conn())
     .await?;

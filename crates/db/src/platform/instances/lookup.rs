@@ -8,6 +8,7 @@ use domain::ids::{CustomerId, InstanceId, SubscriptionId};
 use domain::instance::Status;
 use domain::names::HostLabel;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// Which instances to list.
 #[derive(Clone, Debug)]
@@ -84,6 +85,30 @@ pub async fn list(db: &PlatformDb, filter: &ListFilter) -> DbResult<Page> {
     Ok(Page { instances: rows.into_iter().map(Instance::from).collect(), total })
 }
 
+/// Instances in `error`, the newest change first; an unknown stored status reads as one.
+///
+/// # Errors
+/// Database errors only.
+pub async fn failed(db: &PlatformDb, offset: i64, limit: i64) -> DbResult<Page> {
+    let fine: Vec<String> =
+        Status::ALL.iter().filter(|status| **status != Status::Error).map(|status| status.as_str().to_owned()).collect();
+    let total = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM public.instances WHERE status IS NULL OR status <> ALL ($1::text[])"#,
+        &fine,
+    )
+    .fetch_one(db.pool())
+    .await?;
+    let rows: Vec<Row> = select_instances!(
+        "WHERE i.status IS NULL OR i.status <> ALL ($1::text[]) ORDER BY i.updated_at DESC NULLS LAST, i.id LIMIT $2 OFFSET $3",
+        &fine,
+        limit,
+        offset,
+    )
+    .fetch_all(db.pool())
+    .await?;
+    Ok(Page { instances: rows.into_iter().map(Instance::from).collect(), total })
+}
+
 /// Instances that have data, and so may have a service, in the order of their ids: up to `limit` after the one called `after`.
 ///
 /// # Errors
@@ -97,6 +122,24 @@ pub async fn watched(db: &PlatformDb, after: Option<InstanceId>, limit: i64) -> 
     .fetch_all(db.pool())
     .await?;
     Ok(rows.into_iter().map(Instance::from).collect())
+}
+
+/// Instances suspended for a debt that is paid, or on trial, which ran before, and whose rows nobody has changed for `grace`: the start
+/// that should follow a payment has not come.
+///
+/// # Errors
+/// Database errors only.
+pub async fn left_down(db: &PlatformDb, grace: Duration, limit: i64) -> DbResult<Vec<InstanceId>> {
+    let ids = sqlx::query_scalar!(
+        "SELECT id FROM public.instances
+          WHERE suspension = 'debt' AND billing_status IN ('paid', 'trial') AND resume_to = 'running'
+            AND updated_at < clock_timestamp() - make_interval(secs => $1) ORDER BY updated_at LIMIT $2",
+        grace.as_secs_f64(),
+        limit,
+    )
+    .fetch_all(db.pool())
+    .await?;
+    Ok(ids.into_iter().map(InstanceId::from_uuid).collect())
 }
 
 /// The live instance of a subscription, else one waiting for reactivation, else the newest.

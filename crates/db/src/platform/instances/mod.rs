@@ -9,9 +9,12 @@ mod lookup;
 mod placement;
 mod row;
 
-pub use advance::{Change, Refused, advance, happen, observe};
+pub use advance::{Change, Refused, advance, happen, observe, resources_applied};
 pub(in crate::platform) use lookup::host_taken_on;
-pub use lookup::{ListFilter, Page, by_subscription, count, get, host_taken, list, live_with_subscription, lock, ports, watched};
+pub use lookup::{
+    ListFilter, Page, by_subscription, count, failed, get, host_taken, left_down, list, live_with_subscription, lock, ports,
+    watched,
+};
 pub use placement::{Placement, place, scrub, set_database_oid, set_image, set_secret, unplace};
 
 use crate::error::{DbError, DbResult};
@@ -21,6 +24,7 @@ use domain::instance::{Axes, DbType, InstanceType};
 use domain::size::ByteSize;
 use domain::version::OdooVersion;
 use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -56,6 +60,8 @@ pub struct Instance {
     pub storage_limit: ByteSize,
     /// New limits wait for the next start.
     pub resources_pending: bool,
+    /// The limits that its service has meanwhile.
+    pub running_limits: Option<Limits>,
     /// Login of the Odoo administrator.
     pub admin_email: String,
     /// The customer's label; names nothing physical.
@@ -64,6 +70,8 @@ pub struct Instance {
     pub subdomain: Option<String>,
     /// Host label in use; none while terminated.
     pub hostname: Option<String>,
+    /// Host label that it had when it was terminated.
+    pub released_hostname: Option<String>,
     /// With demo data.
     pub demo_data: bool,
     /// Add-ons to install.
@@ -110,7 +118,23 @@ pub struct Instance {
     stored_status: Option<String>,
 }
 
+/// What a plan allows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// CPUs.
+    pub cpu_limit: Decimal,
+    /// Memory.
+    pub memory_limit: ByteSize,
+    /// Disk.
+    pub storage_limit: ByteSize,
+}
+
 impl Instance {
+    /// The limits that it shall have.
+    pub const fn limits(&self) -> Limits {
+        Limits { cpu_limit: self.cpu_limit, memory_limit: self.memory_limit, storage_limit: self.storage_limit }
+    }
+
     /// The Odoo version, for those who act on it.
     ///
     /// # Errors

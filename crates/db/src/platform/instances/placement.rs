@@ -174,7 +174,7 @@ async fn erase_personal(tx: &mut PlatformTx, id: InstanceId) -> DbResult<()> {
     let done = sqlx::query!(
         "UPDATE public.instances
             SET admin_email = '', admin_password = NULL, description = NULL, environment_vars = '{}', metadata = '{}',
-                external_url = NULL, internal_url = NULL
+                external_url = NULL, internal_url = NULL, released_hostname = NULL, running_limits = NULL
           WHERE id = $1",
         id.as_uuid(),
     )

@@ -70,6 +70,8 @@ pub(super) struct Row {
     pub(super) image: Option<String>,
     pub(super) db_oid: Option<i64>,
     pub(super) db_secret: Option<Vec<u8>>,
+    pub(super) released_hostname: Option<String>,
+    pub(super) running_limits: Option<Value>,
     pub(super) operation_id: Option<Uuid>,
 }
 
@@ -86,7 +88,7 @@ macro_rules! select_instances {
                     i.custom_addons, i.disabled_modules, i.environment_vars, i.metadata, i.db_type, i.error_message, \
                     i.external_url, i.internal_url, i.last_health_check, i.started_at, i.created_at, i.updated_at, i.purged_at, \
                     i.odoo_server_id, i.db_host, i.db_port, i.db_name, i.db_user, i.service_name, i.data_dir, i.mark, \
-                    i.external_port, i.image_profile, i.image, i.db_oid, i.db_secret, \
+                    i.external_port, i.image_profile, i.image, i.db_oid, i.db_secret, i.released_hostname, i.running_limits, \
                     (SELECT o.id FROM instance_service.operations AS o \
                       WHERE o.instance_id = i.id AND o.scope = 'instance:' || i.id \
                         AND o.state IN ('running', 'waiting', 'needs_attention', 'queued') \
@@ -128,6 +130,8 @@ impl From<Row> for Instance {
             database_name: row.database_name,
             subdomain: row.subdomain,
             hostname: row.hostname,
+            released_hostname: row.released_hostname,
+            running_limits: row.running_limits.and_then(|limits| serde_json::from_value(limits).ok()),
             demo_data: row.demo_data.unwrap_or(false),
             error_message: row.error_message,
             external_url: row.external_url,

@@ -1,0 +1,202 @@
+//! start, stop, restart and unpause (contract 4.4, 7): judged by the row and by what is accepted already.
+//!
+//! The row changes at once when nothing else is under way; else the operation lets its event happen when its turn comes.
+
+use super::{Before, new_id, operation};
+use crate::error::DbResult;
+use crate::platform::PlatformTx;
+use crate::platform::audit::{self, AuditContext, Entry};
+use crate::platform::instances::{Change, Instance, Refused, happen, lock};
+use crate::platform::operations::{Enqueued, NewOperation, Operation, enqueue, preempt, unfinished};
+use domain::ids::{InstanceId, OperationId};
+use domain::instance::{Action, Answer, Event, NotAllowed, Status, Suspension, Why, find, may_start};
+use domain::operation::{Kind, State};
+use domain::sources::Entropy;
+use serde_json::json;
+
+/// One call.
+#[derive(Clone, Debug)]
+pub struct Act {
+    /// Which instance.
+    pub instance_id: InstanceId,
+    /// What is asked; those that suspend, lift a suspension or terminate have use cases of their own.
+    pub action: Action,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// What became of a call.
+#[derive(Clone, Debug)]
+#[must_use]
+pub enum Acted {
+    /// No such instance. 404.
+    NotFound,
+    /// A new operation.
+    Queued(Instance, OperationId),
+    /// One that is accepted already does it; none where only the row says so.
+    UnderWay(Instance, Option<OperationId>),
+    /// It runs.
+    Running(Instance),
+    /// Not in this status. 400.
+    NotAllowed(NotAllowed),
+    /// A payment is outstanding; in words. 402.
+    Unpaid(String),
+    /// A row of the earlier service that has not been taken over yet. 409.
+    NotAdopted,
+    /// Too much is waiting already. 409.
+    QueueFull,
+    /// The table allows it, and this release does not carry it out. 501.
+    NotBuilt,
+}
+
+/// Carries out one call.
+///
+/// # Errors
+/// Database errors only. After anything but an acceptance the caller rolls back.
+pub async fn act(tx: &mut PlatformTx, request: Act, entropy: &dyn Entropy, by: &AuditContext) -> DbResult<Acted> {
+    let Some(instance) = lock(tx, request.instance_id).await? else { return Ok(Acted::NotFound) };
+    let accepted = accepted(tx, instance.id).await?;
+    let kinds: Vec<Kind> = accepted.iter().map(|operation| operation.kind).collect();
+    let answer = request.action.answer(&instance.axes, &kinds);
+    match answer {
+        Answer::Refused => return Ok(Acted::NotAllowed(request.action.refusal(&instance.axes))),
+        Answer::Nothing => return Ok(under_way(instance, &accepted, request.action)),
+        Answer::Accepted | Answer::GivesUp | Answer::Queued | Answer::IfPaid => {}
+    }
+    let Some(order) = Order::of(request.action, &instance) else { return Ok(Acted::NotBuilt) };
+    if !instance.adopted {
+        return Ok(Acted::NotAdopted);
+    }
+    if let (true, Some(closed)) = (order.brings_up, closed(&instance)) {
+        return Ok(closed);
+    }
+    if answer == Answer::GivesUp {
+        let _preempted = preempt(tx, instance.id, order.kind).await?;
+    }
+    let at_once = accepted.is_empty() || answer == Answer::GivesUp || order.kind == Kind::Provision;
+    order.accept(tx, instance, at_once, request.reason, entropy, by).await
+}
+
+/// Starts an instance whose suspension was lifted just now.
+///
+/// # Errors
+/// Database errors only.
+pub(super) async fn resume(
+    tx: &mut PlatformTx,
+    instance: Instance,
+    reason: Option<String>,
+    entropy: &dyn Entropy,
+    by: &AuditContext,
+) -> DbResult<Option<(Instance, OperationId)>> {
+    let alone = accepted(tx, instance.id).await?.is_empty();
+    let Some(order) = Order::of(Action::Start, &instance) else { return Ok(None) };
+    let at_once = alone || order.kind == Kind::Provision;
+    Ok(match order.accept(tx, instance, at_once, reason, entropy, by).await? {
+        Acted::Queued(instance, id) => Some((instance, id)),
+        _ => None,
+    })
+}
+
+/// What is accepted and will go on by itself, in its order.
+async fn accepted(tx: &mut PlatformTx, id: InstanceId) -> DbResult<Vec<Operation>> {
+    let mut operations = unfinished(tx, id).await?;
+    operations.retain(|operation| operation.state != State::NeedsAttention);
+    Ok(operations)
+}
+
+fn under_way(instance: Instance, accepted: &[Operation], action: Action) -> Acted {
+    let does_it = |operation: &&Operation| brings_about(operation.kind, action);
+    match accepted.iter().rev().find(does_it) {
+        Some(operation) => Acted::UnderWay(instance, Some(operation.id)),
+        None if instance.axes.status == Status::Running => Acted::Running(instance),
+        None => Acted::UnderWay(instance, accepted.first().map(|operation| operation.id)),
+    }
+}
+
+const fn brings_about(kind: Kind, action: Action) -> bool {
+    match action {
+        Action::Stop => matches!(kind, Kind::Stop),
+        Action::Restart => matches!(kind, Kind::Restart),
+        _ => matches!(kind, Kind::Start | Kind::Unpause | Kind::Restart | Kind::Reactivate | Kind::Provision),
+    }
+}
+
+/// Why nothing may be brought up, if something stands against it.
+fn closed(instance: &Instance) -> Option<Acted> {
+    let axes = &instance.axes;
+    if axes.suspension == Suspension::Operator {
+        // The table has the words.
+        return find(axes, Event::StartAccepted).err().map(Acted::NotAllowed);
+    }
+    may_start(axes).err().map(|closed| Acted::Unpaid(closed.to_string()))
+}
+
+/// What an accepted action becomes.
+struct Order {
+    kind: Kind,
+    event: Event,
+    brings_up: bool,
+}
+
+impl Order {
+    /// What has no data is provisioned, not started. `None`: this release does not carry it out.
+    fn of(action: Action, instance: &Instance) -> Option<Self> {
+        let provision = Self { kind: Kind::Provision, event: Event::ProvisionAccepted, brings_up: true };
+        match action {
+            Action::Start | Action::Unpause | Action::Restart if instance.axes.is_unprovisioned() => Some(provision),
+            Action::Start => Some(Self { kind: Kind::Start, event: Event::StartAccepted, brings_up: true }),
+            Action::Unpause => Some(Self { kind: Kind::Unpause, event: Event::StartAccepted, brings_up: true }),
+            Action::Restart => Some(Self { kind: Kind::Restart, event: Event::RestartAccepted, brings_up: true }),
+            Action::Stop => Some(Self { kind: Kind::Stop, event: Event::StopAccepted, brings_up: false }),
+            Action::Backup | Action::Restore | Action::Update | Action::Suspend | Action::Unsuspend | Action::Terminate => None,
+        }
+    }
+
+    async fn accept(
+        &self,
+        tx: &mut PlatformTx,
+        mut instance: Instance,
+        at_once: bool,
+        reason: Option<String>,
+        entropy: &dyn Entropy,
+        by: &AuditContext,
+    ) -> DbResult<Acted> {
+        let id = new_id(entropy);
+        let mut new = operation(id, instance.id, self.kind, reason.clone());
+        if at_once {
+            new = NewOperation { params: Before::of(&instance.axes).params(), ..new };
+            let change = Change { operation_id: Some(id), reason, ..Change::default() };
+            instance = match happen(tx, &instance, self.event, change, by).await? {
+                Ok(instance) => instance,
+                Err(Refused::NotAllowed(refused)) if refused.why == Why::PaymentOutstanding => {
+                    return Ok(Acted::Unpaid(refused.to_string()));
+                }
+                Err(Refused::NotAllowed(refused)) => return Ok(Acted::NotAllowed(refused)),
+                Err(Refused::Busy(operation)) => return Ok(Acted::UnderWay(instance, Some(operation))),
+            };
+        }
+        match enqueue(tx, new, by).await? {
+            Enqueued::Accepted(id) => {
+                if !at_once {
+                    note(tx, &instance, self.kind, id, by).await?;
+                }
+                Ok(Acted::Queued(instance.with_operation(Some(id)), id))
+            }
+            Enqueued::Joined(id) => Ok(Acted::UnderWay(instance, Some(id))),
+            Enqueued::QueueFull => Ok(Acted::QueueFull),
+        }
+    }
+}
+
+/// What only waits changes no row yet; that it was accepted is told all the same.
+async fn note(tx: &mut PlatformTx, instance: &Instance, kind: Kind, id: OperationId, by: &AuditContext) -> DbResult<()> {
+    let entry = Entry {
+        action: kind.as_str(),
+        instance_id: Some(instance.id),
+        operation_id: Some(id),
+        from: Some(instance.axes.status),
+        to: Some(instance.axes.status),
+        details: json!({ "queued": true }),
+    };
+    audit::record(tx, by, &entry).await
+}
