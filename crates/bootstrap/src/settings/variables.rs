@@ -183,7 +183,7 @@ variables! {
     AUTO_START_MONITORING WORKER "Starts the reconcile and health loops.".or("true");
     RECONCILE_INTERVAL_SECONDS WORKER "Period of reconcile, 10 to 86400.".or("900");
     HEALTH_CHECK_INTERVAL_SECONDS WORKER "Period of health checks, 1 to 3600.".or("60");
-    RESUME_GRACE_SECONDS WORKER "How long reconcile waits for the start of a paid instance.".or("60").later();
+    RESUME_GRACE_SECONDS WORKER "How long reconcile waits for the start of a paid instance.".or("60");
 
     BACKUP_MODE WORKER "`online` or `offline`.".or("online").later();
     BACKUP_RETENTION_COUNT WORKER "How many backups of an instance are kept; unset keeps all.".later();

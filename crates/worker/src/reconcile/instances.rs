@@ -1,18 +1,18 @@
 //! Instances against the runtime, both ways: rows whose service is missing, down or crashed, services that run although they
 //! should not, and services without a row.
 //!
-//! Reports, and writes what it saw; it never starts, stops or removes anything. What runs although its row is terminated is taken
-//! down by a new `terminate`, as if the request had been repeated.
+//! Reports, and writes what it saw; it never starts, stops or removes anything itself. What runs although it shall not is taken down by
+//! an operation, as if the stop, the suspension or the termination had been repeated; what is paid and was left down is started by one.
 
 use super::judge::{self, Sight};
 use super::settle::{Settled, settle};
 use super::{BATCH, Findings, Round};
 use db::platform::PlatformDb;
-use db::platform::acceptance::{self, Terminate};
+use db::platform::acceptance;
 use db::platform::audit::{AuditContext, Door};
 use db::platform::instances::{self, Instance};
 use domain::ids::InstanceId;
-use domain::instance::{Phase, Status};
+use domain::instance::Phase;
 use domain::sources::Entropy;
 use runtime::{InstanceRuntime, Listed, Observed, Owner};
 use serde_json::Value;
@@ -30,6 +30,8 @@ pub struct Instances {
     pub entropy: Arc<dyn Entropy>,
     /// How often.
     pub period: Duration,
+    /// How long a start may take to follow a payment.
+    pub grace: Duration,
 }
 
 #[async_trait::async_trait]
@@ -57,6 +59,7 @@ impl Round for Instances {
             after = rows.last().map(|row| row.id);
             if rows.len() < BATCH as usize {
                 self.find_orphans(&services, &known, &mut findings).await?;
+                self.resume(&mut findings).await?;
                 return Ok(findings.report());
             }
         }
@@ -74,8 +77,8 @@ impl Instances {
                 if let Some(drift) = judge::drift(&row.axes, sight) {
                     findings.drift(row.id, drift);
                 }
-                if row.axes.status == Status::Terminated && sight.is_up() {
-                    self.terminate_again(row.id, findings).await;
+                if sight.is_up() && !judge::shall_run(&row.axes) {
+                    self.take_down_again(row.id, findings).await;
                 }
             }
             Err(error) => {
@@ -85,22 +88,41 @@ impl Instances {
         }
     }
 
-    async fn terminate_again(&self, id: InstanceId, findings: &mut Findings) {
-        let by = AuditContext { door: Door::Worker, actor: self.name().to_owned(), request_id: None };
-        let request = Terminate { instance_id: id, reason: None };
+    async fn take_down_again(&self, id: InstanceId, findings: &mut Findings) {
+        let by = self.by();
         let accepted = async {
             let mut tx = self.db.begin().await?;
-            let accepted = acceptance::terminate(&mut tx, request, &*self.entropy, &by).await?;
+            let accepted = acceptance::take_down_again(&mut tx, id, &*self.entropy, &by).await?;
             tx.commit().await?;
             Ok::<_, db::DbError>(accepted)
         };
         match accepted.await {
-            Ok(_) => tracing::warn!(instance_id = %id, "a terminated instance runs; it is terminated again"),
+            Ok(operation) => {
+                tracing::warn!(instance_id = %id, ?operation, "it runs although it should not; it is taken down again")
+            }
             Err(error) => {
-                tracing::warn!(instance_id = %id, error = %error, "a terminated instance runs and cannot be terminated again");
+                tracing::warn!(instance_id = %id, error = %error, "it runs although it should not, and cannot be taken down again");
                 findings.errors += 1;
             }
         }
+    }
+
+    /// What is paid and was left down: the start that billing sends after a payment has not come.
+    async fn resume(&self, findings: &mut Findings) -> anyhow::Result<()> {
+        let by = self.by();
+        for id in instances::left_down(&self.db, self.grace, BATCH).await? {
+            let mut tx = self.db.begin().await?;
+            if let Some(operation) = acceptance::resume_paid(&mut tx, id, &*self.entropy, &by).await? {
+                tx.commit().await?;
+                tracing::info!(instance_id = %id, %operation, "its debt is paid; it is started");
+                findings.changed += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn by(&self) -> AuditContext {
+        AuditContext { door: Door::Worker, actor: self.name().to_owned(), request_id: None }
     }
 
     /// Services of an instance that has no data, or no row at all, and no operation that could be making or removing them.

@@ -69,9 +69,14 @@ pub(super) const fn message(event: Event) -> Option<&'static str> {
     }
 }
 
+/// Whether it is meant to be up.
+pub(super) fn shall_run(axes: &Axes) -> bool {
+    axes.desired == DesiredState::Running && axes.suspension == Suspension::None
+}
+
 /// What is not as it should be and is for an operator or a later operation to repair.
 pub(super) fn drift(axes: &Axes, sight: Sight) -> Option<&'static str> {
-    let shall_run = axes.desired == DesiredState::Running && axes.suspension == Suspension::None;
+    let shall_run = shall_run(axes);
     match sight {
         Sight::Stopped if shall_run => Some("was stopped from outside; a start brings it back"),
         Sight::Absent if shall_run => Some("has no service; a start makes it again"),

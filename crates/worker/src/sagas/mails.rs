@@ -53,6 +53,31 @@ pub(super) async fn provisioning_failed(
     send(tx, cx, tools, mail(cx, instance, "instance_provisioning_failed", tags, variables)).await
 }
 
+/// `instance_started`.
+pub(super) async fn started(
+    tx: &mut PlatformTx,
+    cx: &Cx,
+    tools: &Tools,
+    instance: &Instance,
+    url: &str,
+) -> Result<(), StepError> {
+    let variables = json!({ "instance_name": instance.name, "instance_url": url });
+    send(tx, cx, tools, mail(cx, instance, "instance_started", &["instance", "lifecycle", "started"], variables)).await
+}
+
+/// `instance_stopped`.
+pub(super) async fn stopped(tx: &mut PlatformTx, cx: &Cx, tools: &Tools, instance: &Instance) -> Result<(), StepError> {
+    let variables = json!({ "instance_name": instance.name, "reason": "Instance stopped by user request" });
+    send(tx, cx, tools, mail(cx, instance, "instance_stopped", &["instance", "lifecycle", "stopped"], variables)).await
+}
+
+/// `instance_suspended`.
+pub(super) async fn suspended(tx: &mut PlatformTx, cx: &Cx, tools: &Tools, instance: &Instance) -> Result<(), StepError> {
+    let reason = instance.suspension_reason.as_deref().unwrap_or("A payment is outstanding");
+    let variables = json!({ "instance_name": instance.name, "reason": reason });
+    send(tx, cx, tools, mail(cx, instance, "instance_suspended", &["instance", "lifecycle", "suspended"], variables)).await
+}
+
 /// `instance_deleted`. Nothing else keeps what it says, so that all of it is sealed until it is delivered.
 pub(super) async fn deleted(tx: &mut PlatformTx, cx: &Cx, tools: &Tools, instance: &Instance) -> Result<(), StepError> {
     let mut mail = mail(cx, instance, "instance_deleted", &["instance", "lifecycle", "deleted"], Value::Null);

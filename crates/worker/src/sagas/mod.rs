@@ -8,6 +8,9 @@
 //! that changes roles or databases does so through [`site::Site::fence`]. What is random is drawn and recorded by a step of
 //! its own before anything uses it.
 
+mod accepted;
+mod apply_resources;
+mod bring_up;
 pub mod build_template;
 mod delete;
 mod errors;
@@ -16,9 +19,13 @@ mod hashing;
 mod mails;
 mod passwords;
 mod provision;
+mod restart;
 #[cfg(feature = "faults")]
 mod sight;
 mod site;
+mod start;
+mod stop;
+mod suspend;
 mod takedown;
 mod template;
 mod terminate;
@@ -30,6 +37,7 @@ pub use sight::effect_seen;
 pub use tools::{Addresses, Tools};
 
 use crate::engine::Saga;
+use domain::operation::Kind;
 use std::sync::Arc;
 
 /// Every saga of this release.
@@ -37,6 +45,13 @@ pub fn all(tools: &Arc<Tools>) -> Vec<Saga> {
     vec![
         provision::saga(tools),
         build_template::saga(tools),
+        start::saga(Kind::Start, tools),
+        start::saga(Kind::Unpause, tools),
+        start::saga(Kind::Reactivate, tools),
+        stop::saga(tools),
+        restart::saga(tools),
+        apply_resources::saga(tools),
+        suspend::saga(tools),
         terminate::saga(tools),
         delete::saga(tools),
         fetch_logs::saga(tools),

@@ -5,14 +5,20 @@ use super::errors::{inconsistent, overtaken};
 use super::waiting::unless_told_to_stop;
 use crate::engine::{Cx, StepError};
 use db::odoo::{Fence, InstanceConnection, OdooServer, Recorded};
+use db::platform::PlatformTx;
 use db::platform::audit::{AuditContext, Door};
 use db::platform::instances::{self, Instance, Placement, secret_place};
 use domain::ids::{InstanceId, ServerId};
+use domain::instance::DesiredState;
 use domain::names::EnvName;
 use domain::size::CpuLimit;
 use runtime::{Image, Limits, Owner, Service, TenantDatabase, Turn, Workload};
 use secrecy::SecretString;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long Odoo gets to end in order (contract 11.5).
+pub(super) const GRACE: Duration = Duration::from_secs(30);
 
 /// An instance with its place and its server.
 pub(super) struct Site {
@@ -30,6 +36,12 @@ pub(super) fn instance_id(cx: &Cx) -> Result<InstanceId, StepError> {
 pub(super) async fn instance(cx: &Cx) -> Result<Instance, StepError> {
     let id = instance_id(cx)?;
     instances::get(&cx.services().db, id).await?.ok_or_else(|| inconsistent(format!("there is no instance {id}")))
+}
+
+/// Its row, locked.
+pub(super) async fn locked(cx: &Cx, tx: &mut PlatformTx) -> Result<Instance, StepError> {
+    let id = instance_id(cx)?;
+    instances::lock(tx, id).await?.ok_or_else(|| inconsistent(format!("there is no instance {id}")))
 }
 
 /// Who writes, for the audit trail.
@@ -78,6 +90,11 @@ impl Site {
     /// What the row recorded of its database.
     pub(super) const fn recorded(&self) -> Recorded<'_> {
         Recorded { oid: self.instance.db_oid, owner: &self.placement.db_user }
+    }
+
+    /// Whether it is meant to be up.
+    pub(super) fn shall_run(&self) -> bool {
+        self.instance.axes.desired == DesiredState::Running
     }
 
     pub(super) const fn owner(&self) -> Owner {

@@ -123,6 +123,7 @@ impl Parts {
                 runtime: driver.clone(),
                 entropy: Arc::new(OsEntropy),
                 period: monitoring.reconcile_every,
+                grace: monitoring.resume_grace,
             }));
             let period = monitoring.health_check_every;
             rounds.push(Arc::new(HealthCheck { db: db.clone(), runtime: driver.clone(), http, period }));

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bootstrap::OsEntropy;
 use db::platform::operations::NewOperation;
 use domain::ids::{InstanceId, OperationId};
+use domain::instance::{Action, BillingStatus};
 use domain::operation::Kind;
 use domain::scope::Scope;
 use domain::sources::random_uuid;
@@ -71,6 +72,25 @@ impl Subject {
         id
     }
 
+    /// An instance with data that is down in the way that the kind leads back from.
+    async fn brought_back(&self) {
+        let id = self.running().await;
+        match self.kind {
+            Kind::Reactivate => self.rig.terminate(id).await,
+            Kind::Unpause => self.rig.suspend(id).await,
+            _ => self.rig.act(id, Action::Stop).await,
+        }
+        self.rig.drain().await;
+        match self.kind {
+            Kind::Reactivate => self.rig.reactivate(id).await,
+            Kind::Unpause => {
+                self.rig.note_billing(id, BillingStatus::Paid).await;
+                self.rig.act(id, Action::Unpause).await;
+            }
+            _ => self.rig.act(id, Action::Start).await,
+        }
+    }
+
     fn logs(&self) -> NewOperation {
         let id = OperationId::from_uuid(random_uuid(&OsEntropy));
         NewOperation {
@@ -94,6 +114,11 @@ impl World for Subject {
             Kind::FetchLogs => return self.rig.enqueue(self.logs()).await,
             Kind::Delete => self.rig.delete(self.running().await).await,
             Kind::Terminate => self.rig.terminate(self.running().await).await,
+            Kind::Start | Kind::Unpause | Kind::Reactivate => self.brought_back().await,
+            Kind::Stop => self.rig.act(self.running().await, Action::Stop).await,
+            Kind::Restart => self.rig.act(self.running().await, Action::Restart).await,
+            Kind::Suspend => self.rig.suspend(self.running().await).await,
+            Kind::ApplyResources => self.rig.resize(self.running().await, "3G").await,
             _ => drop(self.rig.order(|raw| raw.custom_addons = Some(vec!["crm".to_owned()])).await),
         }
         self.rig.last_operation().await.id
@@ -169,6 +194,54 @@ async fn build_template_every_undo_twice() {
 async fn build_template_undo_cut_off() {
     let subject = Subject::of(Kind::BuildTemplate).await;
     proving::undo_cut_off(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn start_each_step_twice() {
+    let subject = Subject::of(Kind::Start).await;
+    proving::each_step_twice(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unpause_each_step_twice() {
+    let subject = Subject::of(Kind::Unpause).await;
+    proving::each_step_twice(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reactivate_each_step_twice() {
+    let subject = Subject::of(Kind::Reactivate).await;
+    proving::each_step_twice(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stop_each_step_twice() {
+    let subject = Subject::of(Kind::Stop).await;
+    proving::each_step_twice(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restart_each_step_twice() {
+    let subject = Subject::of(Kind::Restart).await;
+    proving::each_step_twice(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apply_resources_each_step_twice() {
+    let subject = Subject::of(Kind::ApplyResources).await;
+    proving::each_step_twice(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn suspend_each_step_twice() {
+    let subject = Subject::of(Kind::Suspend).await;
+    proving::each_step_twice(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn suspend_fails_at_each_step() {
+    let subject = Subject::of(Kind::Suspend).await;
+    proving::fail_at_each_step(&subject, &subject.saga()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,5 +5,6 @@
 mod everyday;
 mod failures;
 mod generic;
+mod lifecycle;
 mod rig;
 mod templates;

@@ -2,7 +2,9 @@
 
 use bootstrap::OsEntropy;
 use db::odoo::{Identity, OdooServers, ServerAddress, TenantLimits};
-use db::platform::acceptance::{self, Create, Delete, Terminate};
+use db::platform::acceptance::{
+    self, Act, Amend, ApplyResources, Create, Delete, Provision, Reactivate, Suspend, Terminate, Trigger, Unsuspend,
+};
 use db::platform::audit::{AuditContext, Door};
 use db::platform::instances::{self, Instance};
 use db::platform::operations::{self, Filter, NewOperation, Operation};
@@ -10,10 +12,11 @@ use db::platform::servers::{self, ServerHealth};
 use db::platform::templates;
 use db::platform::{PlatformDb, PoolLimits};
 use db::secrets::Keyring;
-use domain::ids::{InstanceId, OperationId, ServerId};
+use domain::ids::{InstanceId, OperationId, ServerId, SubscriptionId};
+use domain::instance::{Action, BillingStatus};
 use domain::names::ReservedHosts;
 use domain::operation::State;
-use domain::order::{OrderRules, RawOrder, RawVersion, parse};
+use domain::order::{Amendment, OrderRules, RawOrder, RawVersion, parse};
 use domain::sources::random_uuid;
 use domain::template::TemplateKey;
 use domain::version::OdooVersion;
@@ -177,6 +180,60 @@ impl Rig {
     pub(crate) async fn terminate(&self, instance_id: InstanceId) {
         let mut tx = self.db.begin().await.unwrap();
         let _done = acceptance::terminate(&mut tx, Terminate { instance_id, reason: None }, &OsEntropy, &by()).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// Asks something of an instance; it is accepted.
+    pub(crate) async fn act(&self, instance_id: InstanceId, action: Action) {
+        let mut tx = self.db.begin().await.unwrap();
+        let acted = acceptance::act(&mut tx, Act { instance_id, action, reason: None }, &OsEntropy, &by()).await.unwrap();
+        assert!(matches!(acted, acceptance::Acted::Queued(..)), "{acted:?}");
+        tx.commit().await.unwrap();
+    }
+
+    pub(crate) async fn suspend(&self, instance_id: InstanceId) {
+        let mut tx = self.db.begin().await.unwrap();
+        let request = Suspend { instance_id, by_operator: false, reason: Some("overdue".to_owned()) };
+        let _done = acceptance::suspend(&mut tx, request, &OsEntropy, &by()).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    pub(crate) async fn unsuspend(&self, instance_id: InstanceId) {
+        let mut tx = self.db.begin().await.unwrap();
+        let request = Unsuspend { instance_id, reason: None };
+        let _done = acceptance::unsuspend(&mut tx, request, &OsEntropy, &by()).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// What billing says, and nothing else.
+    pub(crate) async fn note_billing(&self, instance_id: InstanceId, billing_status: BillingStatus) {
+        let mut tx = self.db.begin().await.unwrap();
+        let trigger = Trigger::BillingUpdate { write_off: false };
+        let request = Provision { instance_id, subscription_id: None, billing_status, trigger, reason: None };
+        let _noted = acceptance::provision(&mut tx, request, &OsEntropy, &by()).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    pub(crate) async fn reactivate(&self, instance_id: InstanceId) {
+        let mut tx = self.db.begin().await.unwrap();
+        let request = Reactivate {
+            instance_id,
+            subscription_id: SubscriptionId::from_uuid(random_uuid(&OsEntropy)),
+            billing_status: BillingStatus::Paid,
+            skip_status_change: false,
+            reason: None,
+        };
+        let done = acceptance::reactivate(&mut tx, request, &ReservedHosts::with([]), &OsEntropy, &by()).await.unwrap();
+        assert!(matches!(done, acceptance::Reactivated::Started(..)), "{done:?}");
+        tx.commit().await.unwrap();
+    }
+
+    /// Orders other limits and has them applied.
+    pub(crate) async fn resize(&self, instance_id: InstanceId, memory: &str) {
+        let mut tx = self.db.begin().await.unwrap();
+        let amendment = Amendment { memory_limit: Some(memory.parse().unwrap()), ..Amendment::default() };
+        let _done = acceptance::amend(&mut tx, &Amend { instance_id, amendment }, &by()).await.unwrap();
+        let _done = acceptance::apply_resources(&mut tx, &ApplyResources { instance_id }, &OsEntropy, &by()).await.unwrap();
         tx.commit().await.unwrap();
     }
 

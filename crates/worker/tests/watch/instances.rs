@@ -26,7 +26,13 @@ fn crashed() -> Observed {
 }
 
 fn reconcile(rig: &Rig, runtime: &Arc<Told>) -> Instances {
-    Instances { db: rig.db.clone(), runtime: runtime.clone(), entropy: Arc::new(OsEntropy), period: PERIOD }
+    Instances {
+        db: rig.db.clone(),
+        runtime: runtime.clone(),
+        entropy: Arc::new(OsEntropy),
+        period: PERIOD,
+        grace: Duration::from_secs(60),
+    }
 }
 
 fn health(rig: &Rig, runtime: &Arc<Told>) -> HealthCheck {
@@ -181,4 +187,47 @@ async fn a_terminated_instance_that_runs_is_terminated_again() {
     assert_eq!(rig.sql("SELECT kind, state, actor FROM instance_service.operations"), "terminate|queued|reconcile");
     reconcile(&rig, &runtime).round().await.unwrap();
     assert_eq!(rig.sql("SELECT count(*) FROM instance_service.operations"), "1", "one is enough");
+}
+
+#[tokio::test]
+async fn what_is_stopped_or_suspended_and_runs_is_taken_down_again() {
+    let rig = Rig::start();
+    let runtime = Arc::new(Told::default());
+    let stopped = rig.instance("stopped", "stopped").await;
+    let paused = rig.instance("paused", "stopped").await;
+    let failed = rig.instance("error", "running").await;
+    let rows = [rig.row(stopped).await, rig.row(paused).await, rig.row(failed).await];
+    runtime.services(&[(&rows[0], up()), (&rows[1], up()), (&rows[2], up())]);
+    for _ in 0..2 {
+        reconcile(&rig, &runtime).round().await.unwrap();
+    }
+    let queued = "SELECT string_agg(kind, ' ' ORDER BY kind) FROM instance_service.operations";
+    assert_eq!(rig.sql(queued), "stop suspend", "one each, and none for what shall run");
+    assert_eq!((rig.status(stopped).await.as_str(), rig.status(paused).await.as_str()), ("stopping", "paused"));
+    assert_eq!(rig.row(paused).await.axes.billing.as_str(), "paid", "no new debt");
+}
+
+#[tokio::test]
+async fn what_is_paid_and_left_down_is_started_after_a_time_of_grace() {
+    let rig = Rig::start();
+    let runtime = Arc::new(Told::default());
+    runtime.services(&[]);
+    let [paid, just_now, owing, stopped_before] = [
+        rig.instance("paused", "stopped").await,
+        rig.instance("paused", "stopped").await,
+        rig.instance("paused", "stopped").await,
+        rig.instance("paused", "stopped").await,
+    ];
+    rig.sql("UPDATE public.instances SET updated_at = now() - interval '61 s'");
+    rig.sql(&format!("UPDATE public.instances SET updated_at = now() WHERE id = '{just_now}'"));
+    rig.sql(&format!("UPDATE public.instances SET billing_status = 'payment_required' WHERE id = '{owing}'"));
+    rig.sql(&format!("UPDATE public.instances SET resume_to = 'stopped' WHERE id = '{stopped_before}'"));
+    for _ in 0..2 {
+        reconcile(&rig, &runtime).round().await.unwrap();
+    }
+    assert_eq!(rig.sql("SELECT instance_id, kind, actor FROM instance_service.operations"), format!("{paid}|start|reconcile"));
+    assert_eq!(rig.status(paid).await, "starting");
+    for other in [just_now, owing, stopped_before] {
+        assert_eq!(rig.status(other).await, "paused");
+    }
 }

@@ -4,7 +4,7 @@ use crate::engine::{Cx, Seen, Step, StepError};
 use crate::sagas::Tools;
 use crate::sagas::errors::overtaken;
 use crate::sagas::mails;
-use crate::sagas::site::worker;
+use crate::sagas::site::{locked, worker};
 use async_trait::async_trait;
 use db::platform::instances::{self, Change};
 use domain::instance::Event;
@@ -31,7 +31,7 @@ impl Step for Begin {
 
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let mut tx = cx.fenced_tx().await?;
-        let instance = super::locked(cx, &mut tx).await?;
+        let instance = locked(cx, &mut tx).await?;
         let change = Change { operation_id: Some(cx.operation().id), ..Change::default() };
         let begun = instances::happen(&mut tx, &instance, Event::ProvisionBegins, change, &worker(cx)).await?;
         let instance = begun.map_err(overtaken)?;

@@ -11,20 +11,20 @@ mod database;
 mod image;
 mod personalise;
 mod place;
-mod ready;
 mod role;
 mod secrets;
 mod service;
 mod template;
 
 use super::Tools;
+use super::bring_up::Ready;
 use super::errors::{inconsistent, overtaken};
 use super::mails;
-use super::site::{instance_id, worker};
+use super::site::{locked, worker};
 use crate::engine::{Admission, Cx, Ends, Outcome, Saga, StepError};
 use async_trait::async_trait;
 use db::platform::PlatformTx;
-use db::platform::instances::{self, Change, Instance};
+use db::platform::instances::{self, Change};
 use db::platform::operations::{Fault, Operation};
 use domain::instance::{Event, Phase, ProvisioningStatus};
 use domain::operation::Kind;
@@ -58,7 +58,7 @@ pub(super) fn saga(tools: &Arc<Tools>) -> Saga {
         .undo()
         .step(service::StartService(t()))
         .undo()
-        .step(ready::Ready(t()))
+        .step(Ready(t()))
         .no_undo("it only looks")
 }
 
@@ -113,9 +113,4 @@ impl Ends for Provisioned {
         }
         Ok(())
     }
-}
-
-async fn locked(cx: &Cx, tx: &mut PlatformTx) -> Result<Instance, StepError> {
-    let id = instance_id(cx)?;
-    instances::lock(tx, id).await?.ok_or_else(|| inconsistent(format!("there is no instance {id}")))
 }

@@ -18,7 +18,7 @@ const BETWEEN: Duration = Duration::from_secs(2);
 /// Longest time to become ready.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-pub(super) struct Ready(pub(super) Arc<Tools>);
+pub(in crate::sagas) struct Ready(pub(in crate::sagas) Arc<Tools>);
 
 #[async_trait]
 impl Step for Ready {

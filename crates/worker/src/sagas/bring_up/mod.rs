@@ -1,0 +1,12 @@
+//! The steps that bring an instance with data up: database open, configuration written, service running, Odoo answering. What is missing
+//! of its data is never made anew.
+
+mod configuration;
+mod open_database;
+mod ready;
+mod service;
+
+pub(super) use configuration::Configuration;
+pub(super) use open_database::OpenDatabase;
+pub(super) use ready::Ready;
+pub(super) use service::RunService;

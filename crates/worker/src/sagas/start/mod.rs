@@ -1,0 +1,82 @@
+//! start, unpause, reactivate (contract 12.3): one saga under three names. Brings an instance with data up; one without is provisioned.
+//!
+//! Parameters: `before`, what the row was, for a cancel before it begins.
+
+use super::Tools;
+use super::accepted::{Accepted, Begin};
+use super::bring_up::{Configuration, OpenDatabase, Ready, RunService};
+use super::errors::overtaken;
+use super::mails;
+use super::site::{Site, locked, worker};
+use crate::engine::{Admission, Cx, Ends, Outcome, Saga, StepError};
+use async_trait::async_trait;
+use db::platform::PlatformTx;
+use db::platform::instances::{self, Change};
+use db::platform::operations::Operation;
+use domain::instance::{Event, Status};
+use domain::operation::Kind;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+const ACCEPTED: Accepted = Accepted { event: Event::StartAccepted, shown: Status::Starting };
+
+pub(super) fn saga(kind: Kind, tools: &Arc<Tools>) -> Saga {
+    let t = || Arc::clone(tools);
+    Saga::new(kind, 1, Started(t()))
+        .step(Begin(ACCEPTED))
+        .no_undo("the end writes the status")
+        .step(OpenDatabase(t()))
+        .no_undo("the database of a live instance is open")
+        .step(Configuration(t()))
+        .no_undo("the next start writes it again")
+        .step(RunService(t()))
+        .undo()
+        .step(Ready(t()))
+        .no_undo("it only looks")
+}
+
+struct Started(Arc<Tools>);
+
+#[async_trait]
+impl Ends for Started {
+    async fn admit(&self, operation: &Operation, tx: &mut PlatformTx) -> Result<Admission, StepError> {
+        ACCEPTED.admit(operation, tx).await
+    }
+
+    async fn finish(&self, cx: &Cx, tx: &mut PlatformTx) -> Result<Value, StepError> {
+        let url = Site::of(cx, &self.0).await?.url(&self.0)?;
+        let instance = locked(cx, tx).await?;
+        // One that is there stays: customers have it in their bookmarks.
+        let external_url = instance.external_url.is_none().then(|| url.clone());
+        let change = Change { external_url, operation_id: Some(cx.operation().id), ..Change::default() };
+        let instance = instances::happen(tx, &instance, Event::StartDone, change, &worker(cx)).await?.map_err(overtaken)?;
+        instances::resources_applied(tx, instance.id).await?;
+        mails::started(tx, cx, &self.0, &instance, instance.external_url.as_deref().unwrap_or(&url)).await?;
+        Ok(json!({}))
+    }
+
+    async fn unwound(&self, cx: &Cx, tx: &mut PlatformTx, outcome: &Outcome) -> Result<(), StepError> {
+        end_badly(cx, tx, outcome, Event::StartFailed, "The start was cancelled.").await
+    }
+}
+
+/// Writes why it did not come to its end. Who pre-empted it has written the row since: then it is theirs.
+pub(super) async fn end_badly(
+    cx: &Cx,
+    tx: &mut PlatformTx,
+    outcome: &Outcome,
+    event: Event,
+    cancelled: &str,
+) -> Result<(), StepError> {
+    let message = match outcome {
+        Outcome::Failed(fault) => fault.message.clone(),
+        Outcome::Cancelled { preempted_by: Some(_), .. } => return Ok(()),
+        Outcome::Cancelled { .. } => cancelled.to_owned(),
+    };
+    let instance = locked(cx, tx).await?;
+    let change = Change { error_message: Some(Some(message)), operation_id: Some(cx.operation().id), ..Change::default() };
+    if let Err(refused) = instances::happen(tx, &instance, event, change, &worker(cx)).await? {
+        tracing::debug!(%refused, "the row says something else by now");
+    }
+    Ok(())
+}
