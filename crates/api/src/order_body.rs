@@ -2,7 +2,7 @@
 
 use crate::fields::Fields;
 use crate::problem::{FieldProblem, Problem};
-use domain::order::{self, Order, OrderRules, RawOrder};
+use domain::order::{self, Amendment, Order, OrderRules, RawOrder};
 use domain::problem::Refusal;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -27,6 +27,30 @@ pub(crate) fn read(object: Map<String, Value>, rules: &OrderRules) -> Result<Ord
     }
     Err(Problem::invalid(problems))
 }
+
+/// Reads a change of an order.
+///
+/// # Errors
+/// 422 for form, 400 for a house rule.
+pub(crate) fn read_amendment(object: Map<String, Value>) -> Result<Amendment, Problem> {
+    // What cannot change is ignored, whatever it holds.
+    let changing = object.into_iter().filter(|(name, _)| !FIXED.contains(&name.as_str())).collect();
+    let mut fields = Fields::of(changing);
+    let raw = raw(&mut fields);
+    let mut problems = fields.into_problems();
+    let amendment = order::parse_amendment(raw);
+    if problems.is_empty() {
+        return amendment.map_err(Problem::from);
+    }
+    if let Err(Refusal::Schema(errors)) = amendment {
+        problems.extend(errors.into_iter().map(FieldProblem::from));
+    }
+    Err(Problem::invalid(problems))
+}
+
+/// Fields of an order that a change does not touch.
+const FIXED: &[&str] =
+    &["odoo_version", "admin_password", "database_name", "subdomain", "customer_id", "subscription_id", "billing_status"];
 
 fn raw(fields: &mut Fields) -> RawOrder {
     RawOrder {
@@ -115,5 +139,46 @@ pub(crate) struct CreateBody {
     provisioning_status: Option<String>,
     /// `shared` or `dedicated`.
     #[schema(default = "shared")]
+    db_type: Option<String>,
+}
+
+/// What may change of an instance; absent and null leave a field as it is.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ChangeInstance)]
+#[expect(dead_code, reason = "bodies are read field by field, so that every refusal names its field")]
+pub(crate) struct AmendBody {
+    /// What the customer calls it: 1 to 100 characters, not only blanks.
+    #[schema(min_length = 1, max_length = 100)]
+    name: Option<String>,
+    /// At most 500 characters.
+    #[schema(max_length = 500)]
+    description: Option<String>,
+    /// `development`, `staging` or `production`.
+    instance_type: Option<String>,
+    /// CPUs, two decimals.
+    #[schema(example = 2.0, minimum = 0.1, maximum = 8.0)]
+    cpu_limit: Option<f64>,
+    /// `<int>M` or `<int>G`.
+    #[schema(example = "4G")]
+    memory_limit: Option<String>,
+    /// `<int>M` or `<int>G`.
+    #[schema(example = "40G")]
+    storage_limit: Option<String>,
+    /// Address of the administrator, as the platform knows it; Odoo's own login stays.
+    #[schema(max_length = 255)]
+    admin_email: Option<String>,
+    /// Kept with the record; it changes no data.
+    demo_data: Option<bool>,
+    /// Replaces the list.
+    custom_addons: Option<Vec<String>>,
+    /// Replaces the list.
+    disabled_modules: Option<Vec<String>>,
+    /// Replaces all of them; they reach Odoo at its next start.
+    #[schema(value_type = Option<Object>)]
+    environment_vars: Option<Value>,
+    /// Replaces all of it.
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Value>,
+    /// `shared` or `dedicated`.
     db_type: Option<String>,
 }

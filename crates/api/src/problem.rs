@@ -108,6 +108,11 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
+    /// 402: a payment is outstanding.
+    pub fn unpaid(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYMENT_REQUIRED, detail)
+    }
+
     /// 403: not for this caller.
     pub fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, detail)
@@ -131,6 +136,11 @@ impl Problem {
     /// 409: a row of the earlier service.
     pub fn not_adopted() -> Self {
         Self::conflict("This instance has not been taken over from the earlier service yet")
+    }
+
+    /// 409: nothing is left of it, or soon.
+    pub fn deleted() -> Self {
+        Self::conflict("Instance has been deleted")
     }
 
     /// 409: too much is waiting already.

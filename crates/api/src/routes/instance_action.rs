@@ -1,4 +1,4 @@
-//! `POST /api/v1/instances/{id}/actions`: of the words of contract 4.4 this release carries out `terminate`.
+//! `POST /api/v1/instances/{id}/actions` (contract 4.4). What is allowed when is the table `domain::instance::ACTIONS`.
 
 use crate::change::{self, Answer, Asked, Change, Failure};
 use crate::conventions::Call;
@@ -11,41 +11,15 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use db::platform::PlatformTx;
-use db::platform::acceptance::{self, Terminate, Terminated};
+use db::platform::acceptance::{self, Act, Acted, Suspend, Suspended, Terminate, Terminated, Unsuspend, Unsuspended};
 use db::platform::audit::AuditContext;
-use db::platform::instances;
-use domain::ids::InstanceId;
+use domain::ids::{InstanceId, OperationId};
+use domain::instance::Action;
 use domain::times;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
-
-domain::words! {
-    /// What can be asked of an instance.
-    Action {
-        /// Run it.
-        Start = "start",
-        /// Stop it.
-        Stop = "stop",
-        /// Stop and start it.
-        Restart = "restart",
-        /// Update Odoo.
-        Update = "update",
-        /// Copy database and files.
-        Backup = "backup",
-        /// Load a backup.
-        Restore = "restore",
-        /// Take it down for debt.
-        Suspend = "suspend",
-        /// Lift a suspension.
-        Unsuspend = "unsuspend",
-        /// Run it after a suspension.
-        Unpause = "unpause",
-        /// Take it out of service and keep its data.
-        Terminate = "terminate",
-    }
-}
 
 /// What is asked of an instance.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -72,7 +46,7 @@ pub(super) struct ActionAnswer {
     status: &'static str,
     /// In words.
     #[schema(example = "Instance terminated successfully")]
-    message: &'static str,
+    message: String,
     /// When this was answered.
     #[serde(serialize_with = "times::serialize")]
     timestamp: DateTime<Utc>,
@@ -87,7 +61,10 @@ pub(super) struct ActionAnswer {
     ("Idempotency-Key" = Option<String>, Header),
 ), responses(
     (status = 200, body = ActionAnswer),
+    (status = 400, description = "Not allowed in this status", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 402, description = "A payment is outstanding", body = ProblemBody, content_type = "application/problem+json"),
     (status = 404, description = "Instance not found", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 409, description = "Too much is waiting for this instance, or it is not taken over yet", body = ProblemBody, content_type = "application/problem+json"),
     (status = 422, description = "Unknown action, or a field of the wrong form", body = ProblemBody, content_type = "application/problem+json"),
     (status = 501, description = "An action that this release does not carry out", body = ProblemBody, content_type = "application/problem+json"),
 ))]
@@ -100,12 +77,8 @@ pub(super) async fn handler(
     body: RawBody,
 ) -> Result<Response, Problem> {
     let (action, reason) = read(&body)?;
-    if action != Action::Terminate {
-        instances::get(state.db(), id).await?.ok_or_else(Problem::no_instance)?;
-        return Err(Problem::not_built(&format!("The action '{action}'")));
-    }
     let asked = Asked { call: &call, headers: &headers, body: &body.0, query: &query.0 };
-    change::run(&state, &asked, &Termination { state: &state, id, reason }).await
+    change::run(&state, &asked, &Requested { state: &state, id, action, reason }).await
 }
 
 fn read(body: &RawBody) -> Result<(Action, Option<String>), Problem> {
@@ -119,27 +92,81 @@ fn read(body: &RawBody) -> Result<(Action, Option<String>), Problem> {
     Ok((action, reason.filter(|reason| !reason.trim().is_empty())))
 }
 
-struct Termination<'a> {
+struct Requested<'a> {
     state: &'a AppState,
     id: InstanceId,
+    action: Action,
     reason: Option<String>,
 }
 
-impl Change for Termination<'_> {
+/// `queued` or `success`, in words, and the operation.
+type Said = (&'static str, String, Option<OperationId>);
+
+impl Change for Requested<'_> {
     async fn decide(&self, tx: &mut PlatformTx, by: &AuditContext) -> Result<Answer, Failure> {
-        let request = Terminate { instance_id: self.id, reason: self.reason.clone() };
-        let operation = match acceptance::terminate(tx, request, self.state.entropy(), by).await? {
-            Terminated::Done { operation, .. } => operation,
-            Terminated::NotFound => return Err(Problem::no_instance().into()),
+        let (status, message, operation) = match self.action {
+            Action::Suspend => self.suspend(tx, by).await?,
+            Action::Unsuspend => self.unsuspend(tx, by).await?,
+            Action::Terminate => self.terminate(tx, by).await?,
+            _ => self.act(tx, by).await?,
         };
         let body = ActionAnswer {
             instance_id: self.id.as_uuid(),
-            action: Action::Terminate.as_str(),
-            status: "success",
-            message: "Instance terminated successfully",
+            action: self.action.as_str(),
+            status,
+            message,
             timestamp: self.state.clock().now(),
             job_id: operation.map(|id| id.as_uuid()),
         };
         Answer::new(StatusCode::OK, &body, operation)
     }
+}
+
+impl Requested<'_> {
+    async fn act(&self, tx: &mut PlatformTx, by: &AuditContext) -> Result<Said, Failure> {
+        let action = self.action;
+        let request = Act { instance_id: self.id, action, reason: self.reason.clone() };
+        Ok(match acceptance::act(tx, request, self.state.entropy(), by).await? {
+            Acted::Queued(_, id) => ("queued", format!("Instance {action} queued for processing"), Some(id)),
+            Acted::UnderWay(_, operation) => ("queued", format!("Instance {action} already in progress"), operation),
+            Acted::Running(_) => ("success", "Instance is already running".to_owned(), None),
+            Acted::NotFound => return Err(Problem::no_instance().into()),
+            Acted::NotAllowed(refused) => return Err(Problem::rule(refused.to_string()).into()),
+            Acted::Unpaid(why) => return Err(Problem::unpaid(why).into()),
+            Acted::NotAdopted => return Err(Problem::not_adopted().into()),
+            Acted::QueueFull => return Err(Problem::queue_full().into()),
+            Acted::NotBuilt => return Err(Problem::not_built(&format!("The action '{action}'")).into()),
+        })
+    }
+
+    async fn suspend(&self, tx: &mut PlatformTx, by: &AuditContext) -> Result<Said, Failure> {
+        let request = Suspend { instance_id: self.id, by_operator: false, reason: self.reason.clone() };
+        match acceptance::suspend(tx, request, self.state.entropy(), by).await? {
+            Suspended::Done { operation, .. } => Ok(done("suspended", operation)),
+            Suspended::NotAllowed(refused) => Err(Problem::rule(refused.to_string()).into()),
+            Suspended::NotFound => Err(Problem::no_instance().into()),
+        }
+    }
+
+    async fn unsuspend(&self, tx: &mut PlatformTx, by: &AuditContext) -> Result<Said, Failure> {
+        let request = Unsuspend { instance_id: self.id, reason: self.reason.clone() };
+        match acceptance::unsuspend(tx, request, self.state.entropy(), by).await? {
+            Unsuspended::Done { operation, .. } => Ok(done("unsuspended", operation)),
+            Unsuspended::NotAllowed(refused) => Err(Problem::rule(refused.to_string()).into()),
+            Unsuspended::NotFound => Err(Problem::no_instance().into()),
+        }
+    }
+
+    async fn terminate(&self, tx: &mut PlatformTx, by: &AuditContext) -> Result<Said, Failure> {
+        let request = Terminate { instance_id: self.id, reason: self.reason.clone() };
+        match acceptance::terminate(tx, request, self.state.entropy(), by).await? {
+            Terminated::Done { operation, .. } => Ok(done("terminated", operation)),
+            Terminated::NotFound => Err(Problem::no_instance().into()),
+        }
+    }
+}
+
+/// The row says it already; the operation, if there is one, only brings the runtime there.
+fn done(what: &str, operation: Option<OperationId>) -> Said {
+    ("success", format!("Instance {what} successfully"), operation)
 }

@@ -1,16 +1,26 @@
 //! The routes, one file each. Paths are written without a trailing slash: the conventions take it off before routing.
 
+mod admin_failed_instances;
+mod admin_instance_jobs;
+mod admin_instance_stats;
+mod admin_retry_instance;
+mod admin_retry_operation;
+mod admin_suspend_instance;
+mod admin_unsuspend_instance;
 mod docs;
 mod health;
 mod health_database;
 mod instance_action;
+mod instance_apply_resources;
 mod instance_by_subscription;
+mod instance_change;
 mod instance_create;
 mod instance_delete;
 mod instance_get;
 mod instance_list;
 mod instance_logs;
 mod instance_provision;
+mod instance_reactivate;
 mod instance_status;
 mod livez;
 mod metrics;
@@ -54,6 +64,7 @@ use utoipa_axum::routes;
         (name = "service", description = "The service itself"),
         (name = "instances", description = "One hosted Odoo each"),
         (name = "operations", description = "Work on an instance; `job_id` in other answers is the id of one"),
+        (name = "administration", description = "For operators, on the internal door only"),
         (name = "not built", description = "Calls that this release answers with 501"),
     )
 )]
@@ -93,13 +104,13 @@ fn describe_token(description: &mut utoipa::openapi::OpenApi) {
 /// What no handler names, since it may befall each: contract 3.1.
 fn every_call_may_fail(description: &mut utoipa::openapi::OpenApi) {
     for (path, item) in &mut description.paths.paths {
-        if !path.starts_with("/api/") {
+        if !path.starts_with("/api/") && !path.starts_with("/admin/") {
             continue;
         }
         for operation in [&mut item.get, &mut item.delete].into_iter().flatten() {
             add_problems(operation, &[("500", "A fault of ours"), ("503", "Something that is needed is down or busy")]);
         }
-        if let Some(operation) = &mut item.post {
+        for operation in [&mut item.post, &mut item.put].into_iter().flatten() {
             let large = ("413", "The body is larger than 1 MiB");
             add_problems(operation, &[large, ("500", "A fault of ours"), ("503", "Something that is needed is down or busy")]);
         }
@@ -149,6 +160,7 @@ fn data() -> OpenApiRouter<AppState> {
         .routes(routes!(instance_create::handler))
         .routes(routes!(instance_list::handler))
         .routes(routes!(instance_get::handler))
+        .routes(routes!(instance_change::handler))
         .routes(routes!(instance_delete::handler))
         .routes(routes!(instance_by_subscription::handler))
         .routes(routes!(subdomain_check::handler))
@@ -156,8 +168,17 @@ fn data() -> OpenApiRouter<AppState> {
         .routes(routes!(instance_status::handler))
         .routes(routes!(instance_logs::handler))
         .routes(routes!(instance_action::handler))
+        .routes(routes!(instance_reactivate::handler))
+        .routes(routes!(instance_apply_resources::handler))
         .routes(routes!(operation_list::handler))
         .routes(routes!(operation_get::handler))
         .routes(routes!(operation_events::handler))
         .routes(routes!(operation_cancel::handler))
+        .routes(routes!(admin_failed_instances::handler))
+        .routes(routes!(admin_instance_jobs::handler))
+        .routes(routes!(admin_instance_stats::handler))
+        .routes(routes!(admin_retry_instance::handler))
+        .routes(routes!(admin_retry_operation::handler))
+        .routes(routes!(admin_suspend_instance::handler))
+        .routes(routes!(admin_unsuspend_instance::handler))
 }

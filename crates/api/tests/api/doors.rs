@@ -37,7 +37,7 @@ async fn the_public_door_is_closed_as_a_whole_however_it_is_reached() {
 #[tokio::test]
 async fn a_configured_token_is_demanded_by_administration_and_monitoring() {
     let rig = Rig::with(|policy| policy.internal_door.token = Some("right".into()));
-    for path in ["/admin/instance-stats", "/api/v1/monitoring/status", "/api/v1/monitoring/status/"] {
+    for path in ["/admin/odoo-servers", "/api/v1/monitoring/status", "/api/v1/monitoring/status/"] {
         assert_eq!(rig.get(path).await.status, 403, "{path}");
         for (token, status) in [("wrong", 403), ("right ", 403), ("righ", 403), ("", 403), ("right", 501)] {
             let request = ask(path).header("x-internal-token", token).body(Body::empty()).unwrap();
@@ -50,7 +50,7 @@ async fn a_configured_token_is_demanded_by_administration_and_monitoring() {
 #[tokio::test]
 async fn without_a_token_the_internal_door_is_open() {
     let rig = Rig::start();
-    assert_eq!(rig.get("/admin/instance-stats").await.status, 501);
+    assert_eq!(rig.get("/admin/odoo-servers").await.status, 501);
 }
 
 #[tokio::test]
@@ -77,5 +77,5 @@ async fn mode_off_checks_nothing_on_the_internal_door() {
         policy.internal_door.mode = AuthMode::Off;
         policy.internal_door.token = Some("right".into());
     });
-    assert_eq!(rig.get("/admin/instance-stats").await.status, 501);
+    assert_eq!(rig.get("/admin/odoo-servers").await.status, 501);
 }

@@ -93,7 +93,8 @@ async fn a_malformed_request_leaves_its_key_free() {
 async fn a_fault_is_not_kept() {
     let rig = Rig::start();
     let instance = rig.created().await;
-    let got = rig.post_with_key(&instance_path(&instance, "/actions"), "k", &json!({"action": "start"})).await;
+    rig.sql("UPDATE public.instances SET status = 'running', desired_state = 'running', phase = 'ready'");
+    let got = rig.post_with_key(&instance_path(&instance, "/actions"), "k", &json!({"action": "backup"})).await;
     assert_eq!(got.status, 501);
     assert_eq!(rig.sql("SELECT count(*) FROM instance_service.idempotency_keys"), "0");
 }

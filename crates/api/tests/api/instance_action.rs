@@ -36,14 +36,11 @@ async fn terminate_takes_a_provisioning_with_it() {
 }
 
 #[tokio::test]
-async fn other_words_are_not_built_and_unknown_ones_are_invalid() {
+async fn unknown_instances_and_words_are_told_apart() {
     let rig = Rig::start();
     let instance = rig.created().await;
     let before = rig.rows();
     for word in ["start", "stop", "restart", "update", "backup", "restore", "suspend", "unsuspend", "unpause"] {
-        let got = rig.post(&instance_path(&instance, "/actions"), &json!({"action": word, "parameters": null})).await;
-        assert_eq!(got.status, 501, "{word}");
-        assert!(got.detail().contains(word), "{got:?}");
         let unknown = rig.post(&format!("/api/v1/instances/{}/actions", uuid()), &json!({"action": word})).await;
         assert_eq!((unknown.status, unknown.detail()), (404, "Instance not found"), "{word}");
     }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod action_table;
+mod admin;
 mod conventions;
 mod docs;
 mod doors;
@@ -14,6 +16,7 @@ mod instance_by_subscription;
 mod instance_create;
 mod instance_delete;
 mod instance_get;
+mod instance_lifecycle;
 mod instance_list;
 mod instance_logs;
 mod instance_provision;

@@ -9,10 +9,7 @@ use serde_json::Value;
 fn calls() -> Vec<(Method, String)> {
     let id = uuid();
     let list = format!(
-        "PUT /api/v1/instances/{id}
-         GET /api/v1/instances/{id}/backups
-         POST /api/v1/instances/{id}/restart-with-subscription
-         POST /api/v1/instances/{id}/apply-resources
+        "GET /api/v1/instances/{id}/backups
          POST /api/v1/instances/{id}/import
          POST /api/v1/instances/{id}/clone
          GET /api/v1/instances/{id}/backup-schedule
@@ -22,19 +19,12 @@ fn calls() -> Vec<(Method, String)> {
          DELETE /api/v1/backups/{id}
          POST /api/v1/backups/{id}/verify
          GET /api/v1/backups/{id}/export
-         GET /admin/failed-instances
-         POST /admin/retry-instance/{id}
-         GET /admin/instance-jobs/{id}
-         GET /admin/instance-stats
-         POST /admin/suspend-instance/{id}
-         POST /admin/unsuspend-instance/{id}
          GET /admin/odoo-servers
          POST /admin/odoo-servers
          PATCH /admin/odoo-servers/{id}
          POST /admin/relocate-instance/{id}
          POST /admin/adopt
          GET /admin/adoption-report
-         POST /admin/operations/{id}/retry
          GET /api/v1/monitoring/status
          POST /api/v1/monitoring/start
          POST /api/v1/monitoring/stop
