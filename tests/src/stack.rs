@@ -359,6 +359,44 @@ impl Stack {
         Ok(operation)
     }
 
+    /// Asks something of an instance; answers the operation.
+    ///
+    /// # Errors
+    /// When it is refused, or needs no operation.
+    pub fn act(&self, instance: &str, action: &str) -> Result<String> {
+        let answer = self.post(&format!("/api/v1/instances/{instance}/actions"), &json!({ "action": action }))?;
+        answer.expect(200)?.text("job_id")
+    }
+
+    /// What billing says of an instance, and nothing else.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn note_billing(&self, instance: &str, status: &str) -> Result<()> {
+        let body = json!({ "billing_status": status, "provisioning_trigger": "invoice_payment_success_billing_update" });
+        self.post(&format!("/api/v1/instances/{instance}/provision"), &body)?.expect(200).map(drop)
+    }
+
+    /// Brings a terminated instance back under a new subscription; answers the operation.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn reactivate(&self, instance: &str) -> Result<String> {
+        let body = json!({ "subscription_id": uuid()? });
+        let answer = self.post(&format!("/api/v1/instances/{instance}/restart-with-subscription"), &body)?;
+        answer.expect(200)?.text("job_id")
+    }
+
+    /// Orders other limits and has them applied; answers the operation.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn resize(&self, instance: &str, memory: &str) -> Result<String> {
+        let path = format!("/api/v1/instances/{instance}");
+        call("PUT", &format!("{}{path}", self.api_url()), Some(&json!({ "memory_limit": memory })))?.expect(200)?;
+        self.post(&format!("{path}/apply-resources"), &json!({}))?.expect(200)?.text("job_id")
+    }
+
     /// Notes that a request was answered with this operation: it may neither be lost nor carried out twice.
     pub fn acknowledge(&self, kind: &'static str, operation: &str, instance: &str) {
         let noted = Acknowledged { kind, operation: operation.to_owned(), instance: instance.to_owned() };

@@ -21,12 +21,16 @@ pub(crate) fn openapi() -> Result<()> {
     write(OPENAPI, &text)
 }
 
-/// The state machine as a picture.
+/// The state machine as a picture, and what may be asked when.
 pub(crate) fn diagram() -> Result<()> {
     let text = format!(
         "# State machine of an instance\n\nMade by `cargo dev diagram` from `domain::instance::TRANSITIONS`; edit the table instead.\n\n\
-         ```mermaid\n{}\n```\n",
-        domain::instance::diagram().trim_end()
+         ```mermaid\n{}\n```\n\n\
+         ## What may be asked of it\n\nFrom `domain::instance::ACTIONS`. A accepted, Q accepted and waits its turn, N no work needed or joins \
+         what is under way, $ accepted if nothing is owed (else 402), – refused (400), A¹ asks what is under way to give up and is next. \
+         While several operations wait, the status counts in which they will leave the instance.\n\n{}",
+        domain::instance::diagram().trim_end(),
+        domain::instance::actions_table()
     );
     write(DIAGRAM, &text)
 }

@@ -10,6 +10,8 @@ pub(super) fn check(stack: &Stack, world: &World, found: &mut Found) {
         let mut wrong = Vec::new();
         if instance.must_run() {
             running(stack, world, instance, &mut wrong);
+        } else if instance.must_rest() {
+            resting(stack, world, instance, &mut wrong);
         } else if instance.is_shelved() {
             shelved(world, instance, &mut wrong);
         } else if instance.phase == "purged" && instance.personal {
@@ -35,6 +37,13 @@ fn running(stack: &Stack, world: &World, instance: &Instance, wrong: &mut Vec<St
     }
     expect(is_up(stack, world, instance), "its service does not run", wrong);
     expect(instance.provisioning_status == "completed", "its provisioning is not completed", wrong);
+}
+
+fn resting(stack: &Stack, world: &World, instance: &Instance, wrong: &mut Vec<String>) {
+    if let Some(role) = tenant(world, instance, true, wrong) {
+        expect(role.login, "its role may not log in", wrong);
+    }
+    expect(!is_up(stack, world, instance), "its service runs", wrong);
 }
 
 fn is_up(stack: &Stack, world: &World, instance: &Instance) -> bool {

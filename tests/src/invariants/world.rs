@@ -49,6 +49,11 @@ impl Instance {
         !self.busy && self.phase == "ready" && self.status == "running"
     }
 
+    /// Must have all of it, and be down.
+    pub(super) fn must_rest(&self) -> bool {
+        !self.busy && self.phase == "ready" && matches!(self.status.as_str(), "stopped" | "paused")
+    }
+
     /// Out of service, with its data kept.
     pub(super) fn is_shelved(&self) -> bool {
         !self.busy && self.phase == "ready" && self.status == "terminated"

@@ -134,15 +134,25 @@ impl Lane {
         for operation in std::mem::take(&mut self.tidying) {
             self.ends(&operation, "succeeded")?;
         }
-        match kind {
-            "provision" | "build_template" => Ok(None),
-            _ => {
-                let started = self.begin("provision", None)?;
-                self.ends(&started.operation, "succeeded")?;
-                self.secrets.learn(&self.stack)?;
-                Ok(Some(started.instance))
-            }
+        if matches!(kind, "provision" | "build_template") {
+            return Ok(None);
         }
+        let started = self.begin("provision", None)?;
+        self.ends(&started.operation, "succeeded")?;
+        self.secrets.learn(&self.stack)?;
+        let before = match kind {
+            "start" => Some(self.stack.act(&started.instance, "stop")?),
+            "unpause" => Some(self.stack.act(&started.instance, "suspend")?),
+            "reactivate" => Some(self.stack.terminate(&started.instance)?),
+            _ => None,
+        };
+        if let Some(before) = before {
+            self.ends(&before, "succeeded")?;
+        }
+        if kind == "unpause" {
+            self.stack.note_billing(&started.instance, "paid")?;
+        }
+        Ok(Some(started.instance))
     }
 
     fn begin(&mut self, kind: &str, subject: Option<String>) -> Result<Started> {
@@ -162,6 +172,18 @@ impl Lane {
             "terminate" => {
                 let instance = instance(subject)?;
                 Ok(Started { operation: self.stack.terminate(&instance)?, instance })
+            }
+            "start" | "stop" | "restart" | "unpause" | "suspend" => {
+                let instance = instance(subject)?;
+                Ok(Started { operation: self.stack.act(&instance, kind)?, instance })
+            }
+            "reactivate" => {
+                let instance = instance(subject)?;
+                Ok(Started { operation: self.stack.reactivate(&instance)?, instance })
+            }
+            "apply_resources" => {
+                let instance = instance(subject)?;
+                Ok(Started { operation: self.stack.resize(&instance, "3G")?, instance })
             }
             other => bail!("nobody knows how to start a {other}"),
         }
