@@ -5,8 +5,10 @@
 
 mod error;
 pub mod notifications;
+pub mod sessions;
 pub mod users;
 
 pub use error::{ClientError, ClientResult};
 pub use notifications::{Mail, NotificationService};
+pub use sessions::{Session, SessionStore};
 pub use users::{Customer, UserService};

@@ -16,6 +16,7 @@ pub mod pair;
 pub mod platform;
 pub mod port;
 pub mod random;
+pub mod redis;
 pub mod seed;
 pub mod server;
 pub mod services;

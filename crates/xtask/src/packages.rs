@@ -3,6 +3,7 @@
 use crate::command;
 use crate::progress::Task;
 use anyhow::{Result, bail};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -19,6 +20,9 @@ const REMEDY: &str = "check the network and apt's sources, or name what is there
 /// The servers and clients of PostgreSQL, the distribution's own version.
 pub(crate) const POSTGRESQL: Package =
     Package { name: "postgresql", present: || testkit::installation::Installation::find(None).is_ok() };
+
+/// Login sessions of the public door, for the tests.
+pub(crate) const REDIS: Package = Package { name: "redis-server", present: || Path::new(testkit::redis::PROGRAM).exists() };
 
 /// What makes virtual environments.
 pub(crate) const VENV: Package = Package {
@@ -52,9 +56,11 @@ pub(crate) fn ensure(wanted: &[Package], log: &Path, task: &mut Task) -> Result<
     if missing.contains(&POSTGRESQL.name) {
         install(&["postgresql-common"])?;
     }
-    let guard = NoClusterOfDebian::begin()?;
+    let (cluster, service) = (NoClusterOfDebian::begin()?, NoServiceOfDebian::begin()?);
     let installed = install(&missing);
-    guard.end()?;
+    let ended = service.end();
+    cluster.end()?;
+    ended?;
     installed
 }
 
@@ -62,6 +68,32 @@ fn apt() -> Command {
     let mut command = Command::new("apt-get");
     command.args(["-q", "-o", "DPkg::Lock::Timeout=300"]).env("DEBIAN_FRONTEND", "noninteractive");
     command
+}
+
+/// Debian starts a service when it is installed, unless a program of this name says no (policy-rc.d(8), exit status 101); we
+/// want its programs only. One that is there already decides.
+struct NoServiceOfDebian {
+    made: bool,
+}
+
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+impl NoServiceOfDebian {
+    fn begin() -> Result<Self> {
+        if Path::new(POLICY).exists() {
+            return Ok(Self { made: false });
+        }
+        std::fs::write(POLICY, "#!/bin/sh\nexit 101\n")?;
+        std::fs::set_permissions(POLICY, std::fs::Permissions::from_mode(0o755))?;
+        Ok(Self { made: true })
+    }
+
+    fn end(self) -> Result<()> {
+        if self.made {
+            std::fs::remove_file(POLICY)?;
+        }
+        Ok(())
+    }
 }
 
 /// Debian's package makes and starts a server of its own when it is installed; we want its programs only. The setting

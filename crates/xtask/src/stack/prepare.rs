@@ -1,7 +1,7 @@
 //! What must be there before anything starts: packages, Odoo, its user, our binaries.
 
 use super::Options;
-use crate::packages::{self, POSTGRESQL, VENV};
+use crate::packages::{self, POSTGRESQL, REDIS, VENV};
 use crate::progress::Progress;
 use crate::{checkout, command, odoo};
 use anyhow::{Context, Result, bail};
@@ -23,10 +23,11 @@ pub(crate) fn ensure_packages(options: &Options, log: &Path, progress: &Progress
     if options.odoo.is_none() {
         wanted.push(VENV);
     }
+    wanted.push(REDIS);
     let mut task = progress.task("packages");
     packages::ensure(&wanted, log, &mut task)?;
     ensure_user(log)?;
-    task.done("PostgreSQL and Python are there");
+    task.done("PostgreSQL, Redis and Python are there");
     Ok(())
 }
 
