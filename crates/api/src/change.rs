@@ -10,7 +10,7 @@ use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use db::platform::PlatformTx;
-use db::platform::audit::{AuditContext, Door};
+use db::platform::audit::AuditContext;
 use db::platform::idempotency::{self, Begun};
 use db::{DbError, DbResult};
 use domain::ids::OperationId;
@@ -83,12 +83,9 @@ pub struct Asked<'a> {
 
 impl Asked<'_> {
     fn audit(&self) -> AuditContext {
-        AuditContext { door: Door::Internal, actor: ACTOR.to_owned(), request_id: Some(self.call.request_id.clone()) }
+        self.call.audit()
     }
 }
-
-/// The internal door knows no callers: those behind it are our own services.
-pub const ACTOR: &str = "internal";
 
 /// Carries a change out and answers.
 ///
@@ -175,7 +172,8 @@ impl Key {
             let msg = "must be 1 to 255 printable characters";
             return Err(Problem::invalid_field("header", "Idempotency-Key", msg, "string_pattern_mismatch"));
         };
-        let scope = format!("internal {ACTOR} {} {}", asked.call.method, asked.call.plain_path);
+        let caller = &asked.call.caller;
+        let scope = format!("{} {} {} {}", caller.door(), caller.actor(), asked.call.method, asked.call.plain_path);
         let body_hash =
             Sha256::new().chain_update(asked.query).chain_update([0]).chain_update(comparable(asked.body)).finalize().to_vec();
         Ok(Some(Self { scope, key: key.to_owned(), body_hash }))

@@ -1,9 +1,11 @@
 //! What every answer has in common (contract 3): request id, CORS, problem format, time limit, body limit, caught
 //! panics, both spellings of a path, the two doors. Wrapped around the router, so that it holds for unknown paths, too.
 
+use crate::caller::Caller;
 use crate::cors;
-use crate::doors::{self, Listener};
+use crate::doors::{self, Listener, PlainPath};
 use crate::problem::{self, Problem};
+use crate::public_door::Admitted;
 use crate::state::AppState;
 use axum::Router;
 use axum::body::Body;
@@ -13,6 +15,8 @@ use axum::http::request::Parts;
 use axum::http::{Method, Response, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
+use bootstrap::settings::AuthMode;
+use db::platform::audit::AuditContext;
 use domain::sources::{Entropy, random_uuid};
 use futures::FutureExt;
 use std::borrow::Cow;
@@ -37,6 +41,15 @@ pub struct Call {
     pub plain_path: String,
     /// The method.
     pub method: Method,
+    /// Who calls.
+    pub caller: Caller,
+}
+
+impl Call {
+    /// For the audit trail and for operations.
+    pub fn audit(&self) -> AuditContext {
+        AuditContext { door: self.caller.door(), actor: self.caller.actor(), request_id: Some(self.request_id.clone()) }
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Call {
@@ -85,7 +98,7 @@ async fn surround(State(around): State<Surroundings>, request: Request, next: Ne
 
 /// Admits, limits in time and catches panics.
 async fn guarded(around: &Surroundings, request: Request, next: Next, path: &str, request_id: &str) -> Response<Body> {
-    let request = match admit(around, request, path, request_id) {
+    let request = match admit(around, request, path, request_id).await {
         Ok(request) => request,
         Err(problem) => return problem.into_response(),
     };
@@ -98,12 +111,24 @@ async fn guarded(around: &Surroundings, request: Request, next: Next, path: &str
     }
 }
 
-fn admit(around: &Surroundings, mut request: Request, path: &str, request_id: &str) -> Result<Request, Problem> {
-    let plain = doors::plain_path(path);
-    if doors::is_public(around.listener, request.headers(), plain.prefixed) {
-        return Err(Problem::not_built("The public door"));
+/// By which door, and who. In mode `off` nothing is checked, and everybody is one of us.
+async fn caller(around: &Surroundings, method: &Method, headers: &HeaderMap, path: &PlainPath<'_>) -> Result<Caller, Problem> {
+    let (state, policy) = (&around.state, around.state.policy());
+    let is_public = doors::is_public(around.listener, headers, path.prefixed);
+    if !is_public || policy.internal_door.mode == AuthMode::Off {
+        policy.internal_door.admit(path.path, headers)?;
+        return Ok(Caller::Internal);
     }
-    around.state.policy().internal_door.admit(plain.path, request.headers())?;
+    match state.public_door().admit(method, path.path, headers, state.clock().now()).await? {
+        Admitted::Customer(customer) => Ok(Caller::Customer(customer)),
+        // What needs no session asks for no caller.
+        Admitted::Anybody => Ok(Caller::Internal),
+    }
+}
+
+async fn admit(around: &Surroundings, mut request: Request, path: &str, request_id: &str) -> Result<Request, Problem> {
+    let plain = doors::plain_path(path);
+    let caller = caller(around, request.method(), request.headers(), &plain).await?;
     if announced_length(request.headers()).is_some_and(|length| length > BODY_LIMIT as u64) {
         return Err(Problem::of_status(StatusCode::PAYLOAD_TOO_LARGE));
     }
@@ -112,6 +137,7 @@ fn admit(around: &Surroundings, mut request: Request, path: &str, request_id: &s
         path: path.to_owned(),
         plain_path: plain.path.to_owned(),
         method: request.method().clone(),
+        caller,
     };
     if plain.path != path {
         *request.uri_mut() = with_path(request.uri(), plain.path)?;

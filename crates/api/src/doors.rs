@@ -1,6 +1,5 @@
-//! The two doors (contract 9): by which one a request came, and whether it may pass.
-//!
-//! The public door is not built yet; all of it answers 501, so that nothing is open by accident.
+//! The two doors (contract 9): by which one a request came, and whether it may pass the internal one. The other is
+//! [`crate::public_door`].
 
 use crate::problem::Problem;
 use axum::http::HeaderMap;

@@ -1,13 +1,14 @@
 //! The HTTP API of the service: intent in, answers out. It works on postgres1 alone and waits for nothing else.
 //!
 //! Owns: the routes, the conventions every answer keeps ([`conventions`]), the error format ([`problem`]), the two doors
-//! ([`doors`]), the description of the API. Leaves to others: what is legal (`domain`), what is written (`db`), and doing
+//! ([`doors`], [`public_door`]), the description of the API. Leaves to others: what is legal (`domain`), what is written (`db`), and doing
 //! it (the worker).
 //!
 //! To add an endpoint: one file under `routes/` with its documentation and its handler, one line in `routes::data`, one
 //! file under `tests/`. Whatever changes something is a [`change::Change`], so that `Idempotency-Key`, transaction and
 //! retry come by themselves. Then write the new description (`cargo dev openapi`) and look at what has changed in it.
 
+pub mod caller;
 pub mod change;
 pub mod conventions;
 pub mod cors;
@@ -18,6 +19,7 @@ mod input;
 pub mod measure;
 mod order_body;
 pub mod problem;
+pub mod public_door;
 mod routes;
 pub mod schema_gate;
 pub mod serve;

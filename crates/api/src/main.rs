@@ -5,9 +5,11 @@ mod healthcheck;
 use anyhow::Context;
 use api::doors::InternalDoor;
 use api::state::{AppState, Parts, Policy};
-use bootstrap::settings::ApiSettings;
+use bootstrap::settings::{ApiSettings, SessionSettings, SessionSource};
 use bootstrap::{OsEntropy, SystemClock};
 use clap::{Parser, Subcommand};
+use clients::SessionStore;
+use clients::sessions::{RedisAddress, RedisSessions, UserServiceSessions};
 use db::platform::{PlatformDb, PoolLimits};
 use domain::names::ReservedHosts;
 use domain::order::OrderRules;
@@ -67,14 +69,31 @@ fn serve(settings: ApiSettings) -> anyhow::Result<()> {
     runtime.block_on(async {
         let shutdown = bootstrap::shutdown::token().context("signals cannot be handled")?;
         let (internal, public) = (settings.doors.internal, settings.doors.public);
-        let state = AppState::new(parts(settings, shutdown));
+        let state = AppState::new(parts(settings, shutdown)?);
         api::serve::serve(state, internal, public).await
     })
 }
 
-fn parts(settings: ApiSettings, shutdown: CancellationToken) -> Parts {
+/// Where login sessions are looked up; nothing is connected before it is asked.
+fn sessions(settings: &SessionSettings) -> anyhow::Result<Arc<dyn SessionStore>> {
+    Ok(match settings.source {
+        SessionSource::UserService => {
+            let http = bootstrap::http::client(clients::users::TIMEOUT)?;
+            Arc::new(UserServiceSessions::new(http, settings.user_service.clone()))
+        }
+        SessionSource::Redis => Arc::new(RedisSessions::new(&RedisAddress {
+            host: settings.redis_host.clone(),
+            port: settings.redis_port,
+            database: settings.redis_database,
+            password: settings.redis_password.clone(),
+        })?),
+    })
+}
+
+fn parts(settings: ApiSettings, shutdown: CancellationToken) -> anyhow::Result<Parts> {
     let limits = PoolLimits { max_connections: settings.platform.max_connections, ..PoolLimits::default() };
-    Parts {
+    Ok(Parts {
+        sessions: sessions(&settings.sessions)?,
         db: PlatformDb::connect_lazy(&settings.platform.endpoint, &limits, "instance-api"),
         policy: Policy {
             cors: settings.doors.cors,
@@ -92,5 +111,5 @@ fn parts(settings: ApiSettings, shutdown: CancellationToken) -> Parts {
         clock: Arc::new(SystemClock),
         entropy: Arc::new(OsEntropy),
         shutdown,
-    }
+    })
 }

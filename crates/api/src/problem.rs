@@ -5,7 +5,7 @@
 
 use crate::conventions::loggable;
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
 use db::DbError;
@@ -106,6 +106,11 @@ impl Problem {
     /// 400: a rule of the house is broken.
     pub fn rule(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// 401: no session that counts.
+    pub fn not_signed_in() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "Please log in")
     }
 
     /// 402: a payment is outstanding.
@@ -277,6 +282,9 @@ pub fn finish(mut response: Response<Body>, path: &str, request_id: &str) -> Res
     // The body describes itself; what the refused answer said of its own body no longer holds.
     response.headers_mut().remove(axum::http::header::CONTENT_LENGTH);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     if let Some(seconds) = problem.retry_after {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }

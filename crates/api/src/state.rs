@@ -3,8 +3,10 @@
 use crate::doors::InternalDoor;
 use crate::feed::Feed;
 use crate::measure::Measures;
+use crate::public_door::PublicDoor;
 use crate::schema_gate::SchemaGate;
 use bootstrap::settings::CorsOrigins;
+use clients::SessionStore;
 use db::platform::PlatformDb;
 use domain::order::OrderRules;
 use domain::sources::{Clock, Entropy};
@@ -37,6 +39,8 @@ pub struct Parts {
     pub db: PlatformDb,
     /// What the settings decide.
     pub policy: Policy,
+    /// Whose a login session is.
+    pub sessions: Arc<dyn SessionStore>,
     /// Time, for answers that carry the present moment.
     pub clock: Arc<dyn Clock>,
     /// Randomness, for ids.
@@ -54,13 +58,15 @@ struct Shared {
     measures: Measures,
     schema: SchemaGate,
     feed: Feed,
+    public_door: PublicDoor,
 }
 
 impl AppState {
     /// Starts the shared background work (the event feed) on the current runtime.
     pub fn new(parts: Parts) -> Self {
         let feed = Feed::start(parts.db.clone(), parts.shutdown.clone());
-        Self(Arc::new(Shared { measures: Measures::new(), schema: SchemaGate::new(), feed, parts }))
+        let public_door = PublicDoor::new(parts.sessions.clone());
+        Self(Arc::new(Shared { measures: Measures::new(), schema: SchemaGate::new(), feed, public_door, parts }))
     }
 
     /// The pool on postgres1.
@@ -71,6 +77,11 @@ impl AppState {
     /// What the settings decide.
     pub fn policy(&self) -> &Policy {
         &self.0.parts.policy
+    }
+
+    /// The public door.
+    pub fn public_door(&self) -> &PublicDoor {
+        &self.0.public_door
     }
 
     /// The present moment.

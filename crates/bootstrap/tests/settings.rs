@@ -392,10 +392,11 @@ fn ignored_and_misspelt_variables_are_named_once() {
 
 #[test]
 fn placeholders_and_settings_without_effect_are_warned_about() {
-    let loaded = ApiSettings::load(&api(&[("PLATFORM_POSTGRES_PASSWORD", "x_change_me_x"), ("REDIS_HOST", "r")])).unwrap();
+    let loaded =
+        ApiSettings::load(&api(&[("PLATFORM_POSTGRES_PASSWORD", "x_change_me_x"), ("KILLBILL_URL", "http://k")])).unwrap();
     assert_eq!(
         loaded.warnings,
-        ["PLATFORM_POSTGRES_PASSWORD looks like a placeholder", "REDIS_HOST has no effect in this build"]
+        ["PLATFORM_POSTGRES_PASSWORD looks like a placeholder", "KILLBILL_URL has no effect in this build"]
     );
 }
 

@@ -1,5 +1,6 @@
 //! `POST /api/v1/instances/{id}/actions` (contract 4.4). What is allowed when is the table `domain::instance::ACTIONS`.
 
+use crate::caller::Caller;
 use crate::change::{self, Answer, Asked, Change, Failure};
 use crate::conventions::Call;
 use crate::fields::Fields;
@@ -13,6 +14,7 @@ use chrono::{DateTime, Utc};
 use db::platform::PlatformTx;
 use db::platform::acceptance::{self, Act, Acted, Suspend, Suspended, Terminate, Terminated, Unsuspend, Unsuspended};
 use db::platform::audit::AuditContext;
+use db::platform::instances;
 use domain::ids::{InstanceId, OperationId};
 use domain::instance::Action;
 use domain::times;
@@ -77,8 +79,11 @@ pub(super) async fn handler(
     body: RawBody,
 ) -> Result<Response, Problem> {
     let (action, reason) = read(&body)?;
+    if call.caller.customer().is_some() && matches!(action, Action::Suspend | Action::Unsuspend | Action::Terminate) {
+        return Err(Problem::forbidden("This action is not available here"));
+    }
     let asked = Asked { call: &call, headers: &headers, body: &body.0, query: &query.0 };
-    change::run(&state, &asked, &Requested { state: &state, id, action, reason }).await
+    change::run(&state, &asked, &Requested { state: &state, caller: call.caller, id, action, reason }).await
 }
 
 fn read(body: &RawBody) -> Result<(Action, Option<String>), Problem> {
@@ -94,6 +99,7 @@ fn read(body: &RawBody) -> Result<(Action, Option<String>), Problem> {
 
 struct Requested<'a> {
     state: &'a AppState,
+    caller: Caller,
     id: InstanceId,
     action: Action,
     reason: Option<String>,
@@ -104,6 +110,9 @@ type Said = (&'static str, String, Option<OperationId>);
 
 impl Change for Requested<'_> {
     async fn decide(&self, tx: &mut PlatformTx, by: &AuditContext) -> Result<Answer, Failure> {
+        if self.caller.customer().is_some() {
+            self.caller.own(instances::lock(tx, self.id).await?)?;
+        }
         let (status, message, operation) = match self.action {
             Action::Suspend => self.suspend(tx, by).await?,
             Action::Unsuspend => self.unsuspend(tx, by).await?,

@@ -1,5 +1,6 @@
 //! `GET /api/v1/instances/{id}`
 
+use crate::conventions::Call;
 use crate::input::PathId;
 use crate::problem::{Problem, ProblemBody};
 use crate::shapes::instance::InstanceShape;
@@ -17,8 +18,9 @@ use domain::ids::InstanceId;
 ))]
 pub(super) async fn handler(
     State(state): State<AppState>,
+    call: Call,
     PathId(id): PathId<InstanceId>,
 ) -> Result<Json<InstanceShape>, Problem> {
-    let instance = instances::get(state.db(), id).await?.ok_or_else(Problem::no_instance)?;
+    let instance = call.caller.own(instances::get(state.db(), id).await?)?;
     Ok(Json(instance.into()))
 }

@@ -1,5 +1,6 @@
 //! `GET /api/v1/instances`
 
+use crate::conventions::Call;
 use crate::input::QueryText;
 use crate::problem::{Problem, ProblemBody};
 use crate::shapes::instance::InstanceShape;
@@ -35,8 +36,11 @@ pub(super) struct InstancePage {
     (status = 400, description = "customer_id parameter is required", body = ProblemBody, content_type = "application/problem+json"),
     (status = 422, description = "A query value of the wrong form", body = ProblemBody, content_type = "application/problem+json"),
 ))]
-pub(super) async fn handler(State(state): State<AppState>, query: QueryText) -> Result<Json<InstancePage>, Problem> {
+pub(super) async fn handler(State(state): State<AppState>, call: Call, query: QueryText) -> Result<Json<InstancePage>, Problem> {
     let filter = read(query)?;
+    if !call.caller.may_see(filter.customer_id) {
+        return Err(Problem::forbidden("These instances belong to another customer"));
+    }
     let found = instances::list(state.db(), &filter).await?;
     let instances = found.instances.into_iter().map(InstanceShape::from).collect();
     Ok(Json(InstancePage { instances, total: found.total, page: filter.page, page_size: filter.page_size }))

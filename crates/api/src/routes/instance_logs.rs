@@ -1,7 +1,6 @@
 //! `GET /api/v1/instances/{id}/logs`: this process has no access to the runtime, so a worker reads the lines on request.
 //! While it does, no connection is held.
 
-use crate::change::ACTOR;
 use crate::conventions::Call;
 use crate::input::{PathId, QueryText};
 use crate::problem::{Problem, ProblemBody};
@@ -10,7 +9,6 @@ use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use db::platform::audit::{AuditContext, Door};
 use db::platform::instances;
 use db::platform::operations::{self, Enqueued, NewOperation, Scope};
 use domain::ids::{InstanceId, OperationId};
@@ -52,7 +50,7 @@ pub(super) async fn handler(
 ) -> Result<Json<Logs>, Problem> {
     let lines = query.number("lines", 1..=1000, 100);
     query.finish()?;
-    let instance = instances::get(state.db(), id).await?.ok_or_else(Problem::no_instance)?;
+    let instance = call.caller.own(instances::get(state.db(), id).await?)?;
     // Never placed, or removed: there is no service that could have written anything.
     let logs = match instance.placement {
         Some(_) => fetch(&state, &call, id, lines).await?,
@@ -78,7 +76,7 @@ async fn fetch(state: &AppState, call: &Call, instance: InstanceId, lines: u32) 
 }
 
 async fn ask(state: &AppState, call: &Call, instance: InstanceId, id: OperationId, lines: u32) -> Result<(), Problem> {
-    let by = AuditContext { door: Door::Internal, actor: ACTOR.to_owned(), request_id: Some(call.request_id.clone()) };
+    let by = call.audit();
     let new = NewOperation {
         id,
         scope: Scope::Own(id),

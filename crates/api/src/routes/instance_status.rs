@@ -1,5 +1,6 @@
 //! `GET /api/v1/instances/{id}/status`
 
+use crate::conventions::Call;
 use crate::input::PathId;
 use crate::problem::{Problem, ProblemBody};
 use crate::shapes::instance::StatusShape;
@@ -15,7 +16,11 @@ use domain::ids::InstanceId;
     (status = 404, description = "Instance not found", body = ProblemBody, content_type = "application/problem+json"),
     (status = 422, description = "Malformed id", body = ProblemBody, content_type = "application/problem+json"),
 ))]
-pub(super) async fn handler(State(state): State<AppState>, PathId(id): PathId<InstanceId>) -> Result<Json<StatusShape>, Problem> {
-    let instance = instances::get(state.db(), id).await?.ok_or_else(Problem::no_instance)?;
+pub(super) async fn handler(
+    State(state): State<AppState>,
+    call: Call,
+    PathId(id): PathId<InstanceId>,
+) -> Result<Json<StatusShape>, Problem> {
+    let instance = call.caller.own(instances::get(state.db(), id).await?)?;
     Ok(Json(instance.into()))
 }

@@ -38,6 +38,7 @@ use crate::conventions::BODY_LIMIT;
 use crate::doors::{InternalDoor, TOKEN_HEADER};
 use crate::measure::note_route;
 use crate::problem::{PROBLEM_JSON, Problem, ProblemBody};
+use crate::public_door::OPEN;
 use crate::schema_gate::require_schema;
 use crate::state::AppState;
 use axum::Router;
@@ -47,7 +48,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use bootstrap::settings::AuthMode;
 use utoipa::openapi::path::Operation;
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{OpenApi, ToSchema as _};
 use utoipa_axum::router::OpenApiRouter;
@@ -80,6 +81,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 }
 
 const TOKEN: &str = "internal_token";
+const SESSION: &str = "session";
 
 /// Which calls carry the internal token, by what the door demands: some once there is a token, the others in mode `all` only.
 fn describe_token(description: &mut utoipa::openapi::OpenApi) {
@@ -97,6 +99,22 @@ fn describe_token(description: &mut utoipa::openapi::OpenApi) {
         };
         for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten() {
             operation.security = Some(security.clone());
+        }
+    }
+    describe_session(description);
+}
+
+/// Which calls the public door opens to a customer who has logged in.
+fn describe_session(description: &mut utoipa::openapi::OpenApi) {
+    let words = "A customer's login session, on the public door. Every other call is closed there (403).";
+    let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(words)).build();
+    description.components.get_or_insert_default().add_security_scheme(SESSION, SecurityScheme::Http(scheme));
+    for (path, item) in &mut description.paths.paths {
+        let pattern = path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part }).collect::<Vec<_>>().join("/");
+        for (method, operation) in [("GET", &mut item.get), ("POST", &mut item.post), ("PUT", &mut item.put)] {
+            let Some(operation) = operation.as_mut().filter(|_| OPEN.contains(&(method, pattern.as_str()))) else { continue };
+            operation.security.get_or_insert_default().push(SecurityRequirement::new(SESSION, Vec::<String>::new()));
+            add_problems(operation, &[("401", "Public door: no session that counts")]);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `POST /api/v1/operations/{id}/cancel`
 
+use crate::caller::Caller;
 use crate::change::{self, Answer, Asked, Change, Failure};
 use crate::conventions::Call;
 use crate::input::{PathId, RawBody, RawQueryText};
@@ -13,8 +14,9 @@ use axum::response::Response;
 use db::platform::PlatformTx;
 use db::platform::acceptance::{self, CancelRequest, Cancelled};
 use db::platform::audit::AuditContext;
-use db::platform::progress;
-use domain::ids::OperationId;
+use db::platform::{instances, progress};
+use domain::ids::{InstanceId, OperationId};
+use domain::operation::Kind;
 
 /// Ask an operation to give up and undo what it did
 #[utoipa::path(post, operation_id = "cancel_operation", path = "/api/v1/operations/{id}/cancel", tag = "operations", params(
@@ -35,15 +37,39 @@ pub(super) async fn handler(
     body: RawBody,
 ) -> Result<Response, Problem> {
     let asked = Asked { call: &call, headers: &headers, body: &body.0, query: &query.0 };
-    change::run(&state, &asked, &Cancel { id }).await
+    change::run(&state, &asked, &Cancel { id, caller: call.caller }).await
 }
 
 struct Cancel {
     id: OperationId,
+    caller: Caller,
+}
+
+/// What a customer may start, and so may cancel.
+const CUSTOMERS: &[Kind] = &[Kind::Start, Kind::Stop, Kind::Restart, Kind::Unpause, Kind::Backup, Kind::Restore, Kind::Update];
+
+impl Cancel {
+    /// A customer cancels what a customer may start, on an instance of theirs.
+    async fn may(&self, tx: &mut PlatformTx) -> Result<(), Failure> {
+        let Some(customer) = self.caller.customer() else { return Ok(()) };
+        let view = progress::view_tx(tx, self.id).await?.ok_or_else(operation_get::not_found)?;
+        let instance = match view.instance_id.filter(|_| view.kind.takes_place()) {
+            Some(id) => instances::lock(tx, InstanceId::from_uuid(id)).await?,
+            None => None,
+        };
+        if instance.is_none_or(|instance| instance.customer_id != customer.id) {
+            return Err(operation_get::not_found().into());
+        }
+        if !CUSTOMERS.contains(&view.kind) {
+            return Err(Problem::forbidden("This operation was not started by a customer").into());
+        }
+        Ok(())
+    }
 }
 
 impl Change for Cancel {
     async fn decide(&self, tx: &mut PlatformTx, by: &AuditContext) -> Result<Answer, Failure> {
+        self.may(tx).await?;
         let request = CancelRequest { operation_id: self.id, reason: "cancelled by request".to_owned() };
         match acceptance::cancel(tx, &request, by).await? {
             Cancelled::Cancelled | Cancelled::Requested => {}

@@ -1,5 +1,6 @@
 //! `GET /api/v1/operations/{id}/events`: server-sent events. No connection is held while nothing happens.
 
+use crate::conventions::Call;
 use crate::input::PathId;
 use crate::problem::{Problem, ProblemBody};
 use crate::routes::operation_get;
@@ -32,13 +33,14 @@ const COMMENT_EVERY: Duration = Duration::from_secs(15);
 ))]
 pub(super) async fn handler(
     State(state): State<AppState>,
+    call: Call,
     PathId(id): PathId<OperationId>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>>>, Problem> {
     let after = last_event_id(&headers)?;
     // Read before the state: what happens in between is sent twice rather than not at all.
     let newest = progress::newest_event(state.db(), id).await?;
-    let view = progress::view(state.db(), id).await?.ok_or_else(operation_get::not_found)?;
+    let view = operation_get::seen(&state, &call, id).await?;
     let after = after.map_or(newest, |after| after.min(newest));
     let data = serde_json::to_value(view).map_err(Problem::fault)?;
     let first = Event { seq: after, event: "operation".to_owned(), data };

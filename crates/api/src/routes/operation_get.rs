@@ -1,5 +1,6 @@
 //! `GET /api/v1/operations/{id}`
 
+use crate::conventions::Call;
 use crate::input::PathId;
 use crate::problem::{Problem, ProblemBody};
 use crate::shapes::operation::OperationShape;
@@ -18,9 +19,16 @@ use domain::ids::OperationId;
 ))]
 pub(super) async fn handler(
     State(state): State<AppState>,
+    call: Call,
     PathId(id): PathId<OperationId>,
 ) -> Result<Json<OperationView>, Problem> {
-    progress::view(state.db(), id).await?.map(Json).ok_or_else(not_found)
+    seen(&state, &call, id).await.map(Json)
+}
+
+/// The operation, if it is there and the caller's to see.
+pub(super) async fn seen(state: &AppState, call: &Call, id: OperationId) -> Result<OperationView, Problem> {
+    let view = progress::view(state.db(), id).await?.ok_or_else(not_found)?;
+    if call.caller.may_see_operation(state, &view).await? { Ok(view) } else { Err(not_found()) }
 }
 
 /// 404 for an unknown operation.

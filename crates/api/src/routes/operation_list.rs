@@ -1,5 +1,6 @@
 //! `GET /api/v1/operations`
 
+use crate::conventions::Call;
 use crate::input::{Page, QueryText};
 use crate::problem::{Problem, ProblemBody};
 use crate::shapes::operation::OperationShape;
@@ -8,7 +9,7 @@ use axum::Json;
 use axum::extract::State;
 use db::platform::operation_view::OperationView;
 use db::platform::operations::{self, Filter};
-use db::platform::progress;
+use db::platform::{instances, progress};
 use domain::operation::{Direction, Kind, State as Stored};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -38,8 +39,13 @@ pub(super) struct OperationPage {
     (status = 200, body = OperationPage),
     (status = 422, description = "A query value of the wrong form", body = ProblemBody, content_type = "application/problem+json"),
 ))]
-pub(super) async fn handler(State(state): State<AppState>, query: QueryText) -> Result<Json<OperationPage>, Problem> {
-    let (filter, page) = read(query)?;
+pub(super) async fn handler(State(state): State<AppState>, call: Call, query: QueryText) -> Result<Json<OperationPage>, Problem> {
+    let (mut filter, page) = read(query)?;
+    if call.caller.customer().is_some() {
+        let instance = filter.instance_id.ok_or_else(|| Problem::rule("instance_id parameter is required"))?;
+        call.caller.own(instances::get(state.db(), instance).await?)?;
+        filter.changing_only = true;
+    }
     let found = operations::list(state.db(), &filter).await?;
     let operations = progress::views(state.db(), &found.operations).await?;
     Ok(Json(OperationPage { operations, total: found.total, page: page.number, page_size: page.size }))

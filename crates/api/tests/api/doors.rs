@@ -10,28 +10,34 @@ fn ask(path: &str) -> axum::http::request::Builder {
 }
 
 #[tokio::test]
-async fn the_public_door_is_closed_as_a_whole_however_it_is_reached() {
-    let rig = Rig::with(|policy| policy.internal_door.mode = AuthMode::Off);
+async fn the_public_door_asks_for_a_session_however_it_is_reached() {
+    let rig = Rig::start();
     let instance = rig.created().await;
     let path = crate::rig::instance_path(&instance, "");
     let requests = [
         ask(&format!("/instance{path}")),
-        ask("/instance"),
-        ask("/instance/"),
-        ask("/instance/health"),
         ask(&path).header("x-forwarded-host", "app.example"),
         ask(&path).header("x-forwarded-prefix", "/instance"),
     ];
     for request in requests {
         let got = rig.send(request.body(Body::empty()).unwrap()).await;
-        assert_eq!(got.status, 501, "{got:?}");
-        assert!(got.detail().contains("public door"), "{got:?}");
+        assert_eq!((got.status, got.detail(), got.header("www-authenticate")), (401, "Please log in", "Bearer"), "{got:?}");
     }
     let public = api::public_app(&rig.state);
-    for path in ["/", "/health", &path, "/nothing"] {
-        assert_eq!(send(&public, ask(path).body(Body::empty()).unwrap()).await.status, 501, "{path}");
+    for (path, status) in [("/", 200), ("/health", 200), (path.as_str(), 401), ("/nothing", 401), ("/metrics", 401)] {
+        assert_eq!(send(&public, ask(path).body(Body::empty()).unwrap()).await.status, status, "{path}");
+    }
+    for path in ["/instance", "/instance/", "/instance/health"] {
+        assert_eq!(rig.get(path).await.status, 200, "{path}");
     }
     assert_eq!(rig.get("/instances").await.status, 404, "only the whole word is the prefix");
+}
+
+#[tokio::test]
+async fn mode_off_checks_nothing_on_the_public_door() {
+    let rig = Rig::with(|policy| policy.internal_door.mode = AuthMode::Off);
+    let instance = rig.created().await;
+    assert_eq!(rig.by_public("GET", &crate::rig::instance_path(&instance, ""), None, "").await.status, 200);
 }
 
 #[tokio::test]

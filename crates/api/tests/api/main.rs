@@ -30,6 +30,7 @@ mod operation_events;
 mod operation_get;
 mod operation_list;
 mod platform_down;
+mod public_door;
 mod readyz;
 mod rig;
 mod root;

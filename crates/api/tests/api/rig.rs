@@ -8,13 +8,17 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use bootstrap::settings::{AuthMode, CorsOrigins};
 use bootstrap::{OsEntropy, SystemClock};
+use chrono::{DateTime, TimeDelta, Utc};
+use clients::Session;
+use clients::sessions::fake::FakeSessions;
 use db::platform::{PlatformDb, PoolLimits};
 use domain::names::ReservedHosts;
 use domain::order::OrderRules;
-use domain::sources::random_uuid;
+use domain::sources::{Clock, random_uuid};
 use domain::version::OdooVersion;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use testkit::pair::PLATFORM_DATABASE;
 use testkit::{Cluster, Options, Platform};
@@ -29,6 +33,9 @@ pub(crate) struct Rig {
     pub(crate) cluster: Cluster,
     pub(crate) state: AppState,
     pub(crate) router: Router,
+    /// Who has logged in, for the public door.
+    pub(crate) sessions: Arc<FakeSessions>,
+    pub(crate) clock: Arc<SetClock>,
     _ends_background_work: DropGuard,
 }
 
@@ -59,10 +66,18 @@ impl Rig {
         let shutdown = CancellationToken::new();
         let mut policy = policy();
         change(&mut policy);
-        let parts = Parts { db, policy, clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy), shutdown: shutdown.clone() };
+        let (sessions, clock) = (Arc::new(FakeSessions::default()), Arc::new(SetClock::default()));
+        let parts = Parts {
+            db,
+            policy,
+            sessions: sessions.clone(),
+            clock: clock.clone(),
+            entropy: Arc::new(OsEntropy),
+            shutdown: shutdown.clone(),
+        };
         let state = AppState::new(parts);
         let router = api::app(&state);
-        Self { cluster: platform.postgres1, state, router, _ends_background_work: shutdown.drop_guard() }
+        Self { cluster: platform.postgres1, state, router, sessions, clock, _ends_background_work: shutdown.drop_guard() }
     }
 
     /// Sends a request and checks the answer against the conventions.
@@ -85,6 +100,22 @@ impl Rig {
     pub(crate) async fn post_with_key(&self, path: &str, key: &str, body: &Value) -> Got {
         let request = Request::post(path).header("idempotency-key", key).body(Body::from(body.to_string()));
         self.send(request.unwrap()).await
+    }
+
+    /// A customer logs in; answers the token.
+    pub(crate) fn log_in(&self, customer: &str) -> String {
+        let token = uuid();
+        self.sessions.put(&token, Session { customer: customer.parse().unwrap(), expires_at: None });
+        token
+    }
+
+    /// Sends a request by the public door, as the proxy passes it on.
+    pub(crate) async fn by_public(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> Got {
+        let mut request = Request::builder().method(method).uri(path).header("x-forwarded-host", "app.example");
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        self.send(request.body(Body::from(body.to_owned())).unwrap()).await
     }
 
     /// Records an instance and answers its object.
@@ -126,6 +157,22 @@ impl Rig {
              VALUES ('{operation}', 'operation', '{{\"id\": \"{operation}\", \"state\": \"succeeded\"}}');
              COMMIT"
         ));
+    }
+}
+
+/// The system's clock, put forward by a test.
+#[derive(Default)]
+pub(crate) struct SetClock(AtomicI64);
+
+impl SetClock {
+    pub(crate) fn forward(&self, seconds: i64) {
+        self.0.fetch_add(seconds, Ordering::SeqCst);
+    }
+}
+
+impl Clock for SetClock {
+    fn now(&self) -> DateTime<Utc> {
+        SystemClock.now() + TimeDelta::seconds(self.0.load(Ordering::SeqCst))
     }
 }
 

@@ -134,11 +134,11 @@ variables! {
     PUBLIC_LISTEN_ADDR API "Public door, suggested `0.0.0.0:8013`.";
     AUTH_MODE API "`off`, `edge` or `all`.".or("edge");
     INTERNAL_API_TOKEN API "Accepted, and in mode `all` required, as `X-Internal-Token`.".secret();
-    AUTH_SESSION_SOURCE API "Where login sessions are looked up: `redis` or `user_service`.".or("redis").later();
-    REDIS_HOST API "Login sessions: host.".or("redis").later();
-    REDIS_PORT API "Login sessions: port.".or("6379").later();
-    REDIS_DB API "Login sessions: database number.".or("0").later();
-    REDIS_PASSWORD API "Login sessions: password.".secret().later();
+    AUTH_SESSION_SOURCE API "Where login sessions are looked up: `redis` or `user_service`.".or("redis");
+    REDIS_HOST API "Login sessions: host.".or("redis");
+    REDIS_PORT API "Login sessions: port.".or("6379");
+    REDIS_DB API "Login sessions: database number.".or("0");
+    REDIS_PASSWORD API "Login sessions: password.".secret();
     CORS_ALLOWED_ORIGINS API "`*` echoes any origin; otherwise a comma list.".or("*");
 
     INSTANCE_SECRETS_KEY WORKER "32 bytes in base64; encrypts stored secrets. The API does not have it.".secret().required();
@@ -146,7 +146,7 @@ variables! {
 
     BASE_DOMAIN WORKER "Instances live at `<hostname>.<BASE_DOMAIN>`.".or("saasodoo.local");
     INSTANCE_URL_SCHEME WORKER "`http` or `https`, for the address of an instance.".or("http");
-    USER_SERVICE_URL WORKER "User service.".or("http://user-service:8001");
+    USER_SERVICE_URL SERVICES "User service.".or("http://user-service:8001");
     NOTIFICATION_SERVICE_URL WORKER "Notification service.".or("http://notification-service:5000");
     FRONTEND_URL WORKER "Front end, for the links in mails.".derived("`http://app.<BASE_DOMAIN>`");
 

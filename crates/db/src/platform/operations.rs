@@ -145,6 +145,8 @@ pub struct Filter {
     pub direction: Option<Direction>,
     /// Of this kind.
     pub kind: Option<Kind>,
+    /// Only those that take an instance's place: what changes it, not what only looks.
+    pub changing_only: bool,
     /// How many to skip.
     pub offset: i64,
     /// How many at most.
@@ -326,14 +328,16 @@ pub async fn list(db: &PlatformDb, filter: &Filter) -> DbResult<Page> {
                 WHERE ($1::uuid IS NULL OR o.instance_id = $1)
                   AND (cardinality($2::text[]) = 0 OR o.state = ANY($2))
                   AND ($3::text IS NULL OR o.direction = $3 OR o.state = 'needs_attention')
-                  AND ($4::text IS NULL OR o.kind = $4)),
-           page AS (SELECT * FROM matching ORDER BY seq DESC OFFSET $5 LIMIT $6)
+                  AND ($4::text IS NULL OR o.kind = $4)
+                  AND (NOT $5 OR o.scope = 'instance:' || o.instance_id)),
+           page AS (SELECT * FROM matching ORDER BY seq DESC OFFSET $6 LIMIT $7)
            SELECT (SELECT count(*) FROM matching) AS "total!",
                   coalesce((SELECT jsonb_agg(to_jsonb(p) ORDER BY p.seq DESC) FROM page p), '[]') AS "operations!: Json<Vec<Operation>>""#,
         filter.instance_id.map(|id| id.as_uuid()),
         &states,
         filter.direction.map(Direction::as_str),
         filter.kind.map(Kind::as_str),
+        filter.changing_only,
         filter.offset,
         filter.limit
     )
