@@ -124,7 +124,10 @@ fn many_callers_leave_an_order_that_can_be_told() -> Result<()> {
             })
         };
         let calls: Vec<_> = actions.iter().cycle().take(20).map(send).collect();
-        calls.into_iter().map(|call| call.join().map_err(|_panic| anyhow::anyhow!("a caller panicked"))?).collect::<Result<Vec<_>>>()
+        calls
+            .into_iter()
+            .map(|call| call.join().map_err(|_panic| anyhow::anyhow!("a caller panicked"))?)
+            .collect::<Result<Vec<_>>>()
     })?;
     ensure!(answers.iter().all(|answer| matches!(answer.status, 200 | 400 | 402 | 409)), "{answers:?}");
     sound(&stack)?;
