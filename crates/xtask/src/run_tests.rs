@@ -4,7 +4,7 @@
 
 use crate::progress::Progress;
 use crate::stack::{self, Options};
-use crate::{checkout, leftovers, runner};
+use crate::{checkout, leftovers, packages, runner};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -73,7 +73,7 @@ fn logs() -> Result<PathBuf> {
 
 fn odoo(options: &Options, progress: &Progress) -> Result<PathBuf> {
     let logs = logs()?;
-    stack::ensure_packages(options, &logs.join("packages.log"), progress)?;
+    stack::ensure_packages(options, &[packages::REDIS], &logs.join("packages.log"), progress)?;
     Ok(stack::launcher(&stack::ensure_odoo(options, &logs.join("odoo-install.log"), progress)?))
 }
 

@@ -1,7 +1,7 @@
 //! What must be there before anything starts: packages, Odoo, its user, our binaries.
 
 use super::Options;
-use crate::packages::{self, POSTGRESQL, REDIS, VENV};
+use crate::packages::{self, POSTGRESQL, Package, VENV};
 use crate::progress::Progress;
 use crate::{checkout, command, odoo};
 use anyhow::{Context, Result, bail};
@@ -14,20 +14,19 @@ use testkit::installation::Account;
 /// The system user that Odoo runs as when we are root.
 pub(crate) const ODOO_USER: &str = "odoo";
 
-/// Installs the Debian packages that are missing.
-pub(crate) fn ensure_packages(options: &Options, log: &Path, progress: &Progress) -> Result<()> {
-    let mut wanted = Vec::new();
+/// Installs the Debian packages that are missing: what a deployment needs, and `more`.
+pub(crate) fn ensure_packages(options: &Options, more: &[Package], log: &Path, progress: &Progress) -> Result<()> {
+    let mut wanted = more.to_vec();
     if options.postgres_bin.is_none() {
         wanted.push(POSTGRESQL);
     }
     if options.odoo.is_none() {
         wanted.push(VENV);
     }
-    wanted.push(REDIS);
     let mut task = progress.task("packages");
     packages::ensure(&wanted, log, &mut task)?;
     ensure_user(log)?;
-    task.done("PostgreSQL, Redis and Python are there");
+    task.done("what is needed of Debian is there");
     Ok(())
 }
 

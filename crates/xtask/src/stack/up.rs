@@ -56,7 +56,7 @@ fn prepare(stack: &Stack, progress: &Progress) -> Result<String> {
     let ((), odoos) = at_once(
         || build(&BUILD, &build_log, progress),
         || {
-            ensure_packages(&stack.options, &packages_log, progress)?;
+            ensure_packages(&stack.options, &[], &packages_log, progress)?;
             let (odoos, ()) = at_once(|| ensure_odoo(&stack.options, &odoo_log, progress), || servers(stack, progress))?;
             Ok(odoos)
         },

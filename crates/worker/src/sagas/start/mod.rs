@@ -5,9 +5,9 @@
 use super::Tools;
 use super::accepted::{Accepted, Begin};
 use super::bring_up::{Configuration, OpenDatabase, Ready, RunService};
-use super::errors::overtaken;
+use super::errors::{inconsistent, overtaken};
 use super::mails;
-use super::site::{Site, locked, worker};
+use super::site::{locked, worker};
 use crate::engine::{Admission, Cx, Ends, Outcome, Saga, StepError};
 use async_trait::async_trait;
 use db::platform::PlatformTx;
@@ -44,8 +44,10 @@ impl Ends for Started {
     }
 
     async fn finish(&self, cx: &Cx, tx: &mut PlatformTx) -> Result<Value, StepError> {
-        let url = Site::of(cx, &self.0).await?.url(&self.0)?;
         let instance = locked(cx, tx).await?;
+        let placement = instance.placement.as_ref().ok_or_else(|| inconsistent("the instance is not placed"))?;
+        let url = self.0.addresses.external(&instance, placement);
+        let url = url.ok_or_else(|| overtaken("the instance has given its host name back"))?;
         // One that is there stays: customers have it in their bookmarks.
         let external_url = instance.external_url.is_none().then(|| url.clone());
         let change = Change { external_url, operation_id: Some(cx.operation().id), ..Change::default() };
