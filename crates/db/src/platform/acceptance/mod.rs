@@ -42,7 +42,7 @@ use crate::error::DbResult;
 use crate::platform::PlatformTx;
 use crate::platform::audit::AuditContext;
 use crate::platform::instances::{Change, Instance, happen};
-use crate::platform::operations::{NewOperation, Preempted, Scope};
+use crate::platform::operations::{Enqueued, NewOperation, Preempted, Scope, enqueue};
 use domain::ids::{InstanceId, OperationId};
 use domain::instance::{Event, ProvisioningStatus};
 use domain::operation::Kind;
@@ -65,6 +65,21 @@ fn operation(id: OperationId, instance: InstanceId, kind: Kind, reason: Option<S
         reason,
         trace_parent: None,
     }
+}
+
+/// Queues what brings the runtime to where the row is already. Closing access is never refused.
+async fn follow(
+    tx: &mut PlatformTx,
+    id: OperationId,
+    instance: &Instance,
+    kind: Kind,
+    reason: Option<String>,
+    by: &AuditContext,
+) -> DbResult<Option<OperationId>> {
+    Ok(match enqueue(tx, operation(id, instance.id, kind, reason), by).await? {
+        Enqueued::Accepted(id) | Enqueued::Joined(id) => Some(id),
+        Enqueued::QueueFull => None,
+    })
 }
 
 /// A provisioning that was still queued has made nothing: the row no longer waits for it. One at work takes itself back.

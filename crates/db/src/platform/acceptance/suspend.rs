@@ -1,11 +1,11 @@
 //! Taking an instance down for debt, or because an operator says so (contract 6.4, 7, 12.6). Its data stays.
 
-use super::{new_id, operation, take_back_queued};
+use super::{follow, new_id, take_back_queued};
 use crate::error::{DbError, DbResult};
 use crate::platform::PlatformTx;
 use crate::platform::audit::AuditContext;
 use crate::platform::instances::{Change, Instance, Refused, happen, lock};
-use crate::platform::operations::{Enqueued, Preempted, enqueue, preempt};
+use crate::platform::operations::{Preempted, preempt};
 use domain::ids::{InstanceId, OperationId};
 use domain::instance::{Action, Event, NotAllowed, ObservedState, Status, Suspension};
 use domain::operation::Kind;
@@ -65,23 +65,10 @@ pub async fn suspend(tx: &mut PlatformTx, request: Suspend, entropy: &dyn Entrop
     };
     let instance = take_back_queued(tx, instance, &preempted, by).await?;
     let operation = match work {
-        Some((id, true)) => accept(tx, id, &instance, request.reason, by).await?,
+        Some((id, true)) => follow(tx, id, &instance, Kind::Suspend, request.reason, by).await?,
         other => other.map(|(id, _)| id),
     };
     Ok(Suspended::Done { instance: instance.with_operation(operation), operation })
-}
-
-async fn accept(
-    tx: &mut PlatformTx,
-    id: OperationId,
-    instance: &Instance,
-    reason: Option<String>,
-    by: &AuditContext,
-) -> DbResult<Option<OperationId>> {
-    Ok(match enqueue(tx, operation(id, instance.id, Kind::Suspend, reason), by).await? {
-        Enqueued::Accepted(id) | Enqueued::Joined(id) => Some(id),
-        Enqueued::QueueFull => None,
-    })
 }
 
 /// Whether anything of it may be up: something is being made, or it has a place and was not seen down since it was suspended.

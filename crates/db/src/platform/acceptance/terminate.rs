@@ -1,11 +1,11 @@
 //! Taking an instance out of service; its data stays (contract 6.3, 7, 12.7).
 
-use super::{new_id, operation, take_back_queued};
+use super::{follow, new_id, take_back_queued};
 use crate::error::DbResult;
 use crate::platform::PlatformTx;
 use crate::platform::audit::AuditContext;
 use crate::platform::instances::{Change, Instance, happen, lock};
-use crate::platform::operations::{Enqueued, enqueue, preempt};
+use crate::platform::operations::preempt;
 use domain::ids::{InstanceId, OperationId};
 use domain::instance::{Event, ObservedState, Phase};
 use domain::operation::Kind;
@@ -58,23 +58,10 @@ pub async fn terminate(
     let instance = happen(tx, &before, Event::Terminate, change, by).await?.unwrap_or(before);
     let instance = take_back_queued(tx, instance, &preempted, by).await?;
     let operation = match work {
-        Some((id, true)) => accept(tx, id, &instance, request.reason, by).await?,
+        Some((id, true)) => follow(tx, id, &instance, Kind::Terminate, request.reason, by).await?,
         other => other.map(|(id, _)| id),
     };
     Ok(Terminated::Done { instance: instance.with_operation(operation), operation })
-}
-
-async fn accept(
-    tx: &mut PlatformTx,
-    id: OperationId,
-    instance: &Instance,
-    reason: Option<String>,
-    by: &AuditContext,
-) -> DbResult<Option<OperationId>> {
-    Ok(match enqueue(tx, operation(id, instance.id, Kind::Terminate, reason), by).await? {
-        Enqueued::Accepted(id) | Enqueued::Joined(id) => Some(id),
-        Enqueued::QueueFull => None,
-    })
 }
 
 /// Whether anything of it may be up: something is being made, or it has a place and was not seen gone. What is being purged, or is
