@@ -98,11 +98,13 @@ async fn surround(State(around): State<Surroundings>, request: Request, next: Ne
 
 /// Admits, limits in time and catches panics.
 async fn guarded(around: &Surroundings, request: Request, next: Next, path: &str, request_id: &str) -> Response<Body> {
-    let request = match admit(around, request, path, request_id).await {
-        Ok(request) => request,
-        Err(problem) => return problem.into_response(),
+    let work = async {
+        match admit(around, request, path, request_id).await {
+            Ok(request) => next.run(request).await,
+            Err(problem) => problem.into_response(),
+        }
     };
-    let work = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let work = AssertUnwindSafe(work).catch_unwind();
     match tokio::time::timeout(around.state.policy().request_limit, work).await {
         Ok(Ok(answer)) => answer,
         // The panic hook has logged what and where; the payload may hold anything and is not repeated.

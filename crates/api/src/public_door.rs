@@ -61,6 +61,7 @@ pub struct PublicDoor {
 
 struct Seen {
     session: Session,
+    since: DateTime<Utc>,
     until: DateTime<Utc>,
 }
 
@@ -111,14 +112,15 @@ impl PublicDoor {
             let until = session.expires_at.map_or(now + MEMORY, |end| end.min(now + MEMORY));
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             make_room(&mut seen, |entry| entry.until > now);
-            seen.insert(digest, Seen { session, until });
+            seen.insert(digest, Seen { session, since: now, until });
         }
         Ok(found)
     }
 
     fn remembered(&self, digest: &[u8; 32], now: DateTime<Utc>) -> Option<Session> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.get(digest).filter(|entry| entry.until > now).map(|entry| entry.session)
+        // A clock that was put back must not make it last.
+        seen.get(digest).filter(|entry| entry.since <= now && now < entry.until).map(|entry| entry.session)
     }
 
     /// Counts one look-up of a host name.

@@ -44,6 +44,8 @@ impl Redis {
             ("dir", &directory.path().display().to_string()),
             ("save", "\"\""),
             ("appendonly", "no"),
+            // The guard finds it by its directory in its command line, which it would otherwise write over.
+            ("set-proc-title", "no"),
             ("requirepass", &password),
         ] {
             writeln!(settings, "{name} {value}")?;

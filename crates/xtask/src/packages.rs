@@ -56,11 +56,16 @@ pub(crate) fn ensure(wanted: &[Package], log: &Path, task: &mut Task) -> Result<
     if missing.contains(&POSTGRESQL.name) {
         install(&["postgresql-common"])?;
     }
-    let (cluster, service) = (NoClusterOfDebian::begin()?, NoServiceOfDebian::begin()?);
-    let installed = install(&missing);
-    let ended = service.end();
+    let service = NoServiceOfDebian::begin()?;
+    let installed = without_cluster(|| install(&missing));
+    service.end()?;
+    installed
+}
+
+fn without_cluster(install: impl FnOnce() -> Result<()>) -> Result<()> {
+    let cluster = NoClusterOfDebian::begin()?;
+    let installed = install();
     cluster.end()?;
-    ended?;
     installed
 }
 

@@ -40,7 +40,7 @@ pub trait SessionStore: Send + Sync {
 /// A session as the platform writes it; there are more fields.
 #[derive(Deserialize)]
 struct Stored {
-    #[serde(alias = "id", default)]
+    #[serde(default)]
     customer_id: Option<String>,
     #[serde(default)]
     is_active: Option<bool>,
@@ -106,5 +106,7 @@ mod tests {
         assert!(!counts(json!({ "customer_id": WHO })), "it has to say so");
         assert!(!counts(json!({ "customer_id": "7", "is_active": true })));
         assert!(!counts(json!({ "is_active": true })));
+        assert!(!counts(json!({ "id": WHO, "is_active": true })), "that is the session's own");
+        assert!(counts(json!({ "id": "any", "customer_id": WHO, "is_active": true })));
     }
 }

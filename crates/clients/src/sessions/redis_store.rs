@@ -4,14 +4,18 @@ use super::{Session, SessionStore, Stored};
 use crate::error::{ClientError, ClientResult};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, IntoConnectionInfo as _, RedisConnectionInfo, RedisError};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo as _, RedisConnectionInfo, RedisError, RedisResult};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 const NAME: &str = "session store";
-/// Longest wait for a connection, and for an answer. One second each: a page is waiting.
-const TIMEOUT: Duration = Duration::from_secs(1);
+/// Longest wait for a connection, and for an answer on one.
+const TIMEOUT: Duration = Duration::from_millis(900);
+/// Longest wait altogether: for those who connect before us, a lost connection, a new one.
+const LIMIT: Duration = Duration::from_secs(2);
 
 /// Where Redis is.
 #[derive(Clone, Debug)]
@@ -26,9 +30,14 @@ pub struct RedisAddress {
     pub password: Option<SecretString>,
 }
 
-/// Sessions in Redis. It connects when it is first asked, and again whenever the connection is lost.
-#[derive(Clone)]
-pub struct RedisSessions(ConnectionManager);
+/// Sessions in Redis. It connects when it is first asked, and again after whatever went wrong.
+///
+/// Not with redis' `ConnectionManager`: that keeps a connection on which nothing is answered any more, and the error of a login
+/// that was refused once, until the process ends.
+pub struct RedisSessions {
+    client: Client,
+    connection: Mutex<Option<MultiplexedConnection>>,
+}
 
 impl RedisSessions {
     /// The sessions at this address; nothing is connected yet.
@@ -41,23 +50,45 @@ impl RedisSessions {
             login = login.set_password(password.expose_secret());
         }
         let info = (address.host.clone(), address.port).into_connection_info().map_err(unavailable)?.set_redis_settings(login);
-        // Asked again, it tries again; nobody waits for a row of tries.
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(0)
-            .set_connection_timeout(Some(TIMEOUT))
-            .set_response_timeout(Some(TIMEOUT));
         let client = Client::open(info).map_err(unavailable)?;
-        Ok(Self(ConnectionManager::new_lazy_with_config(client, config).map_err(unavailable)?))
+        Ok(Self { client, connection: Mutex::default() })
+    }
+
+    async fn get(&self, key: &str) -> RedisResult<Option<String>> {
+        let (connection, is_new) = self.connection().await?;
+        match self.get_by(connection, key).await {
+            // It may have been lost while nobody asked: one more try, on a new one.
+            Err(_) if !is_new => self.get_by(self.connection().await?.0, key).await,
+            answer => answer,
+        }
+    }
+
+    async fn get_by(&self, mut connection: MultiplexedConnection, key: &str) -> RedisResult<Option<String>> {
+        let answer = redis::cmd("GET").arg(key).query_async(&mut connection).await;
+        if answer.is_err() {
+            self.connection.lock().await.take();
+        }
+        answer
+    }
+
+    /// The connection, and whether it was made just now.
+    async fn connection(&self) -> RedisResult<(MultiplexedConnection, bool)> {
+        let mut kept = self.connection.lock().await;
+        if let Some(connection) = &*kept {
+            return Ok((connection.clone(), false));
+        }
+        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(TIMEOUT)).set_response_timeout(Some(TIMEOUT));
+        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        Ok((kept.insert(connection).clone(), true))
     }
 }
 
 #[async_trait]
 impl SessionStore for RedisSessions {
     async fn session(&self, token: &SecretString, now: DateTime<Utc>) -> ClientResult<Option<Session>> {
-        let mut connection = self.0.clone();
-        let mut get = redis::cmd("GET");
-        get.arg(format!("session:{}", token.expose_secret()));
-        let stored: Option<String> = get.query_async(&mut connection).await.map_err(unavailable)?;
+        let key = format!("session:{}", token.expose_secret());
+        let late = || ClientError::Unavailable { service: NAME, cause: "no answer in time".to_owned() };
+        let stored = timeout(LIMIT, self.get(&key)).await.map_err(|_elapsed| late())?.map_err(unavailable)?;
         // What is no session there is none.
         let stored = stored.and_then(|text| serde_json::from_str::<Stored>(&text).ok());
         Ok(stored.and_then(|stored| stored.counts(now, false)))

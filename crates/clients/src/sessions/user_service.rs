@@ -7,9 +7,19 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use reqwest::StatusCode;
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
 use url::Url;
 
 const NAME: &str = "user service";
+
+/// Whom it answers for. Its `id` is the customer's; in Redis a session may have an `id` of its own.
+#[derive(Deserialize)]
+struct Me {
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(flatten)]
+    stored: Stored,
+}
 
 /// The user service, asked whose a token is.
 #[derive(Clone, Debug)]
@@ -34,7 +44,8 @@ impl SessionStore for UserServiceSessions {
         match answer.status() {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(None),
             status if status.is_success() => {
-                let stored: Stored = answer.json().await.map_err(|error| ClientError::transport(NAME, error))?;
+                let me: Me = answer.json().await.map_err(|error| ClientError::transport(NAME, error))?;
+                let stored = Stored { customer_id: me.stored.customer_id.or(me.id), ..me.stored };
                 // It answers for sessions that count; the word is there where accounts are blocked.
                 Ok(stored.counts(now, true))
             }
