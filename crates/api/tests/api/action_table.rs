@@ -211,6 +211,8 @@ async fn a_stop_asks_a_start_to_give_up() {
     let instance = instance_in(&rig, "starting", Some("start")).await;
     let got = act(&rig, &instance, "stop").await;
     assert_eq!((got.status, row(&rig, &instance).0.as_str()), (200, "stopping"));
+    let again = act(&rig, &instance, "stop").await;
+    assert_eq!((again.status, &again.json["job_id"]), (200, &got.json["job_id"]), "said twice, it is one: {again:?}");
     let asked = "SELECT cancel_requested_at IS NOT NULL, preempted_by FROM instance_service.operations WHERE kind = 'start'";
     assert_eq!(rig.sql(asked), "t|stop");
 }

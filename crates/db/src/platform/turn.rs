@@ -46,9 +46,17 @@ impl Turn {
         loop {
             tokio::select! {
                 done = &mut work => return Ok(done),
-                () = tokio::time::sleep(SIGN_OF_LIFE) => self.session.ping().await?,
+                () = tokio::time::sleep(SIGN_OF_LIFE) => self.give_sign().await?,
             }
         }
+    }
+
+    /// A server that went without a word must not keep the work from being dropped.
+    async fn give_sign(&mut self) -> DbResult<()> {
+        let Ok(answered) = tokio::time::timeout(SIGN_OF_LIFE, self.session.ping()).await else {
+            return Err(sqlx::Error::PoolTimedOut.into());
+        };
+        Ok(answered?)
     }
 
     /// Ends the turn in good order. The lock is freed before this returns: the server ends a closed session only some time later.

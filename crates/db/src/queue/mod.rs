@@ -46,7 +46,8 @@ impl QueuePool {
         let pool = PgPoolOptions::new()
             .max_connections(workers.saturating_mul(4))
             .acquire_timeout(Duration::from_secs(5))
-            // A wake-up that a crash of the server loses is written anew: nobody waits for the disk. And nothing here has two plans.
+            // What a crash of the server loses here is that a wake-up was fetched or done: it comes twice, which is harmless. So nobody
+            // waits for the disk. And nothing here has two plans.
             .connect_lazy_with(
                 platform_options(endpoint)
                     .application_name(application_name)

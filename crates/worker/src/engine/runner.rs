@@ -13,7 +13,7 @@ use crate::engine::{Registry, Services, StepError, sweeper};
 use async_trait::async_trait;
 use db::platform::PlatformTx;
 use db::platform::claims::{self, Claim, Claimant, Claimed};
-use db::platform::operations::{self, Operation};
+use db::platform::operations::Operation;
 use db::platform::record;
 use db::{DbError, DbResult};
 use domain::ids::OperationId;
@@ -147,20 +147,12 @@ impl Engine {
         if check && admission == Admission::Go {
             begin(&mut tx, &saga, &mut claim).await?;
         }
-        if let Err(error) = tx.commit().await
-            && !self.is_claimed(&claim).await?
-        {
-            return Err(error);
-        }
+        // Without an answer it stays unknown whose claim this is: the next one may have got the same token. If it is ours after all,
+        // its lease runs out and it is taken over.
+        tx.commit().await?;
         count_claim(&claim);
         let kept = self.shared.keeper.keep(&claim.operation.scope, claim.fence.token, claim.taken_at);
         Ok(Taken::Ours(Box::new(Run::new(self.shared.clone(), saga, kept, *claim)), admission))
-    }
-
-    /// COMMIT got no answer: only a look tells whether the claim is ours.
-    async fn is_claimed(&self, claim: &Claim) -> DbResult<bool> {
-        let operation = operations::get(&self.shared.services.db, claim.fence.operation).await?;
-        Ok(operation.is_some_and(|operation| operation.lease_token == Some(claim.fence.token)))
     }
 
     async fn quarantined(&self, tx: PlatformTx, operation: &Operation) -> DbResult<Taken> {

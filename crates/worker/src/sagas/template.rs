@@ -67,6 +67,8 @@ async fn fault(site: &Site, template: &Template) -> Result<Option<String>, StepE
 }
 
 async fn order(cx: &Cx, key: &TemplateKey, unfit: Option<(&Template, Unfit)>) -> Result<StepError, StepError> {
+    // Before the transaction: nobody who holds a connection asks for another.
+    let waited = waited(cx).await?;
     let mut tx = cx.fenced_tx().await?;
     match unfit {
         Some((template, Unfit::Broken(_))) => templates::mark_broken(&mut tx, template.id).await?,
@@ -75,10 +77,8 @@ async fn order(cx: &Cx, key: &TemplateKey, unfit: Option<(&Template, Unfit)>) ->
     }
     let last = operations::last_of(&mut tx, &build_template::scope(*key)).await?;
     let step_ends = match judge(cx, last) {
-        Build::UnderWay => match waited(cx).await? {
-            waited if waited > PATIENCE => hopeless(key.version, format!("not built in {} s", waited.as_secs())),
-            _ => waiting(),
-        },
+        Build::UnderWay if waited > PATIENCE => hopeless(key.version, format!("not built in {} s", waited.as_secs())),
+        Build::UnderWay => waiting(),
         Build::Held => held(),
         Build::Hopeless(cause) => hopeless(key.version, cause),
         Build::Needed => {
@@ -104,7 +104,8 @@ enum Build {
 fn judge(cx: &Cx, last: Option<Operation>) -> Build {
     let Some(last) = last else { return Build::Needed };
     match last.state {
-        State::Running | State::Waiting if last.unreachable_since.is_some() => Build::Held,
+        // While it runs it has found its server again.
+        State::Waiting if last.unreachable_since.is_some() => Build::Held,
         State::Queued | State::Running | State::Waiting => Build::UnderWay,
         State::NeedsAttention => Build::Hopeless(format!("operation {} needs attention", last.id)),
         State::Failed if last.created_at > cx.operation().created_at => Build::Hopeless(format!("operation {} failed", last.id)),

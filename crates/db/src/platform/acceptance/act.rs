@@ -59,6 +59,10 @@ pub async fn act(tx: &mut PlatformTx, request: Act, entropy: &dyn Entropy, by: &
     let kinds: Vec<Kind> = accepted.iter().map(|operation| operation.kind).collect();
     let answer = request.action.answer(&instance.axes, &kinds);
     match answer {
+        // Said again, it is what was accepted last.
+        Answer::Refused if kinds.last().is_some_and(|last| repeats(*last, request.action)) => {
+            return Ok(Acted::UnderWay(instance, accepted.last().map(|operation| operation.id)));
+        }
         Answer::Refused => return Ok(Acted::NotAllowed(request.action.refusal(&instance.axes))),
         Answer::Nothing => return Ok(under_way(instance, &accepted, request.action)),
         Answer::Accepted | Answer::GivesUp | Answer::Queued | Answer::IfPaid => {}
@@ -119,6 +123,16 @@ const fn brings_about(kind: Kind, action: Action) -> bool {
         Action::Restart => matches!(kind, Kind::Restart),
         _ => matches!(kind, Kind::Start | Kind::Unpause | Kind::Restart | Kind::Reactivate | Kind::Provision),
     }
+}
+
+/// Whether an operation of this kind is what the action is accepted as.
+const fn repeats(kind: Kind, action: Action) -> bool {
+    matches!(
+        (kind, action),
+        (Kind::Stop, Action::Stop)
+            | (Kind::Restart, Action::Restart)
+            | (Kind::Start | Kind::Unpause, Action::Start | Action::Unpause)
+    )
 }
 
 /// Why nothing may be brought up, if something stands against it.

@@ -1,6 +1,6 @@
 //! Changing an instance: every status write is a compare-and-set with its audit row in the same transaction.
 
-use super::{Instance, lock};
+use super::{Instance, Limits, lock};
 use crate::error::{DbError, DbResult};
 use crate::platform::PlatformTx;
 use crate::platform::audit::{self, AuditContext, Entry};
@@ -184,15 +184,18 @@ pub async fn observe(tx: &mut PlatformTx, id: InstanceId, seen: ObservedState, a
     Ok(())
 }
 
-/// The service runs with the limits that the row says.
+/// The service runs with these limits. The row may say others by now: those wait for the next time.
 ///
 /// # Errors
 /// Database errors only.
-pub async fn resources_applied(tx: &mut PlatformTx, id: InstanceId) -> DbResult<()> {
+pub async fn resources_applied(tx: &mut PlatformTx, instance: &Instance, applied: &Limits) -> DbResult<()> {
+    let pending = *applied != instance.limits();
     sqlx::query!(
-        "UPDATE public.instances SET resources_pending = false, running_limits = NULL, revision = revision + 1
-          WHERE id = $1 AND resources_pending",
-        id.as_uuid()
+        "UPDATE public.instances SET resources_pending = $2, running_limits = $3, revision = revision + 1
+          WHERE id = $1 AND (resources_pending OR $2)",
+        instance.id.as_uuid(),
+        pending,
+        pending.then(|| serde_json::json!(applied)),
     )
     .execute(tx.conn())
     .await?;

@@ -9,12 +9,15 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// It records what the service has from then on.
+pub(super) const NAME: &str = "limits";
+
 pub(super) struct NewLimits(pub(super) Arc<Tools>);
 
 #[async_trait]
 impl Step for NewLimits {
     fn name(&self) -> &'static str {
-        "limits"
+        NAME
     }
 
     fn place(&self) -> Place {
@@ -32,7 +35,7 @@ impl Step for NewLimits {
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let site = Site::of(cx, &self.0).await?;
         self.run(cx, &site).await?;
-        Ok(json!({}))
+        Ok(json!(site.instance.limits()))
     }
 }
 

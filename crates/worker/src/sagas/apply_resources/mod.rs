@@ -11,7 +11,7 @@ use super::site::locked;
 use crate::engine::{Admission, Cx, Ends, Outcome, Saga, StepError};
 use async_trait::async_trait;
 use db::platform::PlatformTx;
-use db::platform::instances;
+use db::platform::instances::{self, Limits};
 use db::platform::operations::Operation;
 use domain::instance::Status;
 use domain::operation::Kind;
@@ -37,8 +37,9 @@ impl Ends for Applied {
 
     async fn finish(&self, cx: &Cx, tx: &mut PlatformTx) -> Result<Value, StepError> {
         let instance = locked(cx, tx).await?;
-        instances::resources_applied(tx, instance.id).await?;
-        Ok(json!({ "cpu_limit": instance.cpu_limit, "memory_limit": instance.memory_limit.to_string() }))
+        let applied: Limits = cx.output(limits::NAME)?;
+        instances::resources_applied(tx, &instance, &applied).await?;
+        Ok(json!(applied))
     }
 
     /// The old limits are back, the new ones wait, and the row never said otherwise.

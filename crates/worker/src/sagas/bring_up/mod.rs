@@ -9,4 +9,4 @@ mod service;
 pub(super) use configuration::Configuration;
 pub(super) use open_database::OpenDatabase;
 pub(super) use ready::Ready;
-pub(super) use service::RunService;
+pub(super) use service::{NAME as SERVICE, RunService};

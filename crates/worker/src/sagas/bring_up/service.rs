@@ -11,12 +11,15 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// It records the limits that the service has from then on.
+pub(in crate::sagas) const NAME: &str = "service";
+
 pub(in crate::sagas) struct RunService(pub(in crate::sagas) Arc<Tools>);
 
 #[async_trait]
 impl Step for RunService {
     fn name(&self) -> &'static str {
-        "service"
+        NAME
     }
 
     fn place(&self) -> Place {
@@ -39,7 +42,7 @@ impl Step for RunService {
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let site = Site::of(cx, &self.0).await?;
         self.0.runtime.ensure(&site.workload(cx, &self.0)?).await?;
-        Ok(json!({}))
+        Ok(json!(site.instance.limits()))
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::Tools;
 use super::accepted::{Accepted, Begin};
-use super::bring_up::{Configuration, OpenDatabase, Ready, RunService};
+use super::bring_up::{Configuration, OpenDatabase, Ready, RunService, SERVICE};
 use super::errors::overtaken;
 use super::site::{locked, worker};
 use super::start::end_badly;
@@ -50,7 +50,7 @@ impl Ends for Restarted {
         let instance = locked(cx, tx).await?;
         let change = Change { operation_id: Some(cx.operation().id), ..Change::default() };
         instances::happen(tx, &instance, Event::RestartDone, change, &worker(cx)).await?.map_err(overtaken)?;
-        instances::resources_applied(tx, instance.id).await?;
+        instances::resources_applied(tx, &instance, &cx.output(SERVICE)?).await?;
         Ok(json!({}))
     }
 

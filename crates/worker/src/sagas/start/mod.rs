@@ -4,7 +4,7 @@
 
 use super::Tools;
 use super::accepted::{Accepted, Begin};
-use super::bring_up::{Configuration, OpenDatabase, Ready, RunService};
+use super::bring_up::{Configuration, OpenDatabase, Ready, RunService, SERVICE};
 use super::errors::{inconsistent, overtaken};
 use super::mails;
 use super::site::{locked, worker};
@@ -52,7 +52,7 @@ impl Ends for Started {
         let external_url = instance.external_url.is_none().then(|| url.clone());
         let change = Change { external_url, operation_id: Some(cx.operation().id), ..Change::default() };
         let instance = instances::happen(tx, &instance, Event::StartDone, change, &worker(cx)).await?.map_err(overtaken)?;
-        instances::resources_applied(tx, instance.id).await?;
+        instances::resources_applied(tx, &instance, &cx.output(SERVICE)?).await?;
         mails::started(tx, cx, &self.0, &instance, instance.external_url.as_deref().unwrap_or(&url)).await?;
         Ok(json!({}))
     }
