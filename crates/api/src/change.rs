@@ -92,6 +92,56 @@ impl Asked<'_> {
 /// # Errors
 /// Whatever the change is refused for; 409 and 422 of the idempotency rules; 503 when postgres1 is not to be had.
 pub async fn run(state: &AppState, asked: &Asked<'_>, change: &impl Change) -> Result<Response, Problem> {
+    decide(state, asked, change).await.map(Decided::into_response)
+}
+
+/// What came of a change, before it is sent.
+#[derive(Clone, Debug)]
+pub struct Decided {
+    status: StatusCode,
+    body: Value,
+    replayed: bool,
+}
+
+impl From<Answer> for Decided {
+    fn from(answer: Answer) -> Self {
+        Self { status: answer.status, body: answer.body, replayed: false }
+    }
+}
+
+impl Decided {
+    /// The body.
+    pub const fn body(&self) -> &Value {
+        &self.body
+    }
+
+    /// Another answer to the same request, for what has become of it since.
+    ///
+    /// # Errors
+    /// 500 when the body is no JSON.
+    pub fn instead(self, status: StatusCode, body: &impl Serialize) -> Result<Self, Problem> {
+        Ok(Self { status, body: serde_json::to_value(body).map_err(Problem::fault)?, ..self })
+    }
+}
+
+impl IntoResponse for Decided {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.body)).into_response();
+        if self.replayed {
+            response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        }
+        if self.status.is_client_error() {
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        }
+        response
+    }
+}
+
+/// Carries a change out, and leaves the answering to the caller.
+///
+/// # Errors
+/// As [`run`].
+pub async fn decide(state: &AppState, asked: &Asked<'_>, change: &impl Change) -> Result<Decided, Problem> {
     let key = Key::read(asked)?;
     let attempts = async {
         match attempt(state, asked, key.as_ref(), change).await {
@@ -108,13 +158,13 @@ pub async fn run(state: &AppState, asked: &Asked<'_>, change: &impl Change) -> R
     })
 }
 
-async fn attempt(state: &AppState, asked: &Asked<'_>, key: Option<&Key>, change: &impl Change) -> Result<Response, Failure> {
+async fn attempt(state: &AppState, asked: &Asked<'_>, key: Option<&Key>, change: &impl Change) -> Result<Decided, Failure> {
     let mut tx = state.db().begin().await?;
     tx.wait_briefly().await?;
     let Some(key) = key else {
         let answer = change.decide(&mut tx, &asked.audit()).await?;
         tx.commit().await?;
-        return Ok((answer.status, Json(answer.body)).into_response());
+        return Ok(answer.into());
     };
     if let Some(earlier) = key.begin(&mut tx).await? {
         tx.rollback().await?;
@@ -125,7 +175,7 @@ async fn attempt(state: &AppState, asked: &Asked<'_>, key: Option<&Key>, change:
         Ok(answer) => {
             key.store(&mut tx, answer.status, answer.body.clone(), answer.operation_id).await?;
             tx.commit().await?;
-            Ok((answer.status, Json(answer.body)).into_response())
+            Ok(answer.into())
         }
         Err(Failure::Refused(problem)) if !problem.status().is_server_error() => {
             // The refusal is the first answer and is kept like any other; what had been written for it is not.
@@ -180,7 +230,7 @@ impl Key {
     }
 
     /// The answer that is due without doing anything, if the key was seen before.
-    async fn begin(&self, tx: &mut PlatformTx) -> DbResult<Option<Result<Response, Problem>>> {
+    async fn begin(&self, tx: &mut PlatformTx) -> DbResult<Option<Result<Decided, Problem>>> {
         Ok(match idempotency::begin(tx, &self.scope, &self.key, &self.body_hash).await? {
             Begun::Fresh => None,
             Begun::Replay { status, body } => Some(Ok(replay(status, body))),
@@ -213,12 +263,6 @@ fn comparable(body: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-fn replay(status: u16, body: Value) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
-    let mut response = (status, Json(body)).into_response();
-    response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
-    if status.is_client_error() {
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-    }
-    response
+fn replay(status: u16, body: Value) -> Decided {
+    Decided { status: StatusCode::from_u16(status).unwrap_or(StatusCode::OK), body, replayed: true }
 }

@@ -115,6 +115,11 @@ impl QueryText {
         Page { number: self.number("page", 1..=MOST_PAGES, 1), size: self.number("page_size", 1..=100, 100) }
     }
 
+    /// The same for lists whose readers want all of it.
+    pub(crate) fn long_page(&mut self) -> Page {
+        Page { number: self.number("page", 1..=MOST_PAGES, 1), size: self.number("page_size", 1..=1000, 1000) }
+    }
+
     /// Ends reading.
     ///
     /// # Errors

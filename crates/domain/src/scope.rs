@@ -12,13 +12,15 @@ pub enum Scope {
     Instance(InstanceId),
     /// `template:<server>:<version>:<demo>`: one builder at a time per key.
     Template(TemplateKey),
+    /// `reconcile`: one comparison of everything at a time.
+    Reconcile,
     /// `own:<operation id>`: shares nothing with any other operation.
     Own(OperationId),
 }
 
 /// A text that is no scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a scope is written instance:<id>, template:<server>:<version>:<demo> or own:<operation id>")]
+#[error("a scope is written instance:<id>, template:<server>:<version>:<demo>, reconcile or own:<operation id>")]
 pub struct NotAScope;
 
 impl fmt::Display for Scope {
@@ -26,6 +28,7 @@ impl fmt::Display for Scope {
         match self {
             Self::Instance(id) => write!(f, "instance:{id}"),
             Self::Template(key) => write!(f, "template:{key}"),
+            Self::Reconcile => f.write_str("reconcile"),
             Self::Own(id) => write!(f, "own:{id}"),
         }
     }
@@ -38,6 +41,7 @@ impl FromStr for Scope {
             Some(("instance", id)) => id.parse().map(Self::Instance).map_err(|_| NotAScope),
             Some(("template", key)) => key.parse().map(Self::Template).map_err(|_| NotAScope),
             Some(("own", id)) => id.parse().map(Self::Own).map_err(|_| NotAScope),
+            None if text == "reconcile" => Ok(Self::Reconcile),
             _ => Err(NotAScope),
         }
     }
@@ -57,14 +61,14 @@ mod tests {
             let id = Uuid::from_u128(id);
             let key = TemplateKey { server: ServerId::from_uuid(id), version: OdooVersion::new(major), demo };
             let instance = Scope::Instance(InstanceId::from_uuid(id));
-            for scope in [instance, Scope::Template(key), Scope::Own(OperationId::from_uuid(id))] {
+            for scope in [instance, Scope::Template(key), Scope::Reconcile, Scope::Own(OperationId::from_uuid(id))] {
                 prop_assert_eq!(scope.to_string().parse(), Ok(scope));
             }
             prop_assert_eq!(instance.to_string(), format!("instance:{id}"));
         }
 
         #[test]
-        fn no_text_panics(text in "(instance|template|own|x)?:?.{0,60}") {
+        fn no_text_panics(text in "(instance|template|reconcile|own|x)?:?.{0,60}") {
             if let Ok(scope) = text.parse::<Scope>() {
                 prop_assert_eq!(scope.to_string().parse(), Ok(scope));
             }
@@ -73,7 +77,7 @@ mod tests {
 
     #[test]
     fn other_texts_are_no_scopes() {
-        for text in ["", "instance", "instance:", "instance:x", "template:x:19:true", "own:1", "server:0"] {
+        for text in ["", "instance", "instance:", "instance:x", "template:x:19:true", "own:1", "reconcile:", "server:0"] {
             assert_eq!(text.parse::<Scope>(), Err(NotAScope), "{text}");
         }
         let id = Uuid::nil();

@@ -12,6 +12,7 @@
 pub mod account;
 pub mod directory;
 mod error;
+mod events;
 #[cfg(feature = "fake")]
 pub mod fake;
 mod fingerprint;
@@ -29,6 +30,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 pub use error::{Class, RuntimeError, RuntimeResult};
+pub use events::{Cursor, Events, ServiceEvent};
 pub use observed::{Listed, Observed, OneOffEnd, Readiness};
 pub use workload::{Image, Limits, OneOff, Owner, Service, Task, TenantDatabase, Turn, Workload};
 
@@ -65,6 +67,10 @@ pub trait InstanceRuntime: Send + Sync {
 
     /// The last log lines, oldest first; empty for a service that was never started or is removed.
     async fn logs(&self, service: &Service, lines: usize) -> RuntimeResult<Vec<String>>;
+
+    /// What happened to services that carry our mark after `after`, as soon as something did, at the latest after `patience`. Without
+    /// a cursor nothing is told but where "now" is.
+    async fn events(&self, after: Option<&Cursor>, patience: Duration) -> RuntimeResult<Events>;
 
     /// Every service that carries our mark.
     async fn list(&self) -> RuntimeResult<Vec<Listed>>;

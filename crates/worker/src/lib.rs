@@ -1,7 +1,8 @@
 //! Carries operations out, and keeps watch. The binary is `instance-worker`.
 //!
-//! Owns: the durable engine ([`engine`]), what each kind of operation does ([`sagas`]), the loops that compare what should be with what is ([`reconcile`]), the delivery of
-//! mails ([`outbox`]), the worker's signs of life ([`vitals`]).
+//! Owns: the durable engine ([`engine`]), what each kind of operation does ([`sagas`]), the loops that compare what should be with what is
+//! ([`reconcile`]), the [`watcher`] of what happens at the runtime, the delivery of mails ([`outbox`]), the worker's signs of life
+//! ([`vitals`]).
 //! Leaves to others: SQL (`db`), what runs Odoo (`runtime`), what is legal (`domain`), accepting requests (`api`).
 
 pub mod engine;
@@ -10,6 +11,8 @@ pub mod reconcile;
 pub mod sagas;
 pub mod services;
 pub mod vitals;
+pub mod watcher;
+pub mod wishes;
 
 use bootstrap::settings::{BuiltIn, Driver};
 

@@ -2,9 +2,9 @@
 //! While it does, no connection is held.
 
 use crate::conventions::Call;
+use crate::errand::{awaited, give_up};
 use crate::input::{PathId, QueryText};
 use crate::problem::{Problem, ProblemBody};
-use crate::routes::operation_events::is_final;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
@@ -62,13 +62,12 @@ pub(super) async fn handler(
 async fn fetch(state: &AppState, call: &Call, instance: InstanceId, lines: u32) -> Result<Vec<String>, Problem> {
     let operation = OperationId::from_uuid(random_uuid(state.entropy()));
     ask(state, call, instance, operation, lines).await?;
-    if tokio::time::timeout(state.policy().logs_wait, ended(state, operation)).await.is_err() {
+    let Some(found) = awaited(state, operation, state.policy().logs_wait).await? else {
         give_up(state, operation).await?;
         return Err(Problem::unavailable("The logs could not be fetched in time"));
-    }
-    let found = operations::get(state.db(), operation).await?;
+    };
     operations::forget_fetched(state.db(), operation).await?;
-    let result = found.filter(|operation| operation.state == Stored::Succeeded).and_then(|operation| operation.result);
+    let result = found.result.filter(|_| found.state == Stored::Succeeded);
     let Some(Value::Array(lines)) = result.as_ref().and_then(|result| result.get("logs")) else {
         return Err(Problem::unavailable("The logs could not be fetched"));
     };
@@ -92,22 +91,4 @@ async fn ask(state: &AppState, call: &Call, instance: InstanceId, id: OperationI
         Enqueued::Accepted(_) | Enqueued::Joined(_) => Ok(tx.commit().await?),
         Enqueued::QueueFull => Err(Problem::queue_full()),
     }
-}
-
-/// Returns when the operation has ended, or the process is to end.
-async fn ended(state: &AppState, operation: OperationId) {
-    let mut events = state.feed().events(operation, 0).await;
-    while let Some(event) = events.recv().await {
-        if is_final(&event) {
-            return;
-        }
-    }
-}
-
-/// Nobody waits for the answer any more: a worker that comes back later need not look for it.
-async fn give_up(state: &AppState, operation: OperationId) -> Result<(), Problem> {
-    let mut tx = state.db().begin().await?;
-    let outcome = operations::request_cancel(&mut tx, operation, "nobody waits for it any more").await?;
-    tracing::debug!(operation_id = %operation, ?outcome, "gave up waiting for logs");
-    Ok(tx.commit().await?)
 }

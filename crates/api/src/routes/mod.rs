@@ -24,6 +24,7 @@ mod instance_reactivate;
 mod instance_status;
 mod livez;
 mod metrics;
+mod monitoring;
 mod not_built;
 mod openapi_json;
 mod operation_cancel;
@@ -33,6 +34,8 @@ mod operation_list;
 mod readyz;
 mod root;
 mod subdomain_check;
+
+pub(crate) use operation_events::is_final;
 
 use crate::conventions::BODY_LIMIT;
 use crate::doors::{InternalDoor, TOKEN_HEADER};
@@ -66,6 +69,7 @@ use utoipa_axum::routes;
         (name = "instances", description = "One hosted Odoo each"),
         (name = "operations", description = "Work on an instance; `job_id` in other answers is the id of one"),
         (name = "administration", description = "For operators, on the internal door only"),
+        (name = "monitoring", description = "What the workers see, on the internal door only"),
         (name = "not built", description = "Calls that this release answers with 501"),
     )
 )]
@@ -175,6 +179,7 @@ fn service() -> OpenApiRouter<AppState> {
         .routes(routes!(metrics::handler))
         .routes(routes!(openapi_json::handler))
         .routes(routes!(docs::page))
+        .merge(monitoring::service())
 }
 
 /// Everything that reads or writes data.
@@ -204,4 +209,5 @@ fn data() -> OpenApiRouter<AppState> {
         .routes(routes!(admin_retry_operation::handler))
         .routes(routes!(admin_suspend_instance::handler))
         .routes(routes!(admin_unsuspend_instance::handler))
+        .merge(monitoring::data())
 }

@@ -69,7 +69,8 @@ fn until_final(events: tokio::sync::mpsc::Receiver<Event>) -> impl Stream<Item =
     })
 }
 
-pub(super) fn is_final(event: &Event) -> bool {
+/// Whether nothing comes after this event.
+pub(crate) fn is_final(event: &Event) -> bool {
     let state = event.data.get("state").and_then(Value::as_str).and_then(Stored::parse);
     event.event == "operation" && state.is_some_and(Stored::is_final)
 }

@@ -97,7 +97,7 @@ async fn cors_headers_are_on_answers_of_every_class() {
         (404, format!("/api/v1/instances/{}", uuid())),
         (405, instance_path(&instance, "/provision")),
         (422, "/api/v1/instances/not-a-uuid".to_owned()),
-        (501, "/api/v1/monitoring/status".to_owned()),
+        (501, "/admin/odoo-servers".to_owned()),
         (401, "/instance/api/v1/instances/".to_owned()),
     ];
     for (status, path) in paths {

@@ -23,6 +23,7 @@ mod instance_provision;
 mod instance_status;
 mod load;
 mod metrics;
+mod monitoring;
 mod not_built;
 mod openapi;
 mod operation_cancel;

@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::http::{Method, Request};
 use serde_json::Value;
 
-/// The calls of contract 4.3, 8.2-8.5, 16.4 and 19.3 that this release does not serve.
+/// The calls of contract 4.3, 8.4, 16.4 and 19.3 that this release does not serve.
 fn calls() -> Vec<(Method, String)> {
     let id = uuid();
     let list = format!(
@@ -25,19 +25,6 @@ fn calls() -> Vec<(Method, String)> {
          POST /admin/relocate-instance/{id}
          POST /admin/adopt
          GET /admin/adoption-report
-         GET /api/v1/monitoring/status
-         POST /api/v1/monitoring/start
-         POST /api/v1/monitoring/stop
-         POST /api/v1/monitoring/restart
-         POST /api/v1/monitoring/reconcile
-         GET /api/v1/monitoring/containers
-         GET /api/v1/monitoring/containers/odoo-1/status
-         POST /api/v1/monitoring/containers/odoo-1/sync
-         GET /api/v1/monitoring/metrics
-         GET /api/v1/monitoring/config
-         PUT /api/v1/monitoring/config
-         GET /api/v1/monitoring/tasks/{id}/status
-         GET /api/v1/monitoring/health
          POST /webhooks/killbill/secret"
     );
     let call = |line: &str| {

@@ -63,19 +63,19 @@ PATCH /admin/odoo-servers/{id} 401 401 401 403 403 501
 POST /admin/relocate-instance/{id} 401 401 401 403 403 501
 POST /admin/adopt 401 401 401 403 403 501
 GET /admin/adoption-report 401 401 401 403 403 501
-GET /api/v1/monitoring/status 401 401 401 403 403 501
-POST /api/v1/monitoring/start 401 401 401 403 403 501
-POST /api/v1/monitoring/stop 401 401 401 403 403 501
-POST /api/v1/monitoring/restart 401 401 401 403 403 501
-POST /api/v1/monitoring/reconcile 401 401 401 403 403 501
-GET /api/v1/monitoring/containers 401 401 401 403 403 501
-GET /api/v1/monitoring/containers/{name}/status 401 401 401 403 403 501
-POST /api/v1/monitoring/containers/{name}/sync 401 401 401 403 403 501
-GET /api/v1/monitoring/metrics 401 401 401 403 403 501
-GET /api/v1/monitoring/config 401 401 401 403 403 501
-PUT /api/v1/monitoring/config 401 401 401 403 403 501
-GET /api/v1/monitoring/tasks/{id}/status 401 401 401 403 403 501
-GET /api/v1/monitoring/health 401 401 401 403 403 501
+GET /api/v1/monitoring/status 401 401 401 403 403 200
+POST /api/v1/monitoring/start 401 401 401 403 403 200
+POST /api/v1/monitoring/stop 401 401 401 403 403 200
+POST /api/v1/monitoring/restart 401 401 401 403 403 200
+POST /api/v1/monitoring/reconcile 401 401 401 403 403 202
+GET /api/v1/monitoring/containers 401 401 401 403 403 200
+GET /api/v1/monitoring/containers/{name}/status 401 401 401 403 403 404
+POST /api/v1/monitoring/containers/{name}/sync 401 401 401 403 403 404
+GET /api/v1/monitoring/metrics 401 401 401 403 403 200
+GET /api/v1/monitoring/config 401 401 401 403 403 200
+PUT /api/v1/monitoring/config 401 401 401 403 403 200
+GET /api/v1/monitoring/tasks/{id}/status 401 401 401 403 403 404
+GET /api/v1/monitoring/health 401 401 401 403 403 200
 ";
 
 struct Row {
@@ -112,7 +112,11 @@ async fn things(rig: &Rig) -> Things {
 /// A route with real ids in it.
 fn filled(path: &str, of: &Things) -> String {
     let id = if path.contains("/operations/") { &of.operation } else { &of.instance };
-    let path = path.replace("{id}", id).replace("{subscription_id}", &uuid()).replace("{text}", "corner-shop");
+    let path = path
+        .replace("{id}", id)
+        .replace("{subscription_id}", &uuid())
+        .replace("{text}", "corner-shop")
+        .replace("{name}", "odoo-1");
     match path.as_str() {
         "/api/v1/instances" => format!("{path}?customer_id={}", of.customer),
         "/api/v1/operations" => format!("{path}?instance_id={}", of.instance),

@@ -298,5 +298,6 @@ fn policy() -> Policy {
         // As PATIENT.
         change_limit: Duration::from_secs(25),
         logs_wait: Duration::from_secs(10),
+        reconcile_wait: Duration::from_millis(300),
     }
 }

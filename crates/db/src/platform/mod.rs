@@ -43,6 +43,7 @@ pub mod instances;
 pub mod journal;
 pub mod leases;
 pub mod monitor;
+pub mod monitoring;
 pub mod operation_view;
 pub mod operations;
 pub mod outbox;

@@ -3,6 +3,7 @@
 use super::wire::{Counts, Fault, Order, Reply, Request};
 use crate::InstanceRuntime;
 use crate::error::{RuntimeError, RuntimeResult};
+use crate::events::{Cursor, Events};
 use crate::observed::{Listed, Observed, OneOffEnd, Readiness};
 use crate::workload::{Image, OneOff, Service, Turn, Workload};
 use async_trait::async_trait;
@@ -12,9 +13,12 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
+
+/// How often a reader asks for events.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The driver that speaks to a fake runtime.
 #[derive(Clone, Debug)]
@@ -97,6 +101,17 @@ impl InstanceRuntime for FakeRuntime {
 
     async fn logs(&self, service: &Service, lines: usize) -> RuntimeResult<Vec<String>> {
         self.ask(&Request::Logs { service: service.clone(), lines }).await
+    }
+
+    async fn events(&self, after: Option<&Cursor>, patience: Duration) -> RuntimeResult<Events> {
+        let begin = Instant::now();
+        loop {
+            let told: Events = self.ask(&Request::Events { after: after.cloned() }).await?;
+            if after.is_none() || told.gap || !told.events.is_empty() || begin.elapsed() >= patience {
+                return Ok(told);
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
     }
 
     async fn list(&self) -> RuntimeResult<Vec<Listed>> {

@@ -108,6 +108,7 @@ impl Server {
             Request::Stop { service, turn } => value(&self.state().stop(&service, turn)?),
             Request::Remove { service, turn } => value(&self.state().remove(&service, turn)?),
             Request::Logs { service, lines } => value(&self.state().logs(&service, lines)?),
+            Request::Events { after } => value(&self.state().events(after.as_ref())),
             Request::List => value(&self.state().list()),
             Request::RunOnce { order, task, limit_ms } => {
                 value(&self.run_once(order, task, Duration::from_millis(limit_ms)).await?)

@@ -2,12 +2,16 @@
 
 use super::wire::{Call, Counts, Effect, Fault, Order};
 use crate::error::{RuntimeError, RuntimeResult};
+use crate::events::{Cursor, Events, ServiceEvent};
 use crate::observed::{Listed, Observed};
-use crate::workload::{Service, Turn};
+use crate::workload::{Owner, Service, Turn};
 use chrono::{DateTime, Utc};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::SystemTime;
 use tokio::task::AbortHandle;
+
+/// How many events are kept.
+const KEPT: usize = 256;
 
 #[derive(Default)]
 pub(super) struct State {
@@ -17,8 +21,56 @@ pub(super) struct State {
     /// One-off runs under way, by service.
     runs: BTreeMap<String, Run>,
     next_run: u64,
+    told: Told,
     /// The highest token that ever acted on a service, also when it is gone.
     tokens: BTreeMap<String, i64>,
+}
+
+/// What happened, as far as it is kept.
+struct Told {
+    /// A cursor of another life of this process says nothing.
+    life: DateTime<Utc>,
+    kept: VecDeque<(u64, DateTime<Utc>, Service)>,
+    last: u64,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self { life: now(), kept: VecDeque::new(), last: 0 }
+    }
+}
+
+impl Told {
+    fn happened(&mut self, name: &str, owner: Owner) {
+        self.last += 1;
+        self.kept.push_back((self.last, now(), Service { name: name.to_owned(), owner }));
+        if self.kept.len() > KEPT {
+            self.kept.pop_front();
+        }
+    }
+
+    fn since(&self, after: Option<&Cursor>) -> Events {
+        let next = Cursor(format!("{}/{}", self.life.timestamp_micros(), self.last));
+        let Some(after) = after else { return Events { events: Vec::new(), next, gap: false } };
+        let read = after.0.split_once('/').filter(|(life, _)| *life == self.life.timestamp_micros().to_string());
+        let first_kept = self.kept.front().map_or(self.last + 1, |(number, ..)| *number);
+        match read.and_then(|(_, number)| number.parse::<u64>().ok()) {
+            Some(seen) if seen + 1 >= first_kept => {
+                let new = self.kept.iter().filter(|(number, ..)| *number > seen);
+                let event = |(number, at, service): &(u64, DateTime<Utc>, Service)| ServiceEvent {
+                    id: format!("{}/{number}", self.life.timestamp_micros()),
+                    at: *at,
+                    service: service.clone(),
+                };
+                Events { events: new.map(event).collect(), next, gap: false }
+            }
+            _ => Events { events: Vec::new(), next, gap: true },
+        }
+    }
+}
+
+fn now() -> DateTime<Utc> {
+    DateTime::<Utc>::from(SystemTime::now())
 }
 
 struct Held {
@@ -113,9 +165,10 @@ impl State {
         self.end_run(&order.name);
         self.halt(&order.name);
         let name = order.name.clone();
-        let status = Observed::Running { since: DateTime::<Utc>::from(SystemTime::now()) };
+        let status = Observed::Running { since: now() };
         log.push(format!("INFO {} service of {} starts for operation {}", order.database, order.owner, order.turn.operation));
         let written = database(&order);
+        self.told.happened(&name, order.owner);
         self.services.insert(name.clone(), Held { order, status: status.clone(), log });
         self.count(&name).starts += 1;
         self.note_writers(&name, &written);
@@ -128,6 +181,7 @@ impl State {
             let line = "CRITICAL the service was told to exit".to_owned();
             held.status = Observed::Failed { reason: format!("Odoo exited by itself: {line}") };
             held.log.push(line);
+            self.told.happened(name, held.order.owner);
         }
     }
 
@@ -141,9 +195,14 @@ impl State {
     pub(super) fn remove(&mut self, service: &Service, turn: Turn) -> RuntimeResult<()> {
         self.stop(service, turn)?;
         if self.services.remove(&service.name).is_some() {
+            self.told.happened(&service.name, service.owner);
             self.count(&service.name).removes += 1;
         }
         Ok(())
+    }
+
+    pub(super) fn events(&self, after: Option<&Cursor>) -> Events {
+        self.told.since(after)
     }
 
     pub(super) fn list(&self) -> Vec<Listed> {
@@ -169,6 +228,7 @@ impl State {
         held.status = Observed::Stopped;
         if was_up {
             held.log.push("INFO stopped by request".into());
+            self.told.happened(name, held.order.owner);
             self.count(name).stops += 1;
         }
     }

@@ -1,6 +1,7 @@
 //! What is said over the fake runtime's socket: one JSON line each way per connection.
 
 use crate::error::{RuntimeError, RuntimeResult};
+use crate::events::Cursor;
 use crate::fingerprint::fingerprint;
 use crate::workload::{Image, OneOff, Owner, Service, Task, Turn, Workload};
 use secrecy::ExposeSecret;
@@ -28,6 +29,8 @@ pub enum Call {
     Remove,
     /// `logs`
     Logs,
+    /// `events`
+    Events,
     /// `list`
     List,
     /// `run_once`
@@ -152,6 +155,7 @@ pub(super) enum Request {
     Stop { service: Service, turn: Turn },
     Remove { service: Service, turn: Turn },
     Logs { service: Service, lines: usize },
+    Events { after: Option<Cursor> },
     List,
     RunOnce { order: Order, task: Task, limit_ms: u64 },
     WarmAssets { order: Order },
@@ -180,6 +184,7 @@ impl Request {
             Self::Stop { service, .. } => (Call::Stop, Some(&service.name)),
             Self::Remove { service, .. } => (Call::Remove, Some(&service.name)),
             Self::Logs { service, .. } => (Call::Logs, Some(&service.name)),
+            Self::Events { .. } => (Call::Events, None),
             Self::List => (Call::List, None),
             Self::RunOnce { order, .. } => (Call::RunOnce, Some(&order.name)),
             Self::WarmAssets { order } => (Call::WarmAssets, Some(&order.name)),

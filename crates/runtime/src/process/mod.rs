@@ -19,6 +19,7 @@ mod table;
 use crate::InstanceRuntime;
 use crate::directory::{DataDirectories, conf_path};
 use crate::error::{RuntimeError, RuntimeResult, blocking};
+use crate::events::{Cursor, Events, by_looking};
 use crate::observed::{Listed, Observed, OneOffEnd, Readiness};
 use crate::odoo_http;
 use crate::turn::{Asked, in_turn};
@@ -212,6 +213,11 @@ impl InstanceRuntime for ProcessRuntime {
             None => Ok(Vec::new()),
         })
         .await
+    }
+
+    /// Nobody but us watches these processes, and none of us has to be there when one ends: what changed is seen by looking.
+    async fn events(&self, after: Option<&Cursor>, patience: Duration) -> RuntimeResult<Events> {
+        by_looking(after, patience, || self.list()).await
     }
 
     async fn list(&self) -> RuntimeResult<Vec<Listed>> {

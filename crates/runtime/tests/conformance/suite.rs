@@ -4,7 +4,7 @@ use crate::stage::{Stage, later, new_operation, until};
 use domain::ids::InstanceId;
 use domain::sources::random_uuid;
 use domain::version::OdooVersion;
-use runtime::{Class, Observed, OneOff, Owner, Readiness, Service, Task, Turn, Workload};
+use runtime::{Class, Cursor, Observed, OneOff, Owner, Readiness, Service, Task, Turn, Workload};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -192,7 +192,41 @@ pub async fn unreachable_is_not_absent(stage: impl Stage) {
     stage.lose_sight().await;
     assert_eq!(runtime.observe(&workload.service).await.unwrap_err().class(), Class::Unreachable);
     assert_eq!(runtime.list().await.unwrap_err().class(), Class::Unreachable);
+    assert_eq!(runtime.events(None, Duration::ZERO).await.unwrap_err().class(), Class::Unreachable);
     assert_eq!(runtime.stop(&workload.service, workload.turn, GRACE).await.unwrap_err().class(), Class::Unreachable);
+}
+
+pub async fn what_happens_while_nobody_reads_is_told_later(stage: impl Stage) {
+    let (runtime, workload) = (stage.runtime(), stage.workload().await);
+    let begin = runtime.events(None, GRACE).await.unwrap();
+    assert_eq!((begin.events.len(), begin.gap), (0, false), "what was before is nobody's news");
+    up(&stage, &workload).await;
+    let started = runtime.events(Some(&begin.next), GRACE).await.unwrap();
+    assert!(!started.gap && started.events.iter().all(|event| event.service == workload.service), "{started:?}");
+    assert!(!started.events.is_empty());
+    // Another reader goes on where this one stood.
+    stage.crash(&workload).await;
+    let (other, mut cursor) = (stage.runtime(), started.next);
+    until("the crash is told", async || {
+        let told = other.events(Some(&cursor), Duration::ZERO).await.unwrap();
+        assert!(!told.gap);
+        cursor = told.next;
+        !told.events.is_empty() && !other.observe(&workload.service).await.unwrap().is_up()
+    })
+    .await;
+    runtime.remove(&workload.service, workload.turn).await.unwrap();
+    let removed = other.events(Some(&cursor), GRACE).await.unwrap();
+    assert_eq!(removed.events.first().map(|event| &event.service), Some(&workload.service), "{removed:?}");
+    let quiet = other.events(Some(&removed.next), Duration::ZERO).await.unwrap();
+    assert_eq!((quiet.events.len(), quiet.gap), (0, false), "nothing is told twice");
+}
+
+pub async fn a_cursor_that_says_nothing_is_a_gap(stage: impl Stage) {
+    let runtime = stage.runtime();
+    let strange: Cursor = serde_json::from_value("of another engine".into()).unwrap();
+    let told = runtime.events(Some(&strange), GRACE).await.unwrap();
+    assert!(told.gap);
+    assert!(!runtime.events(Some(&told.next), Duration::ZERO).await.unwrap().gap);
 }
 
 /// The same workload in the turn before.
@@ -247,6 +281,7 @@ macro_rules! rules {
             the_list_shows_every_mark logs_are_the_last_lines_oldest_first free_ports_leave_out_those_taken
             unreachable_is_not_absent an_overtaken_turn_changes_nothing a_removed_service_stays_removed
             a_service_removed_before_it_was_made_is_not_made
+            what_happens_while_nobody_reads_is_told_later a_cursor_that_says_nothing_is_a_gap
         }
     };
 }

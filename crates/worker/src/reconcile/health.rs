@@ -7,6 +7,7 @@ use super::judge::{PATIENCE, Sight};
 use super::settle::{Settled, settle};
 use super::{BATCH, Findings, Round, instances};
 use db::platform::instances::{self as rows, Instance};
+use db::platform::monitoring::Effective;
 use db::platform::{PlatformDb, monitor};
 use domain::instance::{DesiredState, Suspension};
 use futures::{StreamExt as _, stream};
@@ -15,6 +16,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Name of the loop.
 const NAME: &str = "health";
@@ -32,7 +34,7 @@ pub struct HealthCheck {
     /// Asks Odoo, with [`TIMEOUT`].
     pub http: reqwest::Client,
     /// How often.
-    pub period: Duration,
+    pub setup: watch::Receiver<Effective>,
 }
 
 #[async_trait::async_trait]
@@ -42,7 +44,11 @@ impl Round for HealthCheck {
     }
 
     fn period(&self) -> Duration {
-        self.period
+        self.setup.borrow().health_check_every()
+    }
+
+    fn setup(&self) -> Option<watch::Receiver<Effective>> {
+        Some(self.setup.clone())
     }
 
     async fn round(&self) -> anyhow::Result<Value> {

@@ -1,13 +1,13 @@
 //! What an observation means for an instance. Pure.
 
-use domain::instance::{Axes, DesiredState, Event, ObservedState, Suspension};
+use domain::instance::{Axes, DesiredState, Event, ObservedState, Status, Suspension, apply};
 
 /// How many looks in a row must find an instance not answering before it counts as unhealthy (contract 17).
 pub(super) const PATIENCE: u32 = 5;
 
 /// What was seen of one instance. Seeing nothing, because nobody could be asked, is not among these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sight {
+pub(crate) enum Sight {
     /// No service.
     Absent,
     /// It is there and down, by request.
@@ -42,6 +42,18 @@ impl Sight {
         }
     }
 
+    /// In a word of the observed states (contract 6.2).
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Absent => ObservedState::Absent.as_str(),
+            Self::Stopped => ObservedState::Stopped.as_str(),
+            Self::Starting => ObservedState::Starting.as_str(),
+            Self::Up | Self::Healthy => ObservedState::Running.as_str(),
+            Self::NotAnswering(_) => ObservedState::Unhealthy.as_str(),
+            Self::Failed => ObservedState::Failed.as_str(),
+        }
+    }
+
     pub(super) const fn is_up(self) -> bool {
         matches!(self, Self::Starting | Self::Up | Self::Healthy | Self::NotAnswering(_))
     }
@@ -57,6 +69,11 @@ pub(super) const fn event(sight: Sight) -> Option<Event> {
         Sight::Failed => Some(Event::ObservedFailed),
         Sight::Starting | Sight::Up | Sight::NotAnswering(_) => None,
     }
+}
+
+/// The status that the row should have after this sight.
+pub(super) fn expected(axes: &Axes, sight: Sight) -> Status {
+    event(sight).and_then(|event| apply(axes, event).ok()).map_or(axes.status, |after| after.status)
 }
 
 /// The text that a customer reads in `error_message` after the event.
@@ -88,7 +105,7 @@ pub(super) fn drift(axes: &Axes, sight: Sight) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::instance::{BillingStatus, Phase, ProvisioningStatus, Status, apply};
+    use domain::instance::{BillingStatus, Phase, ProvisioningStatus};
 
     fn axes(status: Status, desired: DesiredState) -> Axes {
         let suspended = status == Status::Paused;
@@ -105,8 +122,8 @@ mod tests {
     }
 
     fn after(status: Status, desired: DesiredState, sight: Sight) -> Option<Status> {
-        let axes = axes(status, desired);
-        event(sight).and_then(|event| apply(&axes, event).ok()).map(|axes| axes.status)
+        let expected = expected(&axes(status, desired), sight);
+        (expected != status).then_some(expected)
     }
 
     #[test]

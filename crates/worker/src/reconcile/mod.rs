@@ -9,20 +9,24 @@
 
 mod findings;
 pub mod health;
-pub mod instances;
+mod instances;
 mod judge;
 pub mod retention;
 pub mod servers;
 mod settle;
+pub use findings::Findings;
+pub(crate) use instances::sight;
+pub use instances::{Comparison, LookError};
+pub(crate) use settle::{Settled, settle};
 
-use findings::Findings;
-
+use db::platform::monitoring::Effective;
 use db::platform::turn::Turn;
 use db::platform::{PlatformDb, monitor};
 use metrics::{counter, histogram};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// The pause after a round that failed; its period, if that is shorter.
@@ -46,6 +50,11 @@ pub trait Round: Send + Sync {
     /// How often, over all workers together.
     fn period(&self) -> Duration;
 
+    /// For the loops of the monitoring: whether they shall run, and how often, which operators change.
+    fn setup(&self) -> Option<watch::Receiver<Effective>> {
+        None
+    }
+
     /// What every worker does each time, also one that finds the round done by another.
     ///
     /// # Errors
@@ -63,10 +72,11 @@ pub trait Round: Send + Sync {
 
 /// Runs a loop, beginning at once, until `stop`.
 pub async fn keep(db: PlatformDb, round: Arc<dyn Round>, stop: CancellationToken) {
-    let mut first = true;
+    let (mut first, mut setup) = (true, round.setup());
     while !stop.is_cancelled() {
-        let outcome = due_turn(&db, round.as_ref(), first).await;
-        first = false;
+        let shall_run = setup.as_mut().is_none_or(|setup| setup.borrow_and_update().run);
+        let outcome = if shall_run { due_turn(&db, round.as_ref(), first).await } else { Ok(false) };
+        first &= !shall_run;
         let pause = match outcome {
             Ok(_) => round.period(),
             Err(error) => {
@@ -77,7 +87,19 @@ pub async fn keep(db: PlatformDb, round: Arc<dyn Round>, stop: CancellationToken
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(pause) => {}
+            () = changed(setup.as_mut()) => {}
         }
+    }
+}
+
+/// Returns when the monitoring is set up anew.
+async fn changed(setup: Option<&mut watch::Receiver<Effective>>) {
+    let told = match setup {
+        Some(setup) => setup.changed().await.is_ok(),
+        None => false,
+    };
+    if !told {
+        std::future::pending().await
     }
 }
 

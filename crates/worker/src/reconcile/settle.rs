@@ -9,7 +9,7 @@ use domain::instance::Status;
 
 /// What came of an observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Settled {
+pub(crate) enum Settled {
     /// The public status moved.
     Moved {
         /// From here.
@@ -24,7 +24,7 @@ pub(super) enum Settled {
 }
 
 /// Stores `sight` of the instance that looked like `seen` before the look.
-pub(super) async fn settle(db: &PlatformDb, loop_name: &str, seen: &Instance, sight: Sight) -> DbResult<Settled> {
+pub(crate) async fn settle(db: &PlatformDb, loop_name: &str, seen: &Instance, sight: Sight) -> DbResult<Settled> {
     let mut tx = db.begin().await?;
     let Some(row) = instances::lock(&mut tx, seen.id).await? else { return Ok(Settled::Skipped) };
     if row.operation_id.is_some() || row.revision != seen.revision {

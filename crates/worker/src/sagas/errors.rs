@@ -1,6 +1,7 @@
 //! Errors of the servers and of the runtime as verdicts of the engine, one to one, with words that a customer may read.
 
 use crate::engine::{StepError, Verdict};
+use crate::reconcile::LookError;
 use db::odoo::OdooError;
 use runtime::{Class, RuntimeError};
 use std::time::Duration;
@@ -12,6 +13,15 @@ const INTERNAL: &str = "Internal error.";
 /// Pause before a busy holder or a full disk is looked at again.
 const LATER: Duration = Duration::from_secs(2);
 const MUCH_LATER: Duration = Duration::from_secs(30);
+
+impl From<LookError> for StepError {
+    fn from(error: LookError) -> Self {
+        match error {
+            LookError::Database(error) => error.into(),
+            LookError::Runtime(error) => error.into(),
+        }
+    }
+}
 
 impl From<OdooError> for StepError {
     fn from(error: OdooError) -> Self {

@@ -19,6 +19,7 @@ mod hashing;
 mod mails;
 mod passwords;
 mod provision;
+mod reconcile;
 mod restart;
 #[cfg(feature = "faults")]
 mod sight;
@@ -55,5 +56,6 @@ pub fn all(tools: &Arc<Tools>) -> Vec<Saga> {
         terminate::saga(tools),
         delete::saga(tools),
         fetch_logs::saga(tools),
+        reconcile::saga(tools),
     ]
 }

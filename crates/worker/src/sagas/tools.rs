@@ -3,10 +3,12 @@
 use super::hashing::Hashes;
 use db::odoo::{OdooServers, TenantLimits};
 use db::platform::instances::{Instance, Placement};
+use db::platform::monitoring::Effective;
 use db::secrets::Keyring;
 use runtime::InstanceRuntime;
 use runtime::directory::DataDirectories;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Built once at start-up and shared by all sagas.
 pub struct Tools {
@@ -26,6 +28,8 @@ pub struct Tools {
     pub image_profile: String,
     /// Whether mails are sent that billing sends as well (NOTIFY_LIFECYCLE_EXTRAS).
     pub notify_extras: bool,
+    /// How monitoring is set up.
+    pub monitoring: watch::Receiver<Effective>,
     /// Password hashes that are being computed.
     pub hashes: Hashes,
 }

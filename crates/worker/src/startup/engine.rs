@@ -62,6 +62,7 @@ fn tools(parts: &Parts) -> Arc<Tools> {
         limits: TenantLimits::default(),
         image_profile: parts.settings.runtime.image_profile.as_str().to_owned(),
         notify_extras: parts.settings.lifecycle.notify_extras,
+        monitoring: parts.monitoring.subscribe(),
         hashes: Default::default(),
     })
 }

@@ -11,25 +11,28 @@ pub(crate) use engine::list_faults;
 
 use anyhow::Context as _;
 use bootstrap::settings::WorkerSettings;
-use bootstrap::{Environment, OsEntropy, environment, http};
+use bootstrap::{Environment, OsEntropy, SystemClock, environment, http};
 use clients::notifications::{self, HttpNotificationService};
 use clients::users::HttpUserService;
 use db::odoo::OdooServers;
+use db::platform::monitoring::Effective;
 use db::platform::{PlatformDb, PoolLimits};
 use db::secrets::Keyring;
 use metrics_exporter_prometheus::PrometheusHandle;
 use runtime::Runtime;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use worker::outbox::Delivery;
 use worker::reconcile::health::{self, HealthCheck};
-use worker::reconcile::instances::Instances;
 use worker::reconcile::retention::Retention;
 use worker::reconcile::servers::Servers;
-use worker::reconcile::{Round, keep};
+use worker::reconcile::{Comparison, Round, keep};
 use worker::vitals::{Heartbeat, Port, Readiness};
+use worker::watcher::Watcher;
+use worker::wishes;
 
 /// The worker must not work like this; the operator has to change something.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +53,8 @@ struct Parts {
     keyring: Arc<Keyring>,
     registry: Arc<OdooServers>,
     runtime: Runtime,
+    /// How monitoring is set up; operators change it.
+    monitoring: watch::Sender<Effective>,
 }
 
 /// Works until `stop`.
@@ -93,13 +98,19 @@ impl Parts {
     fn build(settings: WorkerSettings, db: PlatformDb, registry: Arc<OdooServers>) -> anyhow::Result<Self> {
         let keyring = Arc::new(Keyring::new(&settings.sealing.current, settings.sealing.previous.as_ref()));
         let runtime = Runtime::build(&settings.runtime)?;
-        Ok(Self { name: engine::owner(), settings, db, keyring, registry, runtime })
+        let monitoring = watch::Sender::new(wishes::configured(&settings.monitoring));
+        Ok(Self { name: engine::owner(), settings, db, keyring, registry, runtime, monitoring })
     }
 
     /// Runs loops and engine until `stop`, or until the engine gives up; then ends both.
     async fn work(self, servers: Servers, readiness: &Readiness, stop: &CancellationToken) -> anyhow::Result<()> {
         let (loops, end_of_loops) = (TaskTracker::new(), stop.child_token());
         loops.spawn(self.delivery()?.run(end_of_loops.clone()));
+        let configured = wishes::configured(&self.settings.monitoring);
+        // Before anything follows them: a worker must not begin what operators have ended.
+        wishes::look(&self.db, configured, &self.monitoring).await?;
+        loops.spawn(wishes::follow(self.db.clone(), configured, self.monitoring.clone(), end_of_loops.clone()));
+        loops.spawn(self.watcher().run(end_of_loops.clone()));
         for round in self.rounds(servers)? {
             loops.spawn(keep(self.db.clone(), round, end_of_loops.clone()));
         }
@@ -113,22 +124,23 @@ impl Parts {
     }
 
     fn rounds(&self, servers: Servers) -> anyhow::Result<Vec<Arc<dyn Round>>> {
-        let (db, driver) = (&self.db, &self.runtime.driver);
-        let mut rounds: Vec<Arc<dyn Round>> = vec![Arc::new(servers), Arc::new(Retention { db: db.clone() })];
-        let monitoring = &self.settings.monitoring;
-        if monitoring.auto_start {
-            let http = http::client(health::TIMEOUT)?;
-            rounds.push(Arc::new(Instances {
-                db: db.clone(),
-                runtime: driver.clone(),
-                entropy: Arc::new(OsEntropy),
-                period: monitoring.reconcile_every,
-                grace: monitoring.resume_grace,
-            }));
-            let period = monitoring.health_check_every;
-            rounds.push(Arc::new(HealthCheck { db: db.clone(), runtime: driver.clone(), http, period }));
+        let (db, runtime) = (self.db.clone(), self.runtime.driver.clone());
+        let setup = self.monitoring.subscribe();
+        let comparison =
+            Comparison { db: db.clone(), runtime: runtime.clone(), entropy: Arc::new(OsEntropy), setup: setup.clone() };
+        let health_check = HealthCheck { db: db.clone(), runtime, http: http::client(health::TIMEOUT)?, setup };
+        Ok(vec![Arc::new(servers), Arc::new(Retention { db }), Arc::new(comparison), Arc::new(health_check)])
+    }
+
+    fn watcher(&self) -> Watcher {
+        Watcher {
+            db: self.db.clone(),
+            runtime: self.runtime.driver.clone(),
+            entropy: Arc::new(OsEntropy),
+            clock: Arc::new(SystemClock),
+            worker: self.name.clone(),
+            setup: self.monitoring.subscribe(),
         }
-        Ok(rounds)
     }
 
     fn delivery(&self) -> anyhow::Result<Delivery> {
@@ -149,6 +161,7 @@ impl Parts {
             worker: self.name.clone(),
             host: environment::host_name(),
             runtime: self.runtime.driver.name(),
+            monitoring: self.monitoring.subscribe(),
         }
     }
 }

@@ -1,9 +1,12 @@
 //! Signs of life on postgres1.
 
+use super::usage::{self, Meter};
 use db::DbResult;
+use db::platform::monitoring::{Effective, WorkerDetails};
 use db::platform::{PlatformDb, heartbeats};
 use serde_json::json;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// How often.
@@ -22,14 +25,16 @@ pub struct Heartbeat {
     pub host: String,
     /// Word of the runtime's driver.
     pub runtime: &'static str,
+    /// How monitoring is set up, as this worker knows it.
+    pub monitoring: watch::Receiver<Effective>,
 }
 
 impl Heartbeat {
     /// Beats until `stop`, then takes itself out.
     pub async fn run(self, stop: CancellationToken) {
-        let mut well = true;
+        let (mut well, mut meter) = (true, Meter::default());
         while !stop.is_cancelled() {
-            let beat = self.beat().await;
+            let beat = self.beat(&mut meter).await;
             if let (Err(error), true) = (&beat, well) {
                 tracing::warn!(error = %error, "no heartbeat can be written");
             }
@@ -44,9 +49,14 @@ impl Heartbeat {
         }
     }
 
-    async fn beat(&self) -> DbResult<()> {
-        let details = json!({"runtime": self.runtime});
-        heartbeats::beat(&self.db, &self.worker, &self.host, env!("CARGO_PKG_VERSION"), &details).await
+    async fn beat(&self, meter: &mut Meter) -> DbResult<()> {
+        let details = WorkerDetails {
+            runtime: self.runtime.to_owned(),
+            monitoring: Some(*self.monitoring.borrow()),
+            memory_mb: usage::memory_mb(),
+            cpu_percent: meter.cpu_percent(),
+        };
+        heartbeats::beat(&self.db, &self.worker, &self.host, env!("CARGO_PKG_VERSION"), &json!(details)).await
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod heartbeat;
 mod port;
+mod usage;
 
 pub use heartbeat::{Heartbeat, check};
 pub use port::{Port, Readiness};

@@ -7,6 +7,7 @@ use db::platform::acceptance::{
 };
 use db::platform::audit::{AuditContext, Door};
 use db::platform::instances::{self, Instance};
+use db::platform::monitoring::Effective;
 use db::platform::operations::{self, Filter, NewOperation, Operation};
 use db::platform::servers::{self, ServerHealth};
 use db::platform::templates;
@@ -34,12 +35,21 @@ use testkit::catalog::Snapshot;
 use testkit::cluster::Options;
 use testkit::pair::{PLATFORM_DATABASE, Pair};
 use tokio::net::UnixListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use worker::engine::faults::{Armed, Faults};
 use worker::engine::{Engine, EngineSettings, Handler, Registry, Services, Slots};
 use worker::sagas::{Addresses, Tools, all};
 
 pub(crate) const VERSION: OdooVersion = OdooVersion::new(19);
+
+const MONITORING: Effective = Effective {
+    run: true,
+    restarts: 0,
+    reconcile_interval_seconds: 60,
+    health_check_interval_seconds: 60,
+    resume_grace_seconds: 60,
+};
 
 pub(crate) struct Rig {
     pub(crate) pair: Pair,
@@ -107,6 +117,7 @@ impl Rig {
             limits: TenantLimits::default(),
             image_profile: "official".to_owned(),
             notify_extras,
+            monitoring: watch::Sender::new(MONITORING).subscribe(),
             hashes: Default::default(),
         });
         let faults = Faults::scripted(script);

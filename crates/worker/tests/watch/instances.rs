@@ -1,7 +1,8 @@
 //! Reconcile and health check.
 
-use crate::rig::{Rig, Told};
+use crate::rig::{Rig, Told, setup};
 use bootstrap::OsEntropy;
+use db::platform::acceptance::Compare;
 use db::platform::monitor;
 use db::platform::turn::Turn;
 use domain::ids::InstanceId;
@@ -12,10 +13,7 @@ use std::time::Duration;
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 use worker::reconcile::health::HealthCheck;
-use worker::reconcile::instances::Instances;
-use worker::reconcile::{Round, turn};
-
-const PERIOD: Duration = Duration::from_secs(60);
+use worker::reconcile::{Comparison, Round, turn};
 
 fn up() -> Observed {
     Observed::Running { since: std::time::SystemTime::UNIX_EPOCH.into() }
@@ -25,19 +23,13 @@ fn crashed() -> Observed {
     Observed::Failed { reason: "last words with a password=hunter2".into() }
 }
 
-fn reconcile(rig: &Rig, runtime: &Arc<Told>) -> Instances {
-    Instances {
-        db: rig.db.clone(),
-        runtime: runtime.clone(),
-        entropy: Arc::new(OsEntropy),
-        period: PERIOD,
-        grace: Duration::from_secs(60),
-    }
+fn reconcile(rig: &Rig, runtime: &Arc<Told>) -> Comparison {
+    Comparison { db: rig.db.clone(), runtime: runtime.clone(), entropy: Arc::new(OsEntropy), setup: setup() }
 }
 
 fn health(rig: &Rig, runtime: &Arc<Told>) -> HealthCheck {
     let http = bootstrap::http::client(Duration::from_secs(2)).unwrap();
-    HealthCheck { db: rig.db.clone(), runtime: runtime.clone(), http, period: PERIOD }
+    HealthCheck { db: rig.db.clone(), runtime: runtime.clone(), http, setup: setup() }
 }
 
 /// An Odoo that answers its health check with this status from now on.
@@ -230,4 +222,60 @@ async fn what_is_paid_and_left_down_is_started_after_a_time_of_grace() {
     for other in [just_now, owing, stopped_before] {
         assert_eq!(rig.status(other).await, "paused");
     }
+}
+
+/// One row of everything that can be wrong, and what a look at it says and does.
+#[tokio::test]
+async fn a_dry_run_tells_and_changes_nothing_and_one_instance_can_be_asked_about() {
+    let rig = Rig::start();
+    let runtime = Arc::new(Told::default());
+    let crashed_one = rig.instance("running", "running").await;
+    let stopped = rig.instance("stopped", "stopped").await;
+    let fine = rig.instance("running", "running").await;
+    let rows = [rig.row(crashed_one).await, rig.row(stopped).await, rig.row(fine).await];
+    runtime.services(&[(&rows[0], crashed()), (&rows[1], up()), (&rows[2], up())]);
+    runtime.stranger("odoo-left-over", Owner::Instance(InstanceId::from_uuid(random_uuid(&OsEntropy))));
+    let comparison = reconcile(&rig, &runtime);
+    let findings = comparison.run(&Compare { dry_run: true, ..Compare::default() }).await.unwrap();
+    let report = findings.result();
+    assert_eq!(
+        (&report["total_checked"], &report["mismatched"], &report["updated"]),
+        (&3.into(), &3.into(), &0.into()),
+        "{report}"
+    );
+    let of = |id: InstanceId| {
+        let details = report["details"].as_array().unwrap();
+        details.iter().find(|detail| detail["instance_id"] == id.to_string()).cloned().unwrap_or_default()
+    };
+    let crash = of(crashed_one);
+    assert_eq!((&crash["database_status"], &crash["docker_status"]), (&"running".into(), &"failed".into()));
+    assert_eq!(
+        (&crash["expected_status"], &crash["needs_update"], &crash["updated"]),
+        (&"error".into(), &true.into(), &false.into())
+    );
+    assert_eq!(of(stopped)["error_message"], "runs although it should not");
+    assert!(of(fine).is_null());
+    assert_eq!(rig.sql("SELECT count(*) FROM instance_service.operations"), "0");
+    assert_eq!(rig.status(crashed_one).await, "running");
+
+    let only = Compare { only: Some(stopped), ..Compare::default() };
+    let report = comparison.run(&only).await.unwrap().result();
+    assert_eq!((&report["total_checked"], &report["updated"]), (&1.into(), &1.into()), "{report}");
+    assert_eq!((rig.status(stopped).await.as_str(), rig.status(crashed_one).await.as_str()), ("stopping", "running"));
+}
+
+#[tokio::test]
+async fn limits_that_wait_are_brought_when_asked_for() {
+    let rig = Rig::start();
+    let runtime = Arc::new(Told::default());
+    let waiting = rig.instance("running", "running").await;
+    let up_to_date = rig.instance("running", "running").await;
+    rig.sql(&format!("UPDATE public.instances SET resources_pending = true WHERE id = '{waiting}'"));
+    runtime.services(&[(&rig.row(waiting).await, up()), (&rig.row(up_to_date).await, up())]);
+    let comparison = reconcile(&rig, &runtime);
+    comparison.run(&Compare::default()).await.unwrap();
+    assert_eq!(rig.sql("SELECT count(*) FROM instance_service.operations"), "0");
+    let report = comparison.run(&Compare { force_update: true, ..Compare::default() }).await.unwrap().result();
+    assert_eq!(report["updated"], 1, "{report}");
+    assert_eq!(rig.sql("SELECT kind, instance_id FROM instance_service.operations"), format!("apply_resources|{waiting}"));
 }

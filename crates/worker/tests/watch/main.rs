@@ -6,3 +6,4 @@ mod mails;
 mod rig;
 mod servers;
 mod vitals;
+mod watcher;

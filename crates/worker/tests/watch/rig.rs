@@ -3,22 +3,37 @@
 use async_trait::async_trait;
 use bootstrap::OsEntropy;
 use db::platform::instances::{self, Instance};
+use db::platform::monitoring::Effective;
 use db::platform::servers::{self, ServerAddress};
 use db::platform::{PlatformDb, PoolLimits};
 use domain::ids::{InstanceId, OperationId};
 use domain::sources::random_uuid;
 use domain::version::OdooVersion;
 use runtime::{
-    Image, InstanceRuntime, Listed, Observed, OneOff, OneOffEnd, Owner, Readiness, RuntimeError, RuntimeResult, Service, Turn,
-    Workload,
+    Cursor, Events, Image, InstanceRuntime, Listed, Observed, OneOff, OneOffEnd, Owner, Readiness, RuntimeError, RuntimeResult,
+    Service, ServiceEvent, Turn, Workload,
 };
 use secrecy::SecretString;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use testkit::Platform;
 use testkit::cluster::Options;
 use testkit::pair::PLATFORM_DATABASE;
+use tokio::sync::{Notify, watch};
+
+/// How monitoring is set up where a test does not say otherwise.
+pub(crate) const SETUP: Effective = Effective {
+    run: true,
+    restarts: 0,
+    reconcile_interval_seconds: 60,
+    health_check_interval_seconds: 60,
+    resume_grace_seconds: 60,
+};
+
+pub(crate) fn setup() -> watch::Receiver<Effective> {
+    watch::Sender::new(SETUP).subscribe()
+}
 
 pub(crate) struct Rig {
     pub(crate) platform: Platform,
@@ -87,6 +102,11 @@ impl Rig {
 #[derive(Default)]
 pub(crate) struct Told {
     services: Mutex<Option<BTreeMap<String, (Owner, Observed)>>>,
+    /// What it tells when asked what happened, once each.
+    news: Mutex<VecDeque<Events>>,
+    /// From where on it was asked what happened.
+    asked: Mutex<Vec<Option<Cursor>>>,
+    told_all: Notify,
 }
 
 impl Told {
@@ -105,6 +125,27 @@ impl Told {
 
     pub(crate) fn unreachable(&self) {
         *self.services.lock().unwrap() = None;
+    }
+
+    /// Tells this when asked what happened next.
+    pub(crate) fn happens(&self, events: &[(&str, &Instance)], next: &str, gap: bool) {
+        let event = |(id, row): &(&str, &Instance)| ServiceEvent {
+            id: (*id).to_owned(),
+            at: SystemTime::now().into(),
+            service: Service { name: row.placement.as_ref().unwrap().service_name.clone(), owner: Owner::Instance(row.id) },
+        };
+        let told = Events { events: events.iter().map(event).collect(), next: cursor(next), gap };
+        self.news.lock().unwrap().push_back(told);
+    }
+
+    /// Returns when it has told everything, and was asked for more.
+    pub(crate) async fn told_all(&self) {
+        self.told_all.notified().await;
+    }
+
+    /// From where on it was asked what happened, each time.
+    pub(crate) fn asked(&self) -> Vec<Option<Cursor>> {
+        self.asked.lock().unwrap().clone()
     }
 
     fn told(&self) -> RuntimeResult<BTreeMap<String, (Owner, Observed)>> {
@@ -130,6 +171,18 @@ impl InstanceRuntime for Told {
             observed,
         });
         Ok(listed.collect())
+    }
+    async fn events(&self, after: Option<&Cursor>, _: Duration) -> RuntimeResult<Events> {
+        self.asked.lock().unwrap().push(after.cloned());
+        let told = self.news.lock().unwrap().pop_front();
+        match told {
+            Some(told) => Ok(told),
+            // Nothing happens any more.
+            None => {
+                self.told_all.notify_one();
+                std::future::pending().await
+            }
+        }
     }
     async fn resolve_image(&self, _: OdooVersion) -> RuntimeResult<Image> {
         unused()
@@ -158,6 +211,10 @@ impl InstanceRuntime for Told {
     async fn warm_assets(&self, _: &Workload, _: &str, _: &SecretString) -> RuntimeResult<usize> {
         unused()
     }
+}
+
+pub(crate) fn cursor(text: &str) -> Cursor {
+    serde_json::from_value(text.into()).unwrap()
 }
 
 /// The loops only look; anything else they do fails the test.

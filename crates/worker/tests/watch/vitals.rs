@@ -1,6 +1,6 @@
 //! Heartbeats, the health port, and retention.
 
-use crate::rig::Rig;
+use crate::rig::{Rig, setup};
 use bootstrap::{http, telemetry};
 use db::platform::{PlatformDb, PoolLimits, heartbeats};
 use std::time::Duration;
@@ -14,7 +14,8 @@ async fn a_worker_is_well_while_it_beats_and_leaves_in_good_order() {
     let rig = Rig::start();
     assert!(!check(&rig.db, "here").await.unwrap());
     let stop = CancellationToken::new();
-    let heartbeat = Heartbeat { db: rig.db.clone(), worker: "w-1".into(), host: "here".into(), runtime: "process" };
+    let heartbeat =
+        Heartbeat { db: rig.db.clone(), worker: "w-1".into(), host: "here".into(), runtime: "process", monitoring: setup() };
     let beating = tokio::spawn(heartbeat.run(stop.clone()));
     let well = async {
         while !check(&rig.db, "here").await.unwrap() {

@@ -14,6 +14,7 @@ mod amend;
 mod apply_resources;
 mod before;
 mod cancel;
+mod compare;
 mod create;
 mod delete;
 mod provision;
@@ -30,6 +31,7 @@ use before::Before;
 
 pub(in crate::platform) use cancel::take_back_provision;
 pub use cancel::{CancelRequest, Cancelled, cancel};
+pub use compare::{Compare, compare};
 pub use create::{Create, Created, create};
 pub use delete::{Delete, Deleted, delete};
 pub use provision::{Provision, Provisioned, Skip, Trigger, provision};

@@ -124,6 +124,43 @@ pub async fn watched(db: &PlatformDb, after: Option<InstanceId>, limit: i64) -> 
     Ok(rows.into_iter().map(Instance::from).collect())
 }
 
+/// Instances that have a service, or should have one, in the order of its name.
+///
+/// # Errors
+/// Database errors only.
+pub async fn services(db: &PlatformDb, offset: i64, limit: i64) -> DbResult<Vec<Instance>> {
+    let rows = select_instances!(
+        "WHERE i.phase = 'ready' AND i.service_name IS NOT NULL AND i.status <> 'terminated'          ORDER BY i.service_name LIMIT $1 OFFSET $2",
+        limit,
+        offset,
+    )
+    .fetch_all(db.pool())
+    .await?;
+    Ok(rows.into_iter().map(Instance::from).collect())
+}
+
+/// How many of them there are.
+///
+/// # Errors
+/// Database errors only.
+pub async fn count_services(db: &PlatformDb) -> DbResult<i64> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM public.instances
+            WHERE phase = 'ready' AND service_name IS NOT NULL AND status <> 'terminated'"#
+    )
+    .fetch_one(db.pool())
+    .await?)
+}
+
+/// The instance whose service has this name.
+///
+/// # Errors
+/// Database errors only.
+pub async fn by_service(db: &PlatformDb, name: &str) -> DbResult<Option<Instance>> {
+    let row = select_instances!("WHERE i.service_name = $1 AND i.phase = 'ready'", name).fetch_optional(db.pool()).await?;
+    Ok(row.map(Instance::from))
+}
+
 /// Instances suspended for a debt that is paid, or on trial, which ran before, and whose rows nobody has changed for `grace`: the start
 /// that should follow a payment has not come.
 ///

@@ -1,0 +1,73 @@
+//! reconcile: compares rows with what runs, on request (contract 8.5 and 17). The loop of the same name does it by itself.
+//!
+//! Parameters: [`db::platform::acceptance::Compare`]. Result: the counts of the comparison, and what it found wrong.
+
+use super::Tools;
+use crate::engine::{Cx, Ends, Outcome, Saga, Seen, Step, StepError};
+use crate::reconcile::{Comparison, Findings, LookError};
+use async_trait::async_trait;
+use db::platform::PlatformTx;
+use domain::operation::{Kind, Place};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+const COMPARE: &str = "compare";
+
+pub(super) fn saga(tools: &Arc<Tools>) -> Saga {
+    Saga::new(Kind::Reconcile, 1, Compared)
+        .step(CompareRows(Arc::clone(tools)))
+        .no_undo("it only reads, and what it asks for is work of its own")
+}
+
+struct CompareRows(Arc<Tools>);
+
+#[async_trait]
+impl Step for CompareRows {
+    fn name(&self) -> &'static str {
+        COMPARE
+    }
+
+    fn place(&self) -> Place {
+        Place::Runtime
+    }
+
+    fn limit(&self) -> Duration {
+        Duration::from_secs(15 * 60)
+    }
+
+    async fn check(&self, _cx: &Cx) -> Result<Seen, StepError> {
+        Ok(Seen::Absent)
+    }
+
+    async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
+        let services = cx.services();
+        let comparison = Comparison {
+            db: services.db.clone(),
+            runtime: self.0.runtime.clone(),
+            entropy: services.entropy.clone(),
+            setup: self.0.monitoring.clone(),
+        };
+        match comparison.run(&cx.params()?).await {
+            // A runtime that cannot be asked says nothing, and whoever asked is told so (contract 17).
+            Err(LookError::Runtime(error)) => {
+                tracing::warn!(error = %error, "nothing can be compared");
+                Ok(Findings::nothing().result())
+            }
+            findings => Ok(findings?.result()),
+        }
+    }
+}
+
+struct Compared;
+
+#[async_trait]
+impl Ends for Compared {
+    async fn finish(&self, cx: &Cx, _tx: &mut PlatformTx) -> Result<Value, StepError> {
+        cx.output(COMPARE)
+    }
+
+    async fn unwound(&self, _cx: &Cx, _tx: &mut PlatformTx, _outcome: &Outcome) -> Result<(), StepError> {
+        Ok(())
+    }
+}
