@@ -3,7 +3,6 @@
 //! An event says that a service is worth a look, not what has become of it: whoever reads it asks [`crate::InstanceRuntime::observe`].
 
 use crate::error::{RuntimeError, RuntimeResult};
-use crate::observed::{Listed, Observed};
 use crate::workload::{Owner, Service};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -45,9 +44,8 @@ pub struct Events {
 struct Snapshot(BTreeMap<String, (Owner, String)>);
 
 impl Snapshot {
-    fn of(services: Vec<Listed>) -> Self {
-        let entry = |listed: Listed| (listed.name, (listed.owner, state(&listed.observed)));
-        Self(services.into_iter().map(entry).collect())
+    fn of(services: Vec<(Service, String)>) -> Self {
+        Self(services.into_iter().map(|(service, state)| (service.name, (service.owner, state))).collect())
     }
 
     fn read(cursor: &Cursor) -> Option<Self> {
@@ -66,21 +64,11 @@ impl Snapshot {
     }
 }
 
-/// A process that was exchanged for another while nobody looked has another beginning.
-fn state(observed: &Observed) -> String {
-    match observed {
-        Observed::Absent => "absent".to_owned(),
-        Observed::Stopped => "stopped".to_owned(),
-        Observed::Starting => "starting".to_owned(),
-        Observed::Running { since } => format!("running since {since}"),
-        Observed::Failed { .. } => "failed".to_owned(),
-    }
-}
-
-/// Tells what changes between two looks, for an engine that tells nothing by itself. Two changes between two looks are one.
+/// Tells what changes between two looks, for an engine that tells nothing by itself. `look` answers with all services, each with a text
+/// that changes with its state. Two changes between two looks are one.
 pub(crate) async fn by_looking<L>(after: Option<&Cursor>, patience: Duration, look: impl Fn() -> L) -> RuntimeResult<Events>
 where
-    L: Future<Output = RuntimeResult<Vec<Listed>>>,
+    L: Future<Output = RuntimeResult<Vec<(Service, String)>>>,
 {
     let known = after.map(Snapshot::read);
     let begin = Instant::now();

@@ -180,7 +180,7 @@ variables! {
     WORKER_HEALTH_ADDR WORKER "Health port: `/livez`, `/readyz`, `/metrics`.".or("127.0.0.1:8004");
     FAULTS_FILE WORKER "Builds with fault points only: file that arms one.";
 
-    AUTO_START_MONITORING WORKER "Starts the reconcile and health loops.".or("true");
+    AUTO_START_MONITORING WORKER "Starts the event watcher, reconcile and the health check, until an operator wishes otherwise.".or("true");
     RECONCILE_INTERVAL_SECONDS WORKER "Period of reconcile, 10 to 86400.".or("900");
     HEALTH_CHECK_INTERVAL_SECONDS WORKER "Period of health checks, 1 to 3600.".or("60");
     RESUME_GRACE_SECONDS WORKER "How long reconcile waits for the start of a paid instance.".or("60");

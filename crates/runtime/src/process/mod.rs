@@ -88,6 +88,20 @@ impl ProcessRuntime {
         self.look(move |_| Ok(members(&ProcessTable::read()?, &directory)?.service)).await
     }
 
+    /// Every service, with the beginning of its process; without a look at its port, which nobody should feel who is only watched.
+    fn processes(&self) -> RuntimeResult<Vec<(Service, String)>> {
+        let (records, table) = (self.records.all()?, ProcessTable::read()?);
+        let state = |(name, record): (String, Record)| {
+            let state = match (members(&table, &record.directory)?.service, record.wanted) {
+                (Some(since), _) => format!("since {since}"),
+                (None, Wanted::Running) => "ended".to_owned(),
+                (None, Wanted::Stopped) => "stopped".to_owned(),
+            };
+            Ok((Service { name, owner: record.owner }, state))
+        };
+        records.into_iter().map(state).collect()
+    }
+
     /// The same for work that changes something. It enters what it changes, and nothing in it takes long.
     async fn act<T: Send + 'static>(
         &self,
@@ -217,7 +231,7 @@ impl InstanceRuntime for ProcessRuntime {
 
     /// Nobody but us watches these processes, and none of us has to be there when one ends: what changed is seen by looking.
     async fn events(&self, after: Option<&Cursor>, patience: Duration) -> RuntimeResult<Events> {
-        by_looking(after, patience, || self.list()).await
+        by_looking(after, patience, || self.look(Self::processes)).await
     }
 
     async fn list(&self) -> RuntimeResult<Vec<Listed>> {
