@@ -5,7 +5,9 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 wrong configuration.
 
 mod check;
+mod drift;
 mod failure;
+mod mails;
 mod migrate;
 mod operations;
 mod servers;
@@ -40,6 +42,11 @@ enum Command {
     /// Operations.
     #[command(subcommand)]
     Operations(operations::Command),
+    /// What the workers last found that is not as the rows say: services, databases, roles, directories.
+    Drift,
+    /// Mails that were given up.
+    #[command(subcommand)]
+    Mails(mails::Command),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -62,6 +69,8 @@ async fn run(command: Command) -> Result<String, Failure> {
         Command::Configuration => Ok(bootstrap::settings::reference::markdown()),
         Command::Servers(command) => servers::run(command, &environment).await,
         Command::Operations(command) => operations::run(command, &environment).await,
+        Command::Drift => drift::run(&environment).await,
+        Command::Mails(command) => mails::run(command, &environment).await,
     }
 }
 

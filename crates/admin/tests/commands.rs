@@ -172,3 +172,44 @@ fn an_operator_decides_about_what_needs_attention_once_and_on_record() {
     assert_eq!(pair.postgres1.server().psql("instance", in_time).unwrap().trim(), "2", "the next claim sets the time limit anew");
     assert_eq!(code(&decide("retry", "00000000-0000-0000-0000-000000000099")), 1);
 }
+
+#[test]
+fn a_mail_that_was_given_up_is_listed_and_sent_after_all() {
+    let pair = Pair::start(&Options::default()).unwrap();
+    let (operation, mail) = (stuck(&pair, "provision", 1), "00000000-0000-0000-0000-0000000000a1");
+    let sql = format!(
+        "INSERT INTO instance_service.outbox (id, operation_id, customer_id, template, variables, state, attempts, last_error)
+         VALUES ('{mail}', '{operation}', '{operation}', 'instance_stopped', '{{\"instance_name\": \"Shop\"}}', 'dead', 9, 'HTTP 503')"
+    );
+    pair.postgres1.server().psql("instance", &sql).unwrap();
+    let listed = text(&as_service(&pair, &["mails", "list"]).stdout);
+    assert!(listed.contains(mail) && listed.contains("9 attempts  HTTP 503"), "{listed}");
+    assert!(!listed.contains("Shop"), "what it says is the customer's: {listed}");
+    assert_eq!(code(&as_service(&pair, &["mails", "replay", mail])), 0);
+    assert_eq!(code(&as_service(&pair, &["mails", "replay", mail])), 1, "it is due now");
+    assert_eq!(code(&as_service(&pair, &["mails", "replay", &operation])), 1);
+    assert_eq!(text(&as_service(&pair, &["mails", "list"]).stdout), "");
+}
+
+#[test]
+fn what_the_workers_found_is_told() {
+    let pair = Pair::start(&Options::default()).unwrap();
+    let nothing = text(&as_service(&pair, &["drift"]).stdout);
+    assert_eq!(nothing, "reconcile: no worker has looked yet\ndrift: no worker has looked yet\n");
+    let sql = r#"INSERT INTO instance_service.monitor_state (name, value) VALUES
+        ('reconcile', '{"ok": true, "report": {"drift": [{"instance_id": "i-1", "what": "runs although it should not"}], "orphans": ["odoo-1"]}}'),
+        ('drift', '{"ok": true, "report": {"wrong": [{"instance_id": null, "what": "its role is missing"}], "unreachable": ["second"],
+            "strays": [{"kind": "role", "server": "default", "name": "lost"}, {"kind": "directory", "server": null, "name": "odoo_1"}]}}')"#;
+    pair.postgres1.server().psql("instance", sql).unwrap();
+    let told = text(&as_service(&pair, &["drift"]).stdout);
+    for line in [
+        "  instance i-1: runs although it should not\n",
+        "  service odoo-1 has no row\n",
+        "  a template: its role is missing\n",
+        "  role lost on default has no row\n",
+        "  directory odoo_1 has no row\n",
+        "  server second could not be asked\n",
+    ] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+}

@@ -1,9 +1,11 @@
 //! The routes, one file each. Paths are written without a trailing slash: the conventions take it off before routing.
 
 mod admin_failed_instances;
+mod admin_failed_mails;
 mod admin_instance_jobs;
 mod admin_instance_stats;
 mod admin_retry_instance;
+mod admin_retry_mail;
 mod admin_retry_operation;
 mod admin_suspend_instance;
 mod admin_unsuspend_instance;
@@ -203,6 +205,8 @@ fn data() -> OpenApiRouter<AppState> {
         .routes(routes!(operation_events::handler))
         .routes(routes!(operation_cancel::handler))
         .routes(routes!(admin_failed_instances::handler))
+        .routes(routes!(admin_failed_mails::handler))
+        .routes(routes!(admin_retry_mail::handler))
         .routes(routes!(admin_instance_jobs::handler))
         .routes(routes!(admin_instance_stats::handler))
         .routes(routes!(admin_retry_instance::handler))

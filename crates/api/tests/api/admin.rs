@@ -83,3 +83,39 @@ async fn only_what_waits_for_an_operator_goes_on() {
     assert_eq!(rig.sql("SELECT state FROM instance_service.operations"), "waiting");
     assert_eq!(rig.post(&format!("/admin/operations/{}/retry", uuid()), &json!({})).await.status, 404);
 }
+
+#[tokio::test]
+async fn mails_that_were_given_up_are_listed_and_sent_after_all() {
+    let rig = Rig::start();
+    let operation = rig.provisioning().await["operation_id"].as_str().unwrap().to_owned();
+    let ids = [uuid(), uuid(), uuid()];
+    for (number, (id, (state, variables))) in
+        ids.iter().zip([("dead", r#"{"instance_name": "Shop"}"#), ("dead", "{}"), ("delivered", "{}")]).enumerate()
+    {
+        rig.sql(&format!(
+            "INSERT INTO instance_service.outbox (id, operation_id, customer_id, template, variables, state, attempts, last_error, created_at)
+             VALUES ('{id}', '{operation}', '{operation}', 't{number}', '{variables}', '{state}', 9, 'HTTP 503', now() - interval '{number} s')"
+        ));
+    }
+    let got = rig.get("/admin/failed-mails").await;
+    assert_eq!((got.status, &got.json["count"]), (200, &json!(2)), "{got:?}");
+    let [sendable, erased] = [&got.json["failed_mails"][0], &got.json["failed_mails"][1]];
+    assert_eq!((&sendable["id"], &sendable["template"], &sendable["replayable"]), (&json!(ids[0]), &json!("t0"), &json!(true)));
+    assert_eq!(
+        (&sendable["attempts"], &sendable["last_error"], &erased["replayable"]),
+        (&json!(9), &json!("HTTP 503"), &json!(false))
+    );
+    assert!(!got.text.contains("Shop"), "what it says is not told");
+    for (id, status, detail) in [
+        (&ids[1], 409, "What the mail said is erased"),
+        (&ids[2], 409, "The mail was not given up"),
+        (&uuid(), 404, "Mail not found"),
+    ] {
+        let got = rig.post(&format!("/admin/retry-mail/{id}"), &json!({})).await;
+        assert_eq!((got.status, got.detail()), (status, detail));
+    }
+    let got = rig.post(&format!("/admin/retry-mail/{}", ids[0]), &json!({})).await;
+    assert_eq!((got.status, &got.json["message"]), (200, &json!("The mail is sent again")));
+    assert_eq!(rig.sql("SELECT count(*) FROM instance_service.outbox WHERE state = 'pending' AND attempts = 0"), "1");
+    assert_eq!(rig.get("/admin/failed-mails").await.json["count"], 1);
+}

@@ -51,6 +51,8 @@ GET /api/v1/operations/{id}/events 401 401 401 404 200 200
 POST /api/v1/operations/{id}/cancel 401 401 401 404 403 409
 
 GET /admin/failed-instances 401 401 401 403 403 200
+GET /admin/failed-mails 401 401 401 403 403 200
+POST /admin/retry-mail/{id} 401 401 401 403 403 404
 POST /admin/retry-instance/{id} 401 401 401 403 403 400
 GET /admin/instance-jobs/{id} 401 401 401 403 403 200
 GET /admin/instance-stats 401 401 401 403 403 200

@@ -47,6 +47,7 @@ pub mod monitoring;
 pub mod operation_view;
 pub mod operations;
 pub mod outbox;
+pub mod possessions;
 pub mod progress;
 pub mod record;
 pub mod servers;

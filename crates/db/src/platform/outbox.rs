@@ -4,12 +4,14 @@
 //! up. Leaves to others: sending (`worker`), and what a mail says.
 
 use crate::error::{DbError, DbResult};
+use crate::platform::audit::{self, AuditContext, Entry};
 use crate::platform::{PlatformDb, PlatformTx};
 use crate::secrets::{Aad, Keyring};
+use chrono::{DateTime, Utc};
 use domain::ids::{CustomerId, InstanceId, OperationId};
 use domain::sources::{Entropy, random_uuid};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use uuid::Uuid;
@@ -193,21 +195,112 @@ pub async fn failed(db: &PlatformDb, id: Uuid, error: &str, for_good: bool) -> D
     Ok(if state.as_deref() == Some("pending") { AfterFailure::Again } else { AfterFailure::Dead })
 }
 
-/// Makes a dead mail due again, for another day. `false`: there is no such dead mail, or its content is erased.
+/// A mail that was given up.
+#[derive(Clone, Debug)]
+pub struct DeadMail {
+    /// Its id.
+    pub id: Uuid,
+    /// The operation whose outcome it reports.
+    pub operation_id: OperationId,
+    /// The instance it is about.
+    pub instance_id: Option<InstanceId>,
+    /// Who should have got it.
+    pub customer_id: CustomerId,
+    /// Name of the template.
+    pub template: String,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// Why the last attempt failed, in general words.
+    pub last_error: Option<String>,
+    /// When it was written.
+    pub created_at: DateTime<Utc>,
+    /// Whether it still has something to say: what is erased cannot be sent.
+    pub replayable: bool,
+}
+
+/// Mails that were given up, newest first, and how many there are in all.
 ///
 /// # Errors
 /// Database errors only.
-pub async fn replay(db: &PlatformDb, id: Uuid) -> DbResult<bool> {
-    let done = sqlx::query!(
+pub async fn dead(db: &PlatformDb, offset: i64, limit: i64) -> DbResult<(Vec<DeadMail>, i64)> {
+    let total = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM instance_service.outbox WHERE state = 'dead'"#)
+        .fetch_one(db.pool())
+        .await?;
+    let rows = sqlx::query!(
+        r#"SELECT id, operation_id, instance_id, customer_id, template, attempts, last_error, created_at,
+                  variables <> '{}' OR secret IS NOT NULL AS "replayable!"
+             FROM instance_service.outbox WHERE state = 'dead' ORDER BY created_at DESC, id LIMIT $1 OFFSET $2"#,
+        limit,
+        offset,
+    )
+    .fetch_all(db.pool())
+    .await?;
+    let mails = rows.into_iter().map(|row| DeadMail {
+        id: row.id,
+        operation_id: OperationId::from_uuid(row.operation_id),
+        instance_id: row.instance_id.map(InstanceId::from_uuid),
+        customer_id: CustomerId::from_uuid(row.customer_id),
+        template: row.template,
+        attempts: row.attempts,
+        last_error: row.last_error,
+        created_at: row.created_at,
+        replayable: row.replayable,
+    });
+    Ok((mails.collect(), total))
+}
+
+/// What became of a wish to send a dead mail after all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Replayed {
+    /// It is due now, for another day.
+    Due,
+    /// There is no such mail.
+    Unknown,
+    /// It was not given up.
+    NotDead,
+    /// What it said is erased.
+    Erased,
+}
+
+/// Makes a dead mail due again, with a line in the audit trail.
+///
+/// # Errors
+/// Database errors only.
+pub async fn replay(tx: &mut PlatformTx, id: Uuid, by: &AuditContext) -> DbResult<Replayed> {
+    let found = sqlx::query!(
+        r#"SELECT state, instance_id, operation_id, template, variables <> '{}' OR secret IS NOT NULL AS "replayable!"
+             FROM instance_service.outbox WHERE id = $1 FOR UPDATE"#,
+        id
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    let Some(mail) = found else { return Ok(Replayed::Unknown) };
+    if mail.state != "dead" {
+        return Ok(Replayed::NotDead);
+    }
+    if !mail.replayable {
+        return Ok(Replayed::Erased);
+    }
+    sqlx::query!(
         "UPDATE instance_service.outbox
             SET state = 'pending', attempts = 0, next_try_at = clock_timestamp(),
                 give_up_at = clock_timestamp() + interval '24 hours'
-          WHERE id = $1 AND state = 'dead' AND variables <> '{}'",
+          WHERE id = $1",
         id,
     )
-    .execute(db.pool())
+    .execute(tx.conn())
     .await?;
-    Ok(done.rows_affected() == 1)
+    let entry = Entry {
+        action: "replay_mail",
+        instance_id: mail.instance_id.map(InstanceId::from_uuid),
+        operation_id: Some(OperationId::from_uuid(mail.operation_id)),
+        from: None,
+        to: None,
+        details: json!({ "mail_id": id, "template": mail.template }),
+    };
+    audit::record(tx, by, &entry).await?;
+    Ok(Replayed::Due)
 }
 
 /// Erases what the mails about an instance say; those not sent yet die. For the end of a purge.

@@ -1,14 +1,16 @@
 //! Mails: one per fact, at least once under a constant id, given up after a day, secrets erased.
 
 use crate::rig::{Rig, System, keyring, raw};
+use db::platform::audit::{AuditContext, Door};
 use db::platform::outbox::{
-    AfterFailure, NewMail, claim_due, delivered, enqueue, erase_old_secrets, failed, open_secrets, replay,
+    AfterFailure, NewMail, Replayed, claim_due, dead, delivered, enqueue, erase_old_secrets, failed, open_secrets, replay,
 };
 use domain::ids::OperationId;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Map;
 use std::collections::BTreeSet;
 use std::time::Duration;
+use uuid::Uuid;
 
 const HOLD: Duration = Duration::from_secs(60);
 
@@ -29,6 +31,14 @@ async fn mail(rig: &Rig, template: &'static str) -> OperationId {
     enqueue(&mut tx, &mail, &keyring(), &System).await.unwrap();
     tx.commit().await.unwrap();
     operation_id
+}
+
+async fn replayed(rig: &Rig, id: Uuid) -> Replayed {
+    let by = AuditContext { door: Door::Internal, actor: "test".into(), request_id: None };
+    let mut tx = rig.tx().await;
+    let replayed = replay(&mut tx, id, &by).await.unwrap();
+    tx.commit().await.unwrap();
+    replayed
 }
 
 fn due_now(rig: &Rig) {
@@ -76,19 +86,18 @@ async fn senders_at_once_get_different_mails() {
 async fn failures_are_spaced_more_and_more_and_end_after_a_day() {
     let rig = Rig::start();
     mail(&rig, "instance_ready").await;
-    let mut pauses = Vec::new();
-    for _ in 0..12 {
+    for pause in [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600] {
         due_now(&rig);
         let due = claim_due(&rig.db, 1, HOLD).await.unwrap();
+        rig.sql("UPDATE instance_service.outbox SET created_at = clock_timestamp()");
         assert_eq!(failed(&rig.db, due[0].id, "HTTP 503", false).await.unwrap(), AfterFailure::Again);
-        pauses.push(
-            rig.sql("SELECT round(extract(epoch FROM next_try_at - clock_timestamp())) FROM instance_service.outbox")
-                .parse::<i64>()
-                .unwrap(),
+        // The pause counts from a moment between the two.
+        let within = format!(
+            "SELECT next_try_at BETWEEN created_at + interval '{pause} s' AND clock_timestamp() + interval '{pause} s'
+               FROM instance_service.outbox"
         );
+        assert_eq!(rig.sql(&within), "t", "{pause}");
     }
-    assert_eq!(pauses[..4], [5, 10, 20, 40]);
-    assert_eq!(pauses[10..], [3600, 3600]);
     rig.sql("UPDATE instance_service.outbox SET give_up_at = now()");
     due_now(&rig);
     let due = claim_due(&rig.db, 1, HOLD).await.unwrap();
@@ -96,8 +105,18 @@ async fn failures_are_spaced_more_and_more_and_end_after_a_day() {
     due_now(&rig);
     assert!(claim_due(&rig.db, 1, HOLD).await.unwrap().is_empty());
 
-    assert!(replay(&rig.db, due[0].id).await.unwrap());
-    assert!(!replay(&rig.db, due[0].id).await.unwrap(), "it is pending now");
+    let (listed, total) = dead(&rig.db, 0, 10).await.unwrap();
+    assert_eq!(
+        (listed[0].id, listed[0].last_error.as_deref(), listed[0].replayable, total),
+        (due[0].id, Some("HTTP 503"), true, 1)
+    );
+    assert_eq!(replayed(&rig, due[0].id).await, Replayed::Due);
+    assert_eq!(replayed(&rig, due[0].id).await, Replayed::NotDead, "it is pending now");
+    assert_eq!(dead(&rig.db, 0, 10).await.unwrap().1, 0);
+    assert_eq!(
+        rig.sql("SELECT details ->> 'template' FROM instance_service.audit_log WHERE action = 'replay_mail'"),
+        "instance_ready"
+    );
     assert_eq!(claim_due(&rig.db, 1, HOLD).await.unwrap()[0].id, due[0].id);
 }
 
@@ -122,5 +141,7 @@ async fn secrets_do_not_outlive_seven_days() {
         "without its secret it would say nothing"
     );
     let id = rig.sql("SELECT id FROM instance_service.outbox").parse().unwrap();
-    assert!(!replay(&rig.db, id).await.unwrap(), "nor would it later");
+    assert_eq!(replayed(&rig, id).await, Replayed::Erased, "nor would it later");
+    assert!(!dead(&rig.db, 0, 10).await.unwrap().0[0].replayable);
+    assert_eq!(replayed(&rig, Uuid::nil()).await, Replayed::Unknown);
 }

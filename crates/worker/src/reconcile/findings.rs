@@ -1,5 +1,6 @@
 //! What a look at the instances found: as the report of a loop, and as the result of a comparison on request.
 
+use super::drift::Found;
 use super::judge::{self, Sight};
 use db::platform::instances::Instance;
 use domain::ids::InstanceId;
@@ -99,6 +100,25 @@ impl Findings {
             error_message: Some("It has no instance; nothing was done about it".to_owned()),
         });
         self.orphans.push(name);
+    }
+
+    /// What a sweep of servers and directories found as well. Names of what no row knows are for operators alone, and not told here.
+    pub(crate) fn add(&mut self, found: Found) {
+        self.errors += found.unreachable.len() as u64;
+        self.mismatched += found.strays.len() as u64;
+        for wrong in found.wrong {
+            self.mismatched += 1;
+            self.details.extend(wrong.instance_id.map(|instance_id| Detail {
+                instance_id,
+                container_name: None,
+                database_status: None,
+                docker_status: None,
+                expected_status: None,
+                needs_update: false,
+                updated: false,
+                error_message: Some(wrong.what.to_owned()),
+            }));
+        }
     }
 
     /// The report of a loop; long lists are cut, and say how long they were.

@@ -78,6 +78,18 @@ pub(super) async fn suspended(tx: &mut PlatformTx, cx: &Cx, tools: &Tools, insta
     send(tx, cx, tools, mail(cx, instance, "instance_suspended", &["instance", "lifecycle", "suspended"], variables)).await
 }
 
+/// `instance_resumed`.
+pub(super) async fn resumed(
+    tx: &mut PlatformTx,
+    cx: &Cx,
+    tools: &Tools,
+    instance: &Instance,
+    url: &str,
+) -> Result<(), StepError> {
+    let variables = json!({ "instance_name": instance.name, "reason": "The payment has arrived", "instance_url": url });
+    send(tx, cx, tools, mail(cx, instance, "instance_resumed", &["instance", "lifecycle", "resumed"], variables)).await
+}
+
 /// `instance_deleted`. Nothing else keeps what it says, so that all of it is sealed until it is delivered.
 pub(super) async fn deleted(tx: &mut PlatformTx, cx: &Cx, tools: &Tools, instance: &Instance) -> Result<(), StepError> {
     let mut mail = mail(cx, instance, "instance_deleted", &["instance", "lifecycle", "deleted"], Value::Null);

@@ -1,12 +1,14 @@
-//! reconcile: compares rows with what runs, on request (contract 8.5 and 17). The loop of the same name does it by itself.
+//! reconcile: compares rows with what runs, and with what stands on servers and disks, on request (contract 8.5 and 17). The loops do both by themselves.
 //!
-//! Parameters: [`db::platform::acceptance::Compare`]. Result: the counts of the comparison, and what it found wrong.
+//! Parameters: [`Compare`]. Result: the counts of the comparison, and what it found wrong.
 
 use super::Tools;
 use crate::engine::{Cx, Ends, Outcome, Saga, Seen, Step, StepError};
+use crate::reconcile::drift::Drift;
 use crate::reconcile::{Comparison, Findings, LookError};
 use async_trait::async_trait;
 use db::platform::PlatformTx;
+use db::platform::acceptance::Compare;
 use domain::operation::{Kind, Place};
 use serde_json::Value;
 use std::sync::Arc;
@@ -48,14 +50,26 @@ impl Step for CompareRows {
             entropy: services.entropy.clone(),
             setup: self.0.monitoring.clone(),
         };
-        match comparison.run(&cx.params()?).await {
+        let request = cx.params::<Compare>()?;
+        let mut findings = match comparison.run(&request).await {
             // A runtime that cannot be asked says nothing, and whoever asked is told so (contract 17).
             Err(LookError::Runtime(error)) => {
-                tracing::warn!(error = %error, "nothing can be compared");
-                Ok(Findings::nothing().result())
+                tracing::warn!(error = %error, "instances cannot be compared with what runs");
+                Findings::nothing()
             }
-            findings => Ok(findings?.result()),
+            findings => findings?,
+        };
+        if request.only.is_none() {
+            findings.add(self.drift(cx).look().await?);
         }
+        Ok(findings.result())
+    }
+}
+
+impl CompareRows {
+    fn drift(&self, cx: &Cx) -> Drift {
+        let (servers, directories) = (self.0.servers.clone(), self.0.directories.clone());
+        Drift { db: cx.services().db.clone(), servers, directories }
     }
 }
 

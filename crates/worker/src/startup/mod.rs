@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use worker::outbox::Delivery;
+use worker::reconcile::drift::Drift;
 use worker::reconcile::health::{self, HealthCheck};
 use worker::reconcile::retention::Retention;
 use worker::reconcile::servers::Servers;
@@ -129,7 +130,8 @@ impl Parts {
         let comparison =
             Comparison { db: db.clone(), runtime: runtime.clone(), entropy: Arc::new(OsEntropy), setup: setup.clone() };
         let health_check = HealthCheck { db: db.clone(), runtime, http: http::client(health::TIMEOUT)?, setup };
-        Ok(vec![Arc::new(servers), Arc::new(Retention { db }), Arc::new(comparison), Arc::new(health_check)])
+        let drift = Drift { db: db.clone(), servers: self.registry.clone(), directories: self.runtime.directories.clone() };
+        Ok(vec![Arc::new(servers), Arc::new(Retention { db }), Arc::new(comparison), Arc::new(health_check), Arc::new(drift)])
     }
 
     fn watcher(&self) -> Watcher {

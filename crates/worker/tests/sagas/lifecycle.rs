@@ -108,6 +108,19 @@ async fn a_suspension_holds_until_it_is_paid_and_then_it_runs_by_itself() {
     rig.unsuspend(id).await;
     rig.drain().await;
     assert_eq!((rig.status(id).await.as_str(), seen(&rig, id).await.is_up()), ("running", true));
+    // The same by a start, which billing sends once it is paid.
+    rig.suspend(id).await;
+    rig.drain().await;
+    rig.note_billing(id, BillingStatus::Paid).await;
+    rig.act(id, Action::Start).await;
+    rig.drain().await;
+    let told = "instance_suspended instance_started instance_resumed";
+    assert!(rig.mails().ends_with(&format!("{told} {told}")), "{}", rig.mails());
+    rig.act(id, Action::Stop).await;
+    rig.drain().await;
+    rig.act(id, Action::Start).await;
+    rig.drain().await;
+    assert!(rig.mails().ends_with("instance_stopped instance_started"), "nothing was resumed: {}", rig.mails());
 }
 
 #[tokio::test(flavor = "multi_thread")]

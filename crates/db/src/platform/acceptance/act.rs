@@ -7,7 +7,7 @@ use crate::error::DbResult;
 use crate::platform::PlatformTx;
 use crate::platform::audit::{self, AuditContext, Entry};
 use crate::platform::instances::{Change, Instance, Refused, happen, lock};
-use crate::platform::operations::{Enqueued, NewOperation, Operation, enqueue, preempt, unfinished};
+use crate::platform::operations::{Enqueued, Operation, enqueue, preempt, unfinished};
 use domain::ids::{InstanceId, OperationId};
 use domain::instance::{Action, Answer, Event, NotAllowed, Status, Suspension, Why, find, may_start};
 use domain::operation::{Kind, State};
@@ -94,6 +94,7 @@ pub(super) async fn resume(
 ) -> DbResult<Option<(Instance, OperationId)>> {
     let alone = accepted(tx, instance.id).await?.is_empty();
     let Some(order) = Order::of(Action::Start, &instance) else { return Ok(None) };
+    let order = Order { resumes: true, ..order };
     let at_once = alone || order.kind == Kind::Provision;
     Ok(match order.accept(tx, instance, at_once, reason, entropy, by).await? {
         Acted::Queued(instance, id) => Some((instance, id)),
@@ -150,18 +151,21 @@ struct Order {
     kind: Kind,
     event: Event,
     brings_up: bool,
+    /// It ends a suspension for a debt; the customer may be told.
+    resumes: bool,
 }
 
 impl Order {
     /// What has no data is provisioned, not started. `None`: this release does not carry it out.
     fn of(action: Action, instance: &Instance) -> Option<Self> {
-        let provision = Self { kind: Kind::Provision, event: Event::ProvisionAccepted, brings_up: true };
+        let resumes = instance.axes.suspension == Suspension::Debt;
+        let provision = Self { kind: Kind::Provision, event: Event::ProvisionAccepted, brings_up: true, resumes };
         match action {
             Action::Start | Action::Unpause | Action::Restart if instance.axes.is_unprovisioned() => Some(provision),
-            Action::Start => Some(Self { kind: Kind::Start, event: Event::StartAccepted, brings_up: true }),
-            Action::Unpause => Some(Self { kind: Kind::Unpause, event: Event::StartAccepted, brings_up: true }),
-            Action::Restart => Some(Self { kind: Kind::Restart, event: Event::RestartAccepted, brings_up: true }),
-            Action::Stop => Some(Self { kind: Kind::Stop, event: Event::StopAccepted, brings_up: false }),
+            Action::Start => Some(Self { kind: Kind::Start, event: Event::StartAccepted, brings_up: true, resumes }),
+            Action::Unpause => Some(Self { kind: Kind::Unpause, event: Event::StartAccepted, brings_up: true, resumes }),
+            Action::Restart => Some(Self { kind: Kind::Restart, event: Event::RestartAccepted, brings_up: true, resumes }),
+            Action::Stop => Some(Self { kind: Kind::Stop, event: Event::StopAccepted, brings_up: false, resumes: false }),
             Action::Backup | Action::Restore | Action::Update | Action::Suspend | Action::Unsuspend | Action::Terminate => None,
         }
     }
@@ -177,8 +181,11 @@ impl Order {
     ) -> DbResult<Acted> {
         let id = new_id(entropy);
         let mut new = operation(id, instance.id, self.kind, reason.clone());
+        if self.resumes {
+            new.params["resumes"] = true.into();
+        }
         if at_once {
-            new = NewOperation { params: Before::of(&instance.axes).params(), ..new };
+            new.params["before"] = json!(Before::of(&instance.axes));
             let change = Change { operation_id: Some(id), reason, ..Change::default() };
             instance = match happen(tx, &instance, self.event, change, by).await? {
                 Ok(instance) => instance,

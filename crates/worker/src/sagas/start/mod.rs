@@ -1,6 +1,6 @@
 //! start, unpause, reactivate (contract 12.3): one saga under three names. Brings an instance with data up; one without is provisioned.
 //!
-//! Parameters: `before`, what the row was, for a cancel before it begins.
+//! Parameters: `before`, what the row was, for a cancel before it begins; `resumes`, whether it ends a suspension for a debt.
 
 use super::Tools;
 use super::accepted::{Accepted, Begin};
@@ -15,6 +15,7 @@ use db::platform::instances::{self, Change};
 use db::platform::operations::Operation;
 use domain::instance::{Event, Status};
 use domain::operation::Kind;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -35,6 +36,12 @@ pub(super) fn saga(kind: Kind, tools: &Arc<Tools>) -> Saga {
         .no_undo("it only looks")
 }
 
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Parameters {
+    resumes: bool,
+}
+
 struct Started(Arc<Tools>);
 
 #[async_trait]
@@ -53,7 +60,11 @@ impl Ends for Started {
         let change = Change { external_url, operation_id: Some(cx.operation().id), ..Change::default() };
         let instance = instances::happen(tx, &instance, Event::StartDone, change, &worker(cx)).await?.map_err(overtaken)?;
         instances::resources_applied(tx, &instance, &cx.output(SERVICE)?).await?;
-        mails::started(tx, cx, &self.0, &instance, instance.external_url.as_deref().unwrap_or(&url)).await?;
+        let url = instance.external_url.as_deref().unwrap_or(&url);
+        mails::started(tx, cx, &self.0, &instance, url).await?;
+        if self.0.notify_extras && cx.params::<Parameters>()?.resumes {
+            mails::resumed(tx, cx, &self.0, &instance, url).await?;
+        }
         Ok(json!({}))
     }
 
