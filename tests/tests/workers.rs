@@ -171,6 +171,8 @@ mod chaos {
     #[test]
     fn an_empty_root_is_refused() -> Result<()> {
         let mut stack = start(1)?;
+        let (_, operation) = stack.provision(&stack.order("shop")?)?;
+        stack.await_success(&operation, PATIENCE)?;
         stack.workers.remove(0);
         let (root, away) = (stack.instances_path(), stack.log_directory().join("away"));
         std::fs::rename(&root, &away)?;
@@ -180,6 +182,13 @@ mod chaos {
         let status = refused.wait(PATIENCE)?;
         ensure!(status.code() == Some(3), "{status}");
         ensure!(refused.output()?.contains("mount its file system"), "{}", refused.output()?);
+        ensure!(std::fs::read_dir(&root)?.next().is_none(), "something was made in the empty root");
+        // The same for a deployment that does not know its root's id yet: its instances' directories tell.
+        stack.platform_sql("DELETE FROM instance_service.settings WHERE name = 'instances_root'")?;
+        stack.start_worker_unwaited()?;
+        let mut refused = stack.workers.remove(0).process;
+        ensure!(refused.wait(PATIENCE)?.code() == Some(3), "{}", refused.output()?);
+        ensure!(refused.output()?.contains("holds no directory of any instance"), "{}", refused.output()?);
         ensure!(std::fs::read_dir(&root)?.next().is_none(), "something was made in the empty root");
         std::fs::remove_dir(&root)?;
         std::fs::rename(&away, &root)?;

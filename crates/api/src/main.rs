@@ -108,6 +108,7 @@ fn parts(settings: ApiSettings, shutdown: CancellationToken) -> anyhow::Result<P
             change_limit: Duration::from_millis(4500),
             logs_wait: Duration::from_secs(10),
             reconcile_wait: Duration::from_secs(20),
+            longest_stream: Duration::from_secs(300),
         },
         clock: Arc::new(SystemClock),
         entropy: Arc::new(OsEntropy),

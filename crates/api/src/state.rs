@@ -33,6 +33,8 @@ pub struct Policy {
     pub logs_wait: Duration,
     /// How long a comparison is waited for.
     pub reconcile_wait: Duration,
+    /// How long a customer's stream of events lasts, before the session has to be shown again.
+    pub longest_stream: Duration,
 }
 
 /// What the state is made of.

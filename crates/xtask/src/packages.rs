@@ -82,13 +82,15 @@ struct NoServiceOfDebian {
 }
 
 const POLICY: &str = "/usr/sbin/policy-rc.d";
+const OURS: &str = "#!/bin/sh\n# Made by `cargo dev` for the time of an installation.\nexit 101\n";
 
 impl NoServiceOfDebian {
     fn begin() -> Result<Self> {
-        if Path::new(POLICY).exists() {
+        // One that we left when we were killed is ours.
+        if std::fs::read_to_string(POLICY).is_ok_and(|text| text != OURS) {
             return Ok(Self { made: false });
         }
-        std::fs::write(POLICY, "#!/bin/sh\nexit 101\n")?;
+        std::fs::write(POLICY, OURS)?;
         std::fs::set_permissions(POLICY, std::fs::Permissions::from_mode(0o755))?;
         Ok(Self { made: true })
     }

@@ -1,5 +1,6 @@
 //! `GET /api/v1/operations/{id}/events`: server-sent events. No connection is held while nothing happens.
 
+use crate::caller::Caller;
 use crate::conventions::Call;
 use crate::input::PathId;
 use crate::problem::{Problem, ProblemBody};
@@ -12,6 +13,8 @@ use db::platform::events::Event;
 use db::platform::progress;
 use domain::ids::OperationId;
 use domain::operation::State as Stored;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, pending};
 use futures::stream::{self, Stream, StreamExt};
 use serde_json::Value;
 use std::convert::Infallible;
@@ -22,7 +25,8 @@ const COMMENT_EVERY: Duration = Duration::from_secs(15);
 
 /// The events of an operation, as they happen
 ///
-/// Starts with the current state, goes on behind `Last-Event-ID` if that is given, closes after the final event.
+/// Starts with the current state, goes on behind `Last-Event-ID` if that is given, closes after the final event. On the public door it
+/// also closes after five minutes: the client comes again, and shows that it is still logged in.
 #[utoipa::path(get, operation_id = "follow_operation", path = "/api/v1/operations/{id}/events", tag = "operations", params(
     ("id" = uuid::Uuid, Path),
     ("Last-Event-ID" = Option<i64>, Header, description = "The last event that the client has"),
@@ -47,6 +51,12 @@ pub(super) async fn handler(
     let ended = is_final(&first) && after == newest;
     let rest = if ended { stream::empty().boxed() } else { until_final(state.feed().events(id, after).await).boxed() };
     let sent = stream::once(async { first }).chain(rest).map(|event| Ok(sent(&event)));
+    // Who reads on after the session has ended is asked for it again: a client goes on by itself where its stream broke off.
+    let end: BoxFuture<'_, ()> = match call.caller {
+        Caller::Customer(_) => tokio::time::sleep(state.policy().longest_stream).boxed(),
+        Caller::Internal => pending().boxed(),
+    };
+    let sent = sent.take_until(end);
     // The keep-alive ends with the stream it wraps.
     Ok(Sse::new(sent).keep_alive(KeepAlive::new().interval(COMMENT_EVERY)))
 }

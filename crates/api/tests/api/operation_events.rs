@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request};
 use futures::StreamExt;
 use serde_json::{Value, json};
+use std::time::Duration;
 use tower::ServiceExt;
 
 /// One event as it came over the wire.
@@ -173,4 +174,19 @@ async fn odd_requests_are_refused() {
         let got = rig.send(Request::get(path).header("last-event-id", last).body(Body::empty()).unwrap()).await;
         assert_eq!((got.status, got.places()), (422, vec!["header.Last-Event-ID".to_owned()]), "{last}");
     }
+}
+
+/// A client that reads on has to show now and then that it is still logged in; it comes again by itself.
+#[tokio::test]
+async fn a_customers_stream_ends_before_its_operation_does() {
+    let rig = Rig::with(|policy| policy.longest_stream = Duration::from_millis(300));
+    let instance = rig.provisioning().await;
+    let token = rig.log_in(instance["customer_id"].as_str().unwrap());
+    let path = format!("/api/v1/operations/{}/events", instance["operation_id"].as_str().unwrap());
+    let request = Request::get(path).header("x-forwarded-host", "app.example").header("authorization", format!("Bearer {token}"));
+    let response = rig.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let stream = Stream { body: response.into_body().into_data_stream(), buffer: String::new() };
+    let events = tokio::time::timeout(Duration::from_secs(30), stream.rest()).await.unwrap();
+    assert_eq!((events.len(), events[0].data["state"].as_str()), (1, Some("queued")));
 }

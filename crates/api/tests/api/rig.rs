@@ -299,5 +299,6 @@ fn policy() -> Policy {
         change_limit: Duration::from_secs(25),
         logs_wait: Duration::from_secs(10),
         reconcile_wait: Duration::from_millis(300),
+        longest_stream: Duration::from_secs(300),
     }
 }

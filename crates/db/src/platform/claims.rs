@@ -178,7 +178,8 @@ async fn lock_in_order(tx: &mut PlatformTx, id: OperationId) -> DbResult<Option<
 }
 
 /// Lease and row at once, when both are to be had: the row, the lease's new token, and the seconds until the deadline. At the first
-/// claim the row gets what the saga is going to do: the plan, the start, the deadline.
+/// claim the row gets what the saga is going to do: the plan, the start, the deadline. What waited for a server also gets back the time
+/// for which it had been due and no worker took it.
 async fn take(
     tx: &mut PlatformTx,
     id: OperationId,
@@ -199,7 +200,9 @@ async fn take(
               SET state = 'running', lease_token = lease.token, claims = o.claims + 1,
                   plan = CASE WHEN o.started_at IS NULL THEN $7 ELSE o.plan END,
                   deadline_at = CASE WHEN o.started_at IS NULL AND o.deadline_at IS NULL
-                                     THEN clock_timestamp() + make_interval(secs => $8) ELSE o.deadline_at END,
+                                     THEN clock_timestamp() + make_interval(secs => $8)
+                                     WHEN o.state = 'waiting' AND o.unreachable_since IS NOT NULL
+                                     THEN o.deadline_at + (clock_timestamp() - o.next_run_at) ELSE o.deadline_at END,
                   started_at = coalesce(o.started_at, clock_timestamp())
              FROM lease
             WHERE o.id = $1 AND o.next_run_at <= clock_timestamp()

@@ -3,8 +3,8 @@
 use anyhow::Context as _;
 use bootstrap::settings::{Driver, RuntimeSettings};
 use bootstrap::{OsEntropy, http};
-use db::platform::PlatformDb;
 use db::platform::settings::{self, INSTANCES_ROOT};
+use db::platform::{PlatformDb, instances};
 use domain::sources::random_uuid;
 use runtime::InstanceRuntime;
 use runtime::account::Account;
@@ -29,6 +29,12 @@ pub(super) async fn same_root(path: &Path, db: &PlatformDb) -> anyhow::Result<()
     let root = std::fs::canonicalize(path).with_context(|| format!("CEPHFS_INSTANCES_PATH: {}", path.display()))?;
     let known = match settings::get(db, INSTANCES_ROOT).await? {
         Some(known) => known,
+        // Of a deployment that knows no id yet, instances tell whether their directories are here.
+        None if !holds_some(&root, db).await? => {
+            let text =
+                format!("CEPHFS_INSTANCES_PATH: {} holds no directory of any instance: mount its file system", root.display());
+            return Err(super::Refusal(text).into());
+        }
         // The directory gets its id before the deployment remembers it.
         None => settings::keep_first(db, INSTANCES_ROOT, &name_root(&root, &random_uuid(&OsEntropy).to_string())?).await?,
     };
@@ -39,6 +45,13 @@ pub(super) async fn same_root(path: &Path, db: &PlatformDb) -> anyhow::Result<()
     };
     let text = format!("CEPHFS_INSTANCES_PATH: {} is not where the instances' directories are: it {what}", root.display());
     Err(super::Refusal(text).into())
+}
+
+/// Whether one of the first instances that have data finds its directory below the root; without any, whatever is there will do.
+async fn holds_some(root: &Path, db: &PlatformDb) -> anyhow::Result<bool> {
+    let some = instances::watched(db, None, 20).await?;
+    let mut directories = some.iter().filter_map(|row| Path::new(&row.placement.as_ref()?.data_dir).file_name()).peekable();
+    Ok(directories.peek().is_none() || directories.any(|name| root.join(name).is_dir()))
 }
 
 impl Runtime {

@@ -123,10 +123,15 @@ async fn an_outage_is_waited_out_quietly_and_ever_more_rarely() {
     assert_eq!(events(), told, "nothing happened that anybody has to be told of");
     assert!(second.deadline_at.unwrap() - first.deadline_at.unwrap() > chrono::TimeDelta::seconds(14));
     assert_eq!(rig.psql("SELECT lost_seconds > 14 FROM instance_service.operation_steps WHERE step = 'end'"), "t");
-    rig.psql(&format!("UPDATE instance_service.operations SET {sooner}"));
+    // It is back, and nobody has taken it up for a while.
+    rig.psql("UPDATE instance_service.operations SET next_run_at = clock_timestamp() - interval '100 s'");
     Handler::handle(&engine, id).await.unwrap();
     let done = rig.get(id).await;
     assert_eq!((done.state, done.unreachable_since), (State::Succeeded, None));
+    assert!(
+        done.deadline_at.unwrap() - second.deadline_at.unwrap() >= chrono::TimeDelta::seconds(100),
+        "that time is given back, too"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,8 +7,11 @@ use std::net::IpAddr;
 
 const SERVER: &str = "database-server";
 
-/// Texts, each with what stands there instead; in this order, since some are parts of others.
-pub(super) struct Hidden(Vec<(String, String)>);
+pub(super) struct Hidden {
+    password: Option<SecretString>,
+    /// Each with what stands there instead; in this order, since some are parts of others.
+    words: Vec<(String, String)>,
+}
 
 impl Hidden {
     /// `label` is the customer's own word for the database.
@@ -20,20 +23,35 @@ impl Hidden {
             (format!("\"{host}\", port {port}"), format!("\"{SERVER}\"")),
             (placement.db_name.to_string(), label.to_owned()),
             (placement.db_user.to_string(), label.to_owned()),
+            (placement.service_name.clone(), label.to_owned()),
         ];
         // A bare number may be anybody's: callers are shown by theirs.
         if host.parse::<IpAddr>().is_err() {
             texts.push((host.clone(), SERVER.to_owned()));
         }
-        if let Some(password) = password {
-            texts.insert(0, (password.expose_secret().to_owned(), MASK.to_owned()));
-        }
-        Self(texts)
+        Self { password: password.map(|password| password.expose_secret().to_owned().into()), words: texts }
     }
 
     pub(super) fn take_out_of(&self, line: &str) -> String {
-        mask(&self.0.iter().fold(line.to_owned(), |line, (text, instead)| line.replace(text, instead)))
+        let line = match &self.password {
+            Some(password) => line.replace(password.expose_secret(), MASK),
+            None => line.to_owned(),
+        };
+        mask(&self.words.iter().fold(line, |line, (word, instead)| replace_word(&line, word, instead)))
     }
+}
+
+/// Puts `instead` where `word` stands by itself: a host that is called `db` is not in every `dbname`.
+fn replace_word(line: &str, word: &str, instead: &str) -> String {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    let (mut text, mut rest) = (String::with_capacity(line.len()), line);
+    while let Some((before, after)) = rest.split_once(word).filter(|_| !word.is_empty()) {
+        let stands_alone = !before.ends_with(is_part) && !after.starts_with(is_part);
+        text.push_str(before);
+        text.push_str(if stands_alone { instead } else { word });
+        rest = after;
+    }
+    text + rest
 }
 
 #[cfg(test)]
@@ -83,7 +101,10 @@ mod tests {
                 "filestore in /srv/instances/odoo_0123456789abcdef/data/filestore/odoo_0123456789abcdef",
                 "filestore in data-directory/data/filestore/shop",
             ),
-            ("pg2.internal", "password is hunter2", "password is ***"),
+            ("pg2.internal", "password is hunter2, or xhunter2x", "password is ***, or x***x"),
+            ("db", "dbname on my-db is not db; db.", "dbname on my-db is not database-server; database-server."),
+            ("", "a line: as it is", "a line: as it is"),
+            ("pg2.internal", "service odoo-0123456789abcdef ends", "service shop ends"),
         ] {
             assert_eq!(hidden(host).take_out_of(line), expected);
         }
