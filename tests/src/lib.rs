@@ -8,6 +8,7 @@ mod binary;
 mod environment;
 mod fake;
 pub mod faults;
+pub mod flow;
 pub mod invariants;
 mod load;
 mod login;
