@@ -123,6 +123,6 @@ pub fn is_as(value: &Value, expected: &str) -> bool {
         (Value::Null, expected) => expected == "null",
         (_, "given") => true,
         (Value::String(text), expected) => text == expected,
-        (other, expected) => other.to_string() == expected,
+        (other, expected) => serde_json::from_str::<Value>(expected).is_ok_and(|expected| expected == *other),
     }
 }
