@@ -8,6 +8,7 @@ mod heartbeats;
 mod idempotency;
 mod instances;
 mod legacy;
+mod legacy_locks;
 mod migrations;
 mod outbox;
 mod rig;
