@@ -1,7 +1,7 @@
 -- The separate axes of an instance, its physical names, and its revision. A row without a phase is one of the earlier
 -- service that has not been adopted yet; constraints spare it, so that an older replica can go on writing meanwhile.
 -- Nothing here reads or writes a row, since that replica waits meanwhile (ADR 0006): another scale of cpu_limit would write the table
--- anew, so it has none; what is demanded of old rows is checked later (0014), indexes are made later (0012).
+-- anew, so it has none; what is demanded of old rows is checked later (0014), indexes are made later (0013).
 ALTER TABLE public.instances
     ALTER COLUMN cpu_limit TYPE numeric,
     ALTER COLUMN odoo_version SET DEFAULT '17',

@@ -11,6 +11,7 @@ mod legacy;
 mod legacy_locks;
 mod migrations;
 mod outbox;
+mod plans;
 mod rig;
 mod servers;
 mod templates;

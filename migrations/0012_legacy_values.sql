@@ -1,6 +1,6 @@
 -- no-transaction
--- Old spellings become ours, a thousand rows in a transaction: the earlier service waits for no more than these (ADR 0006). What a
--- run that was ended left over, the next one finds.
+-- Old spellings become ours, 200 rows in a transaction: the earlier service waits for no more than these (ADR 0006). What a run that
+-- was ended left over, the next one finds.
 DO $$
 DECLARE
     low  uuid;
@@ -9,7 +9,7 @@ BEGIN
     FOR low, high IN
         SELECT id, lead(id, 1, 'ffffffff-ffff-ffff-ffff-ffffffffffff') OVER (ORDER BY id)
           FROM (SELECT id, row_number() OVER (ORDER BY id) AS number FROM public.instances WHERE phase IS NULL) AS numbered
-         WHERE number % 1000 = 1
+         WHERE number % 200 = 1
     LOOP
         UPDATE public.instances SET odoo_version = split_part(odoo_version, '.', 1)
          WHERE id BETWEEN low AND high AND phase IS NULL AND odoo_version ~ '^[0-9]+\.0$';

@@ -31,9 +31,17 @@ BEGIN
     COMMIT;
     CREATE INDEX IF NOT EXISTS idx_instances_status ON public.instances (status);
     COMMIT;
-    CREATE INDEX IF NOT EXISTS instances_unadopted_live ON public.instances (id)
+    -- The names that a row not adopted may be served under.
+    CREATE INDEX IF NOT EXISTS instances_unadopted_subdomain ON public.instances (lower(subdomain))
+        WHERE phase IS NULL AND status IS DISTINCT FROM 'terminated';
+    COMMIT;
+    CREATE INDEX IF NOT EXISTS instances_unadopted_label ON public.instances (replace(lower(database_name), '_', '-'))
         WHERE phase IS NULL AND status IS DISTINCT FROM 'terminated';
     COMMIT;
     CREATE INDEX IF NOT EXISTS instances_in_debt ON public.instances (updated_at) WHERE suspension = 'debt';
+    COMMIT;
+    CREATE INDEX IF NOT EXISTS instances_failed ON public.instances (updated_at DESC NULLS LAST, id)
+        WHERE status IS NULL OR status NOT IN ('creating', 'starting', 'running', 'stopping', 'stopped', 'restarting', 'updating',
+            'maintenance', 'terminated', 'container_missing', 'paused');
     COMMIT;
 END $$;
