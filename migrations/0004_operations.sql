@@ -42,7 +42,7 @@ CREATE TABLE instance_service.operations (
 CREATE UNIQUE INDEX operations_one_active ON instance_service.operations (scope) WHERE state IN ('running', 'waiting');
 CREATE INDEX operations_queue ON instance_service.operations (scope, priority DESC, seq) WHERE state = 'queued';
 CREATE INDEX operations_due ON instance_service.operations (next_run_at) WHERE state IN ('queued', 'running', 'waiting');
-CREATE INDEX operations_attention ON instance_service.operations (scope) WHERE state = 'needs_attention';
+CREATE INDEX operations_open ON instance_service.operations (scope) WHERE state IN ('queued', 'running', 'waiting', 'needs_attention');
 CREATE INDEX operations_instance ON instance_service.operations (instance_id, seq DESC);
 
 -- What may run now, apart from time, lease and a tenant's share: the active operation of a scope, else the head of its queue.

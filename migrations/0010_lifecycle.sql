@@ -3,4 +3,3 @@
 ALTER TABLE public.instances
     ADD COLUMN released_hostname text,
     ADD COLUMN running_limits    jsonb;
-CREATE INDEX instances_in_debt ON public.instances (updated_at) WHERE suspension = 'debt';

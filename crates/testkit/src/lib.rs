@@ -8,6 +8,7 @@
 
 pub mod catalog;
 pub mod cluster;
+pub mod crowd;
 pub mod guard;
 pub mod installation;
 #[cfg(feature = "platform")]

@@ -31,8 +31,8 @@ impl Default for Patience {
             idle: Duration::from_secs(10),
             total: Duration::from_secs(300),
             pause: Duration::from_millis(200),
-            table: Duration::from_secs(3),
-            tries: 20,
+            table: Duration::from_millis(500),
+            tries: 90,
         }
     }
 }

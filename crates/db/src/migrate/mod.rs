@@ -58,7 +58,7 @@ pub enum MigrateError {
     /// The schema is newer than this program.
     #[error("the schema has migration {0}, which this release does not know: it was made by a newer one")]
     Newer(i64),
-    /// A migration failed; it left nothing behind.
+    /// A migration failed; it can be run again.
     #[error("{history}: {cause}")]
     Failed {
         /// Whose migrations.
@@ -89,7 +89,7 @@ impl From<sqlx::Error> for MigrateError {
 /// Brings the schema up to date as the owner role. Repeatable; a second run at the same time waits for the first.
 ///
 /// # Errors
-/// See [`MigrateError`]; what was done before the error stays, each migration being one transaction.
+/// See [`MigrateError`]; what was done before the error stays, and a later run goes on from there.
 pub async fn run(owner: &Endpoint, runtime_role: &str) -> Result<(), MigrateError> {
     run_patiently(owner, runtime_role, &Patience::default()).await
 }

@@ -323,3 +323,22 @@ async fn a_placement_is_whole_or_not_there() {
         assert!(torn.contains("instances_placement_whole"), "{column}: {torn}");
     }
 }
+
+/// The words are written out in the query and in its index.
+#[tokio::test]
+async fn failed_are_those_in_error_and_those_that_read_so() {
+    let rig = Rig::start();
+    for status in
+        Status::ALL.iter().map(|status| format!("'{}'", status.as_str())).chain(["'exploded'".to_owned(), "NULL".to_owned()])
+    {
+        rig.sql(&format!(
+            "INSERT INTO public.instances (customer_id, name, admin_email, database_name, status)
+             VALUES (gen_random_uuid(), coalesce({status}, 'none'), 'a@b.example', 'old', {status})"
+        ));
+    }
+    let failed = db::platform::instances::failed(&rig.db, 0, 100).await.unwrap();
+    let mut names: Vec<&str> = failed.instances.iter().map(|instance| instance.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["error", "exploded", "none"]);
+    assert_eq!(failed.total, 3);
+}

@@ -13,8 +13,8 @@ use testkit::pair::{PLATFORM_DATABASE, SERVICE};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-const FIRST: &str = include_str!("../fixtures/legacy-first.sql");
-const SECOND: &str = include_str!("../fixtures/legacy-second.sql");
+pub(crate) const FIRST: &str = include_str!("../fixtures/legacy-first.sql");
+pub(crate) const SECOND: &str = include_str!("../fixtures/legacy-second.sql");
 const TAIL: u128 = 0x0000_0000_0000_4000_8000_0000_0000_0000;
 
 fn uuid(tail: u128) -> Uuid {
@@ -25,7 +25,7 @@ fn id(number: u128) -> InstanceId {
     InstanceId::from_uuid(uuid(number))
 }
 
-fn earlier(generations: &[&str]) -> Rig {
+pub(crate) fn earlier(generations: &[&str]) -> Rig {
     let rig = Rig::empty();
     for sql in generations {
         rig.sql(sql);
@@ -35,11 +35,15 @@ fn earlier(generations: &[&str]) -> Rig {
 
 async fn taken_over(generations: &[&str]) -> Rig {
     let rig = earlier(generations);
-    // As the runbook says: both scripts once more, then the migration.
-    testkit::pair::bootstrap_platform(rig.cluster.server()).unwrap();
-    rig.sql(TAKEOVER);
+    take_over(&rig);
     rig.migrate().await.unwrap();
     rig
+}
+
+/// As the runbook says: both scripts once more, then the migration.
+pub(crate) fn take_over(rig: &Rig) {
+    testkit::pair::bootstrap_platform(rig.cluster.server()).unwrap();
+    rig.sql(TAKEOVER);
 }
 
 #[tokio::test]
@@ -70,14 +74,14 @@ async fn data_is_normalised_where_that_is_certain() {
         "SELECT right(id::text, 1), odoo_version, status, billing_status, provisioning_status, cpu_limit, phase IS NULL
            FROM instances ORDER BY id",
     );
-    let expected = "1|17|running|paid|completed|2.50|t\n\
-                    2|17|stopped|paid|completed|1.00|t\n\
+    let expected = "1|17|running|paid|completed|2.5|t\n\
+                    2|17|stopped|paid|completed|1.0|t\n\
                     3|master|exploded|unknown|half||t\n\
-                    4|17|creating|payment_required|pending|1.00|t\n\
-                    5|18|paused|payment_required|completed|1.00|t\n\
-                    6|16|terminated|paid|pending|1.00|t\n\
-                    7|17|running|trial|completed|1.00|t\n\
-                    8|17|paused|payment_required|pending|1.00|t\n\
+                    4|17|creating|payment_required|pending|1.0|t\n\
+                    5|18|paused|payment_required|completed|1.0|t\n\
+                    6|16|terminated|paid|pending|1.0|t\n\
+                    7|17|running|trial|completed|1.0|t\n\
+                    8|17|paused|payment_required|pending|1.0|t\n\
                     9||creating|payment_required|pending|NaN|t";
     assert_eq!(columns, expected);
     assert_eq!(
@@ -234,8 +238,7 @@ async fn by_subscription_prefers_the_live_one() {
 #[tokio::test]
 async fn a_table_in_use_is_waited_for_a_little_and_often() {
     let rig = earlier(&[FIRST]);
-    testkit::pair::bootstrap_platform(rig.cluster.server()).unwrap();
-    rig.sql(TAKEOVER);
+    take_over(&rig);
     let mut replica = rig.cluster.superuser(PLATFORM_DATABASE).await.unwrap();
     sqlx::raw_sql("BEGIN; LOCK TABLE public.instances IN ACCESS SHARE MODE").execute(&mut replica).await.unwrap();
     let patience =

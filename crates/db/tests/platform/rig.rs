@@ -50,6 +50,11 @@ impl Rig {
         Self::of(platform_cluster(&Options::default()).unwrap(), connections)
     }
 
+    /// Migrated, on a server with these settings.
+    pub(crate) fn with_settings(settings: Vec<(String, String)>) -> Self {
+        Self::of(platform_cluster(&Options { settings, ..Options::default() }).unwrap(), 10)
+    }
+
     /// Roles and an empty database only.
     pub(crate) fn empty() -> Self {
         Self::of(unmigrated_cluster(&Options::default()).unwrap(), 10)

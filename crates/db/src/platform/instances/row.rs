@@ -90,7 +90,7 @@ macro_rules! select_instances {
                     i.odoo_server_id, i.db_host, i.db_port, i.db_name, i.db_user, i.service_name, i.data_dir, i.mark, \
                     i.external_port, i.image_profile, i.image, i.db_oid, i.db_secret, i.released_hostname, i.running_limits, \
                     (SELECT o.id FROM instance_service.operations AS o \
-                      WHERE o.instance_id = i.id AND o.scope = 'instance:' || i.id \
+                      WHERE o.scope = 'instance:' || i.id \
                         AND o.state IN ('running', 'waiting', 'needs_attention', 'queued') \
                       ORDER BY o.state = 'queued', o.priority DESC, o.seq LIMIT 1) AS operation_id \
                FROM public.instances AS i " + $tail
