@@ -16,6 +16,10 @@ pub struct Figures {
     pub outbox_pending: i64,
     /// Age of the oldest of them.
     pub outbox_oldest_seconds: f64,
+    /// Mails that were given up.
+    pub outbox_dead: i64,
+    /// Since the watcher last said that it watches; none before the first time.
+    pub watcher_silent_seconds: Option<f64>,
     /// Workers heard of within the last half minute.
     pub workers_alive: i64,
 }
@@ -80,6 +84,9 @@ pub async fn read(db: &PlatformDb) -> DbResult<Figures> {
         r#"SELECT (SELECT count(*) FROM instance_service.outbox WHERE state = 'pending') AS "outbox_pending!",
                   (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8
                      FROM instance_service.outbox WHERE state = 'pending') AS "outbox_oldest_seconds!",
+                  (SELECT count(*) FROM instance_service.outbox WHERE state = 'dead') AS "outbox_dead!",
+                  (SELECT extract(epoch FROM clock_timestamp() - updated_at)::float8
+                     FROM instance_service.monitor_state WHERE name = 'watcher') AS watcher_silent_seconds,
                   (SELECT count(*) FROM instance_service.worker_heartbeats
                     WHERE beat_at > clock_timestamp() - interval '30 seconds') AS "workers_alive!""#
     )
@@ -91,6 +98,8 @@ pub async fn read(db: &PlatformDb) -> DbResult<Figures> {
         servers,
         outbox_pending: rest.outbox_pending,
         outbox_oldest_seconds: rest.outbox_oldest_seconds,
+        outbox_dead: rest.outbox_dead,
+        watcher_silent_seconds: rest.watcher_silent_seconds,
         workers_alive: rest.workers_alive,
     })
 }
