@@ -54,7 +54,6 @@ static CALLS: &[NotBuilt] = &[
     call(Put, "/api/v1/monitoring/config", "change_monitoring_config", "Monitoring"),
     call(Get, "/api/v1/monitoring/tasks/{id}/status", "get_task_status", "Monitoring"),
     call(Get, "/api/v1/monitoring/health", "get_monitoring_health", "Monitoring"),
-    call(Post, "/webhooks/killbill/{secret}", "receive_killbill_event", "The direct billing webhook"),
 ];
 
 /// Adds the calls to a router.
