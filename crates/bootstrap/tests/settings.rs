@@ -249,7 +249,7 @@ fn every_variable_is_read_by_the_processes_that_the_table_names() {
 #[test]
 fn every_secret_can_come_from_a_file_and_is_never_shown() {
     for variable in ALL.iter().filter(|v| v.secret && !v.readers.contains(&Process::Migrate)) {
-        let value = if variable.name.starts_with("INSTANCE_SECRETS_KEY") { KEY } else { "from-a-file" };
+        let value = if variable.name.starts_with("INSTANCE_SECRETS_KEY") { KEY } else { "from-a-file-of-its-own" };
         let secret = file(&format!("{value}\n"));
         let mut environment = worker(&[]);
         environment.remove(variable.name);

@@ -2,6 +2,7 @@
 //!
 //! Owns: the wiring. Leaves to others: everything that is wired.
 
+mod billing;
 mod engine;
 mod platform;
 mod runtime;
@@ -100,7 +101,12 @@ impl Parts {
     async fn work(self, servers: Servers, readiness: &Readiness, stop: &CancellationToken) -> anyhow::Result<()> {
         let (loops, end_of_loops) = (TaskTracker::new(), stop.child_token());
         loops.spawn(self.delivery()?.run(end_of_loops.clone()));
-        for round in self.rounds(servers)? {
+        let billing = billing::parts(&self)?;
+        let sync = billing.map(|(inbox, sync)| {
+            loops.spawn(inbox.run(end_of_loops.clone()));
+            sync
+        });
+        for round in self.rounds(servers)?.into_iter().chain(sync) {
             loops.spawn(keep(self.db.clone(), round, end_of_loops.clone()));
         }
         readiness.started();
