@@ -74,7 +74,8 @@ async fn what_is_not_answered_is_told_apart() {
 
 #[tokio::test]
 async fn an_answer_that_cannot_be_read_means_nothing() {
-    let unknown = format!(r#"{{"subscriptionId": "{0}", "accountId": "{0}", "state": "MELTED", "phaseType": "TRIAL"}}"#, Uuid::nil());
+    let unknown =
+        format!(r#"{{"subscriptionId": "{0}", "accountId": "{0}", "state": "MELTED", "phaseType": "TRIAL"}}"#, Uuid::nil());
     let large = format!("\"{}\"", "x".repeat(9 << 20));
     for body in ["not json", "[]", "{}", &unknown, &large] {
         let server = MockServer::start().await;

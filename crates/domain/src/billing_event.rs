@@ -100,7 +100,8 @@ fn metadata(given: Option<&Value>) -> Map<String, Value> {
         None => Value::Null,
     };
     let Value::Object(fields) = inner else { return Map::new() };
-    let plain = |value: &Value| value.as_str().is_some_and(|text| text.len() <= LONGEST && text.bytes().all(|b| b.is_ascii_graphic()));
+    let plain =
+        |value: &Value| value.as_str().is_some_and(|text| text.len() <= LONGEST && text.bytes().all(|b| b.is_ascii_graphic()));
     fields.into_iter().filter(|(name, value)| KNOWN.contains(&name.as_str()) && plain(value)).collect()
 }
 

@@ -116,7 +116,8 @@ fn describe_session(description: &mut utoipa::openapi::OpenApi) {
         for (method, operation) in [("GET", &mut item.get), ("POST", &mut item.post), ("PUT", &mut item.put)] {
             let Some(operation) = operation.as_mut().filter(|_| OPEN.contains(&(method, pattern.as_str()))) else { continue };
             operation.security.get_or_insert_default().push(SecurityRequirement::new(SESSION, Vec::<String>::new()));
-            let door = [("401", "Public door: no session that counts"), ("403", "Public door: not for this customer, or closed there")];
+            let door =
+                [("401", "Public door: no session that counts"), ("403", "Public door: not for this customer, or closed there")];
             add_problems(operation, &door);
             if path.contains("/check-subdomain/") {
                 add_problems(operation, &[("429", "Public door: more than 30 look-ups a minute in this session")]);

@@ -179,7 +179,9 @@ async fn the_secret_is_in_no_log_line_and_in_no_answer() {
     let mut rig = Rig::impatient();
     let body = event("SUBSCRIPTION_CREATION", &uuid(), Value::Null);
     let mut answers = Vec::new();
-    for path in [path(), format!("{}/", path()), format!("/instance{}", path()), format!("{}/more", path()), format!("{}%20", path())] {
+    for path in
+        [path(), format!("{}/", path()), format!("/instance{}", path()), format!("{}/more", path()), format!("{}%20", path())]
+    {
         answers.push(rig.post(&path, &body).await);
         answers.push(rig.get(&path).await);
     }

@@ -239,7 +239,8 @@ impl Got {
         assert!(!self.detail().is_empty(), "{self:?}");
         let replayed = !self.header("idempotency-replayed").is_empty();
         assert!(replayed || self.json["request_id"] == self.header("x-request-id"), "{self:?}");
-        let shown = path.split_once("/webhooks/killbill/").map_or(path.to_owned(), |(front, _)| format!("{front}/webhooks/killbill/***"));
+        let shown =
+            path.split_once("/webhooks/killbill/").map_or(path.to_owned(), |(front, _)| format!("{front}/webhooks/killbill/***"));
         assert!(replayed || self.json["instance"] == shown, "{self:?}");
         for error in self.json["errors"].as_array().into_iter().flatten() {
             let part = error["loc"][0].as_str().unwrap();

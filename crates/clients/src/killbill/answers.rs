@@ -160,7 +160,8 @@ struct Transaction {
 
 impl Payment {
     pub(super) fn has_failed(&self) -> bool {
-        let failed = |transaction: &Transaction| matches!(transaction.status.as_deref(), Some("PAYMENT_FAILURE" | "PLUGIN_FAILURE"));
+        let failed =
+            |transaction: &Transaction| matches!(transaction.status.as_deref(), Some("PAYMENT_FAILURE" | "PLUGIN_FAILURE"));
         self.transactions.iter().any(failed)
     }
 }

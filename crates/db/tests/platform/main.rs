@@ -13,3 +13,4 @@ mod outbox;
 mod rig;
 mod servers;
 mod templates;
+mod webhook_events;

@@ -164,7 +164,8 @@ impl KillBill {
     fn bill_for(&self, subscription: &str, balance: f64) -> Result<String> {
         let (id, mut books) = (random::uuid()?, self.books());
         let known = books.subscriptions.get(subscription).context("no such subscription")?.clone();
-        let (account, phase) = (known.account, if known.phase == "TRIAL" { "basic-monthly-trial" } else { "basic-monthly-evergreen" });
+        let (account, phase) =
+            (known.account, if known.phase == "TRIAL" { "basic-monthly-trial" } else { "basic-monthly-evergreen" });
         let subscription = subscription.to_owned();
         let payments = Vec::new();
         books.invoices.insert(id.clone(), Invoice { account, subscription, phase, status: "COMMITTED", balance, payments });
@@ -209,7 +210,9 @@ impl KillBill {
         let known = books.invoices.get_mut(invoice).context("no such invoice")?;
         change(known);
         let metadata = json!({ "paymentId": payment }).to_string();
-        Ok(json!({"eventType": kind, "accountId": known.account, "objectType": "INVOICE", "objectId": invoice, "metaData": metadata}))
+        Ok(
+            json!({"eventType": kind, "accountId": known.account, "objectType": "INVOICE", "objectId": invoice, "metaData": metadata}),
+        )
     }
 
     /// The account's debts are old enough to block it, or are so no longer.
@@ -271,10 +274,13 @@ impl Books {
             }
             ["accounts", id, "invoices"] => {
                 self.accounts.get(id)?;
-                Some(self.invoices.iter().filter(|(_, known)| known.account == id).map(|(id, known)| invoice(id, known)).collect())
+                Some(
+                    self.invoices.iter().filter(|(_, known)| known.account == id).map(|(id, known)| invoice(id, known)).collect(),
+                )
             }
             ["bundles", "pagination"] => {
-                let number = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')?.parse().ok());
+                let number =
+                    |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')?.parse().ok());
                 let all = self.bundles(|_| true).into_iter();
                 Some(all.skip(number("offset").unwrap_or(0)).take(number("limit").unwrap_or(100)).collect())
             }
@@ -297,7 +303,9 @@ impl Books {
 
     fn bundles(&self, of: impl Fn(&Subscription) -> bool) -> Vec<Value> {
         let chosen = self.subscriptions.iter().filter(|(_, known)| of(known));
-        chosen.map(|(id, known)| json!({"accountId": known.account, "bundleId": id, "subscriptions": [self.subscription(id)]})).collect()
+        chosen
+            .map(|(id, known)| json!({"accountId": known.account, "bundleId": id, "subscriptions": [self.subscription(id)]}))
+            .collect()
     }
 }
 

@@ -4,8 +4,9 @@ use super::converge::{Call, Place, Standing, converge};
 use super::facts::Facts;
 use super::{Billing, Failure, Looked, Occasion, order};
 use db::platform::acceptance::{
-    Act, Acted, Amend, Amended, Applied, ApplyResources, Create, Created, Provision, Provisioned, Reactivate, Reactivated, Suspend,
-    Terminate, Trigger, Unsuspend, act, amend, apply_resources, create, provision, reactivate, suspend, terminate, unsuspend,
+    Act, Acted, Amend, Amended, Applied, ApplyResources, Create, Created, Provision, Provisioned, Reactivate, Reactivated,
+    Suspend, Terminate, Trigger, Unsuspend, act, amend, apply_resources, create, provision, reactivate, suspend, terminate,
+    unsuspend,
 };
 use db::platform::audit::{AuditContext, Door};
 use db::platform::instances::{self, Instance};

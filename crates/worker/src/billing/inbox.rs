@@ -100,10 +100,13 @@ impl Inbox {
             looks => looks?,
         };
         let Some(looks) = looks else { return Ok(Some(End::Ignored)) };
-        let (mut busy, mut failure) = (false, None);
+        let (mut known, mut busy, mut failure) = (false, false, None);
         for id in looks.subscriptions {
             match self.0.converge(SubscriptionId::from_uuid(id), looks.occasion).await {
-                Ok(looked) => busy |= looked == Looked::Busy,
+                Ok(looked) => {
+                    known = true;
+                    busy |= looked == Looked::Busy;
+                }
                 Err(Failure::KillBill(KillBillError::Absent(_))) => {}
                 // The others of the same invoice or account are looked at all the same.
                 Err(error) => failure = Some(error),
@@ -111,7 +114,8 @@ impl Inbox {
         }
         match failure {
             Some(failure) => Err(failure),
-            None => Ok((!busy).then_some(End::Done)),
+            None if busy => Ok(None),
+            None => Ok(Some(if known { End::Done } else { End::Ignored })),
         }
     }
 
@@ -121,12 +125,16 @@ impl Inbox {
         let killbill = &self.0.killbill;
         let subscriptions = match kind.subject() {
             Subject::Subscription => BTreeSet::from([event.object]),
-            Subject::Invoice => killbill.invoice(event.object).await?.items.iter().filter_map(|item| item.subscription_id).collect(),
+            Subject::Invoice => {
+                killbill.invoice(event.object).await?.items.iter().filter_map(|item| item.subscription_id).collect()
+            }
             Subject::Account if !self.0.overdue => return Ok(None),
             Subject::Account => {
                 let bundles = killbill.account_bundles(event.object).await?;
                 let all = bundles.into_iter().flat_map(|bundle| bundle.subscriptions);
-                all.filter(|subscription| !subscription.state.is_over()).map(|subscription| subscription.subscription_id).collect()
+                all.filter(|subscription| !subscription.state.is_over())
+                    .map(|subscription| subscription.subscription_id)
+                    .collect()
             }
         };
         let occasion = Occasion {

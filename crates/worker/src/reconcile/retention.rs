@@ -37,9 +37,7 @@ impl Round for Retention {
         let events = events::remove_old(&self.db).await?;
         let webhooks = webhook_events::remove_old(&self.db).await?;
         let workers = heartbeats::remove_stale(&self.db, WORKER_GONE).await?;
-        Ok(
-            json!({"secrets_erased": secrets, "logs_removed": logs, "idempotency_keys": keys, "events": events,
-                   "webhook_events": webhooks, "heartbeats": workers}),
-        )
+        Ok(json!({"secrets_erased": secrets, "logs_removed": logs, "idempotency_keys": keys, "events": events,
+                   "webhook_events": webhooks, "heartbeats": workers}))
     }
 }

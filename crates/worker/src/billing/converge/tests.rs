@@ -129,7 +129,9 @@ fn holds_back(standing: Standing, before: &Axes, once: &Axes, told: &str) {
 fn only_a_payment_or_a_trial_makes_an_instance() {
     for (standing, cells) in TABLE {
         for (place, calls) in Place::ALL.iter().zip(cells) {
-            let makes = calls.iter().any(|call| matches!(call, Call::Create | Call::Return | Call::Provision | Call::Start | Call::Retry));
+            let makes = calls
+                .iter()
+                .any(|call| matches!(call, Call::Create | Call::Return | Call::Provision | Call::Start | Call::Retry));
             assert!(!makes || matches!(standing, Standing::Paid | Standing::Trial), "{standing}, {place}: {calls:?}");
         }
     }
