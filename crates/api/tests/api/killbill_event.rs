@@ -192,9 +192,7 @@ async fn the_secret_is_in_no_log_line_and_in_no_answer() {
     drop(log);
     let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     assert!(text.contains("/webhooks/killbill/***"), "nothing was logged");
-    for line in text.lines().filter(|line| line.contains(WEBHOOK_SECRET)) {
-        panic!("{line}");
-    }
+    assert_eq!(text.lines().find(|line| line.contains(WEBHOOK_SECRET)), None);
     for got in answers {
         assert!(!got.text.contains(WEBHOOK_SECRET), "{got:?}");
     }
