@@ -156,7 +156,7 @@ fn with_path(uri: &Uri, path: &str) -> Result<Uri, Problem> {
     text.parse().map_err(|_| Problem::of_status(StatusCode::NOT_FOUND))
 }
 
-/// The path as the log may have it: the billing webhook carries its secret there.
+/// The path as the log and an error answer may have it: the billing webhook carries its secret there.
 pub(crate) fn loggable(path: &str) -> Cow<'_, str> {
     const WEBHOOK: &str = "/webhooks/killbill/";
     match path.find(WEBHOOK) {

@@ -207,7 +207,7 @@ impl Problem {
             title,
             status: self.status.as_u16(),
             detail: self.detail.clone(),
-            instance: path.to_owned(),
+            instance: loggable(path).into_owned(),
             request_id: request_id.to_owned(),
             errors: self.errors.clone(),
         }

@@ -10,6 +10,7 @@ use clients::SessionStore;
 use db::platform::PlatformDb;
 use domain::order::OrderRules;
 use domain::sources::{Clock, Entropy};
+use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,8 @@ pub struct Policy {
     pub order: OrderRules,
     /// Most removals accepted within an hour; none for no limit.
     pub delete_brake: Option<u32>,
+    /// What the path of the billing webhook ends in; none while the webhook is off.
+    pub webhook_secret: Option<SecretString>,
     /// How long a request may take.
     pub request_limit: Duration,
     /// How long a change may take, its retry included (contract 1).

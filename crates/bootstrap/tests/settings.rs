@@ -180,7 +180,10 @@ const WRONG: &[(&str, &str)] = &[
     ("PURGED_BACKUP_DAYS", "-1"),
     ("RESTORE_KEEP_OLD_HOURS", "day"),
     ("NOTIFY_LIFECYCLE_EXTRAS", "some"),
-    ("KILLBILL_WEBHOOK_ENABLED", "true"),
+    ("KILLBILL_WEBHOOK_ENABLED", "perhaps"),
+    ("KILLBILL_URL", "ftp://killbill"),
+    ("KILLBILL_OVERDUE_ENABLED", "late"),
+    ("KILLBILL_SYNC_INTERVAL_SECONDS", "9"),
     ("LOG_LEVEL", "loud"),
     ("LOG_FORMAT", "xml"),
     ("DEBUG", "maybe"),
@@ -218,7 +221,6 @@ fn every_variable_that_has_a_form_has_a_wrong_value_above() {
         "ODOO_IMAGE_OFFICIAL",
         "ODOO_IMAGE_BITNAMI",
         "PLATFORM_NETWORK_NAME",
-        "KILLBILL_URL",
         "KILLBILL_USERNAME",
     ];
     for variable in ALL.iter().filter(|v| !v.secret && !any_text.contains(&v.name)) {
@@ -247,7 +249,7 @@ fn every_variable_is_read_by_the_processes_that_the_table_names() {
 #[test]
 fn every_secret_can_come_from_a_file_and_is_never_shown() {
     for variable in ALL.iter().filter(|v| v.secret && !v.readers.contains(&Process::Migrate)) {
-        let value = if variable.name.starts_with("INSTANCE_SECRETS_KEY") { KEY } else { "from-a-file" };
+        let value = if variable.name.starts_with("INSTANCE_SECRETS_KEY") { KEY } else { "from-a-file-of-its-own" };
         let secret = file(&format!("{value}\n"));
         let mut environment = worker(&[]);
         environment.remove(variable.name);
@@ -393,10 +395,11 @@ fn ignored_and_misspelt_variables_are_named_once() {
 #[test]
 fn placeholders_and_settings_without_effect_are_warned_about() {
     let loaded =
-        ApiSettings::load(&api(&[("PLATFORM_POSTGRES_PASSWORD", "x_change_me_x"), ("KILLBILL_URL", "http://k")])).unwrap();
+        WorkerSettings::load(&worker(&[("PLATFORM_POSTGRES_PASSWORD", "x_change_me_x"), ("BACKUP_MODE", "offline")]), BUILT_IN)
+            .unwrap();
     assert_eq!(
         loaded.warnings,
-        ["PLATFORM_POSTGRES_PASSWORD looks like a placeholder", "KILLBILL_URL has no effect in this build"]
+        ["PLATFORM_POSTGRES_PASSWORD looks like a placeholder", "BACKUP_MODE has no effect in this build"]
     );
 }
 
@@ -475,4 +478,37 @@ fn the_reference_is_up_to_date() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
     let written = std::fs::read_to_string(path).unwrap_or_default();
     assert!(written == reference::markdown(), "run: cargo run -p admin -- configuration > docs/configuration.md");
+}
+
+#[test]
+fn the_webhook_of_billing_needs_what_it_works_with() {
+    let enabled = ("KILLBILL_WEBHOOK_ENABLED", "true");
+    let said = |problems: Vec<String>| problems.join("\n");
+    let missing = said(api_problems(&[enabled]));
+    assert_eq!(missing, "KILLBILL_WEBHOOK_ENABLED=true needs KILLBILL_WEBHOOK_SECRET (or KILLBILL_WEBHOOK_SECRET_FILE)");
+    for bad in ["fifteen-letters", "sixteen/letters/", "sixteen letters!"] {
+        let problems = said(api_problems(&[enabled, ("KILLBILL_WEBHOOK_SECRET", bad)]));
+        assert!(problems.starts_with("KILLBILL_WEBHOOK_SECRET must have") && !problems.contains(bad), "{problems}");
+    }
+    let secret = file("0123456789abcdef\n");
+    let path = secret.path().to_str().unwrap();
+    let on = ApiSettings::load(&api(&[enabled, ("KILLBILL_WEBHOOK_SECRET_FILE", path)])).unwrap().settings;
+    assert_eq!(on.webhook_secret.unwrap().expose_secret(), "0123456789abcdef");
+    let off = ApiSettings::load(&api(&[("KILLBILL_WEBHOOK_SECRET_FILE", path)])).unwrap().settings;
+    assert!(off.webhook_secret.is_none(), "a secret alone enables nothing");
+
+    let missing = worker_problems(&[enabled]);
+    let names = ["KILLBILL_URL", "KILLBILL_USERNAME", "KILLBILL_PASSWORD", "KILLBILL_API_KEY", "KILLBILL_API_SECRET"];
+    assert_eq!(missing, names.map(|name| format!("KILLBILL_WEBHOOK_ENABLED=true needs {name}")), "all of them at once");
+    let client = [
+        enabled,
+        ("KILLBILL_URL", "http://killbill:8080/"),
+        ("KILLBILL_USERNAME", "admin"),
+        ("KILLBILL_PASSWORD", "p"),
+        ("KILLBILL_API_KEY", "k"),
+        ("KILLBILL_API_SECRET", "s"),
+    ];
+    let on = WorkerSettings::load(&worker(&client), BUILT_IN).unwrap().settings.killbill.unwrap();
+    assert_eq!((on.url.as_str(), on.overdue, on.sync_every), ("http://killbill:8080/", false, Duration::from_secs(3600)));
+    assert!(WorkerSettings::load(&worker(&client[1..]), BUILT_IN).unwrap().settings.killbill.is_none());
 }

@@ -4,11 +4,13 @@
 //! Leaves to others: when to call and when to try again (`worker::outbox`), and how a `reqwest::Client` is built (`bootstrap`).
 
 mod error;
+pub mod killbill;
 pub mod notifications;
 pub mod sessions;
 pub mod users;
 
 pub use error::{ClientError, ClientResult};
+pub use killbill::{KillBill, KillBillAccess, KillBillError};
 pub use notifications::{Mail, NotificationService};
 pub use sessions::{Session, SessionStore};
 pub use users::{Customer, UserService};

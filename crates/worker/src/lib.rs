@@ -1,10 +1,11 @@
 //! Carries operations out, and keeps watch. The binary is `instance-worker`.
 //!
 //! Owns: the durable engine ([`engine`]), what each kind of operation does ([`sagas`]), the loops that compare what should be with what is
-//! ([`reconcile`]), the [`watcher`] of what happens at the runtime, the delivery of mails ([`outbox`]), the worker's signs of life
-//! ([`vitals`]).
+//! ([`reconcile`]), the [`watcher`] of what happens at the runtime, the delivery of mails ([`outbox`]), following the
+//! billing engine ([`billing`]), the worker's signs of life ([`vitals`]).
 //! Leaves to others: SQL (`db`), what runs Odoo (`runtime`), what is legal (`domain`), accepting requests (`api`).
 
+pub mod billing;
 pub mod engine;
 pub mod outbox;
 pub mod reconcile;

@@ -24,6 +24,7 @@ mod instance_logs;
 mod instance_provision;
 mod instance_reactivate;
 mod instance_status;
+mod killbill_event;
 mod livez;
 mod metrics;
 mod monitoring;
@@ -70,6 +71,7 @@ use utoipa_axum::routes;
         (name = "service", description = "The service itself"),
         (name = "instances", description = "One hosted Odoo each"),
         (name = "operations", description = "Work on an instance; `job_id` in other answers is the id of one"),
+        (name = "billing", description = "What the billing engine pushes, on the internal door only"),
         (name = "administration", description = "For operators, on the internal door only"),
         (name = "monitoring", description = "What the workers see, on the internal door only"),
         (name = "not built", description = "Calls that this release answers with 501"),
@@ -214,4 +216,5 @@ fn data() -> OpenApiRouter<AppState> {
         .routes(routes!(admin_suspend_instance::handler))
         .routes(routes!(admin_unsuspend_instance::handler))
         .merge(monitoring::data())
+        .routes(routes!(killbill_event::handler))
 }

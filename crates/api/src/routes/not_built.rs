@@ -41,7 +41,6 @@ static CALLS: &[NotBuilt] = &[
     call(Post, "/admin/relocate-instance/{id}", "relocate_instance", "Administration"),
     call(Post, "/admin/adopt", "adopt", "Administration"),
     call(Get, "/admin/adoption-report", "get_adoption_report", "Administration"),
-    call(Post, "/webhooks/killbill/{secret}", "receive_killbill_event", "The direct billing webhook"),
 ];
 
 /// Adds the calls to a router.

@@ -21,6 +21,7 @@ mod instance_list;
 mod instance_logs;
 mod instance_provision;
 mod instance_status;
+mod killbill_event;
 mod load;
 mod metrics;
 mod monitoring;

@@ -19,7 +19,7 @@ GET /metrics 401 401 401 403 403 200
 GET /health/database 401 401 401 403 403 200
 GET /openapi.json 401 401 401 403 403 200
 GET /docs 401 401 401 403 403 200
-POST /webhooks/killbill/{secret} 401 401 401 403 403 501
+POST /webhooks/killbill/{secret} 401 401 401 403 403 404
 
 GET /api/v1/instances 401 401 401 403 200 200
 POST /api/v1/instances 401 401 401 403 403 422

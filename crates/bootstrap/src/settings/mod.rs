@@ -5,6 +5,7 @@
 
 mod doors;
 mod engine;
+mod killbill;
 mod lifecycle;
 mod log;
 mod monitoring;
@@ -22,6 +23,7 @@ pub mod variables;
 
 pub use doors::{AuthMode, CorsOrigins, DoorSettings};
 pub use engine::EngineSettings;
+pub use killbill::KillBillSettings;
 pub use lifecycle::{BackupMode, LifecycleSettings};
 pub use log::{LogFormat, LogSettings};
 pub use monitoring::MonitoringSettings;
@@ -93,6 +95,8 @@ pub struct ApiSettings {
     pub reserved_hostnames: Vec<String>,
     /// Most removals accepted within an hour; none for no limit.
     pub delete_brake: Option<u32>,
+    /// Secret of the billing engine's webhook; none while it is off.
+    pub webhook_secret: Option<SecretString>,
     /// The log.
     pub log: LogSettings,
 }
@@ -110,7 +114,7 @@ impl ApiSettings {
             let versions = VersionSettings::read(reader);
             let reserved_hostnames = orders::reserved_hostnames(reader);
             let delete_brake = orders::delete_brake(reader);
-            refuse_webhook(reader);
+            let webhook_secret = killbill::webhook_secret(reader);
             let log = LogSettings::read(reader);
             Some(Self {
                 platform: platform?,
@@ -119,6 +123,7 @@ impl ApiSettings {
                 versions: versions?,
                 reserved_hostnames: reserved_hostnames?,
                 delete_brake: delete_brake?,
+                webhook_secret: webhook_secret?,
                 log: log?,
             })
         })
@@ -148,6 +153,10 @@ pub struct WorkerSettings {
     pub monitoring: MonitoringSettings,
     /// What is kept, and who is told.
     pub lifecycle: LifecycleSettings,
+    /// Host names that nobody may order, beside the built-in ones.
+    pub reserved_hostnames: Vec<String>,
+    /// The billing engine, if its webhook is on.
+    pub killbill: Option<KillBillSettings>,
     /// The log.
     pub log: LogSettings,
 }
@@ -169,6 +178,8 @@ impl WorkerSettings {
             let engine = EngineSettings::read(reader, built_in.fault_points);
             let monitoring = MonitoringSettings::read(reader);
             let lifecycle = LifecycleSettings::read(reader, built_in.backups);
+            let reserved_hostnames = orders::reserved_hostnames(reader);
+            let killbill = KillBillSettings::read(reader);
             let log = LogSettings::read(reader);
             refuse_one_server(reader, platform.as_ref(), odoo_server.as_ref());
             Some(Self {
@@ -182,6 +193,8 @@ impl WorkerSettings {
                 engine: engine?,
                 monitoring: monitoring?,
                 lifecycle: lifecycle?,
+                reserved_hostnames: reserved_hostnames?,
+                killbill: killbill?,
                 log: log?,
             })
         })
@@ -250,23 +263,6 @@ fn load<T>(
             Ok(Loaded { settings, warnings: findings.warnings, shown: findings.shown })
         }
         _ => Err(AllProblems(findings.problems)),
-    }
-}
-
-fn refuse_webhook(reader: &mut Reader<'_>) {
-    if reader.switch(&variables::KILLBILL_WEBHOOK_ENABLED) == Some(true) {
-        reader.problem("KILLBILL_WEBHOOK_ENABLED=true: the direct webhook is not built in");
-    }
-    for variable in [variables::KILLBILL_URL, variables::KILLBILL_USERNAME] {
-        reader.optional(&variable);
-    }
-    for variable in [
-        variables::KILLBILL_WEBHOOK_SECRET,
-        variables::KILLBILL_PASSWORD,
-        variables::KILLBILL_API_KEY,
-        variables::KILLBILL_API_SECRET,
-    ] {
-        reader.optional_secret(&variable);
     }
 }
 

@@ -140,7 +140,7 @@ impl<'a> Reader<'a> {
     /// The base address of a peer, without a slash at its end.
     pub(crate) fn base_url(&mut self, variable: &Variable, derived: Option<&str>) -> Option<Url> {
         let text = self.text_or(variable, derived)?;
-        self.check(variable, &text, "an http or https address without user, query or fragment", base_url)
+        self.check(variable, &text, "an http or https address without user, query or fragment", plain_base_url)
     }
 
     /// A secret that must be there.
@@ -234,7 +234,8 @@ pub(super) fn secret_by_name(environment: &Environment, name: &str) -> Result<Op
     Ok(Some(value))
 }
 
-fn base_url(text: &str) -> Option<Url> {
+/// An address that paths can be put behind.
+pub(super) fn plain_base_url(text: &str) -> Option<Url> {
     let url = Url::parse(text.trim_end_matches('/')).ok()?;
     let plain = matches!(url.scheme(), "http" | "https")
         && url.host().is_some()

@@ -152,7 +152,7 @@ variables! {
 
     SUPPORTED_ODOO_VERSIONS SERVICES "Accepted majors, comma list.".or("16,17,18,19");
     DEFAULT_ODOO_VERSION SERVICES "Used when a create request names none.".or("17");
-    RESERVED_HOSTNAMES API "Comma list, added to the built-in one.".or("");
+    RESERVED_HOSTNAMES SERVICES "Comma list, added to the built-in one.".or("");
 
     DELETE_BRAKE_PER_HOUR API "Most removals of instances accepted within an hour, all callers together, up to 100000; 0 for no limit.".or("20");
 
@@ -194,13 +194,15 @@ variables! {
     RESTORE_KEEP_OLD_HOURS WORKER "How long a replaced database is kept.".or("24").later();
     NOTIFY_LIFECYCLE_EXTRAS WORKER "Also sends instance_suspended, instance_resumed and instance_deleted; in this build the last only.".or("false");
 
-    KILLBILL_WEBHOOK_ENABLED API "Direct webhook of the billing engine; not built in yet, so `true` is an error.".or("false");
-    KILLBILL_WEBHOOK_SECRET API "Direct webhook: secret part of its path.".secret().later();
-    KILLBILL_URL API "Billing engine.".later();
-    KILLBILL_USERNAME API "Billing engine: user.".later();
-    KILLBILL_PASSWORD API "Billing engine: password.".secret().later();
-    KILLBILL_API_KEY API "Billing engine: tenant key.".secret().later();
-    KILLBILL_API_SECRET API "Billing engine: tenant secret.".secret().later();
+    KILLBILL_WEBHOOK_ENABLED SERVICES "Direct webhook of the billing engine (`docs/killbill.md`): the API takes its events, the worker acts on what the engine says when it is asked.".or("false");
+    KILLBILL_WEBHOOK_SECRET API "Direct webhook: secret part of its path, at least 16 letters, digits, `-` or `_`; required once it is enabled.".secret();
+    KILLBILL_URL WORKER "Billing engine, e.g. `http://killbill:8080`; this and the next four are required once the webhook is enabled.";
+    KILLBILL_USERNAME WORKER "Billing engine: user.";
+    KILLBILL_PASSWORD WORKER "Billing engine: password.".secret();
+    KILLBILL_API_KEY WORKER "Billing engine: tenant key.".secret();
+    KILLBILL_API_SECRET WORKER "Billing engine: tenant secret.".secret();
+    KILLBILL_OVERDUE_ENABLED WORKER "Direct webhook: an account that the billing engine blocks as overdue is suspended, too (OVERDUE_CHANGE).".or("false");
+    KILLBILL_SYNC_INTERVAL_SECONDS WORKER "Direct webhook: how often every subscription is looked at without any event, 10 to 86400.".or("3600");
 
     LOG_LEVEL EVERY "`trace`, `debug`, `info`, `warn` or `error`; upper-case Python names are accepted.".or("info");
     LOG_FORMAT EVERY "`json` or `text`.".or("json");

@@ -54,6 +54,7 @@ pub mod servers;
 pub mod settings;
 pub mod templates;
 pub mod turn;
+pub mod webhook_events;
 
 use crate::error::{DbError, DbResult};
 use domain::endpoint::{Endpoint, SslMode};

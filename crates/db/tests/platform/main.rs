@@ -15,3 +15,4 @@ mod plans;
 mod rig;
 mod servers;
 mod templates;
+mod webhook_events;

@@ -12,6 +12,7 @@
 //! | `POST /faults` [`Fault`] | the next calls under a path fail as told |
 
 mod http;
+pub mod killbill;
 
 use crate::random;
 use anyhow::{Context, Result};

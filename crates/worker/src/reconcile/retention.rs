@@ -1,7 +1,7 @@
 //! Removes what has served its time on postgres1. Instances, operations and the audit trail stay; wake-ups are the engine's.
 
 use super::Round;
-use db::platform::{PlatformDb, events, heartbeats, idempotency, operations, outbox};
+use db::platform::{PlatformDb, events, heartbeats, idempotency, operations, outbox, webhook_events};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -35,9 +35,9 @@ impl Round for Retention {
         let logs = operations::remove_fetched(&self.db, LOGS_READ).await?;
         let keys = idempotency::remove_expired(&self.db).await?;
         let events = events::remove_old(&self.db).await?;
+        let webhooks = webhook_events::remove_old(&self.db).await?;
         let workers = heartbeats::remove_stale(&self.db, WORKER_GONE).await?;
-        Ok(
-            json!({"secrets_erased": secrets, "logs_removed": logs, "idempotency_keys": keys, "events": events, "heartbeats": workers}),
-        )
+        Ok(json!({"secrets_erased": secrets, "logs_removed": logs, "idempotency_keys": keys, "events": events,
+                   "webhook_events": webhooks, "heartbeats": workers}))
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Owns: the wiring. Leaves to others: everything that is wired.
 
+mod billing;
 mod engine;
 mod platform;
 mod runtime;
@@ -112,7 +113,12 @@ impl Parts {
         wishes::look(&self.db, configured, &self.monitoring).await?;
         loops.spawn(wishes::follow(self.db.clone(), configured, self.monitoring.clone(), end_of_loops.clone()));
         loops.spawn(self.watcher().run(end_of_loops.clone()));
-        for round in self.rounds(servers)? {
+        let billing = billing::parts(&self)?;
+        let sync = billing.map(|(inbox, sync)| {
+            loops.spawn(inbox.run(end_of_loops.clone()));
+            sync
+        });
+        for round in self.rounds(servers)?.into_iter().chain(sync) {
             loops.spawn(keep(self.db.clone(), round, end_of_loops.clone()));
         }
         readiness.started();
