@@ -48,7 +48,7 @@ enum Commands {
         #[command(flatten)]
         options: stack::Options,
         /// What to measure
-        #[arg(value_parser = ["provision", "jobs"])]
+        #[arg(value_parser = ["provision", "jobs", "api"])]
         which: String,
     },
     /// Writes docs/openapi.json
