@@ -13,6 +13,7 @@ mod packages;
 mod progress;
 mod run_tests;
 mod runner;
+mod schemathesis;
 mod stack;
 
 use anyhow::Result;
