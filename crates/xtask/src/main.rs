@@ -13,6 +13,7 @@ mod packages;
 mod progress;
 mod run_tests;
 mod runner;
+mod schemathesis;
 mod stack;
 
 use anyhow::Result;
@@ -48,7 +49,7 @@ enum Commands {
         #[command(flatten)]
         options: stack::Options,
         /// What to measure
-        #[arg(value_parser = ["provision", "jobs"])]
+        #[arg(value_parser = ["provision", "jobs", "api"])]
         which: String,
     },
     /// Writes docs/openapi.json

@@ -4,7 +4,7 @@
 
 use crate::progress::Progress;
 use crate::stack::{self, Options};
-use crate::{checkout, leftovers, packages, runner};
+use crate::{checkout, leftovers, packages, runner, schemathesis};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,12 +31,14 @@ pub(crate) fn test(options: &Options, filters: &[String], length: Length) -> Res
     let build = ["build", WORKSPACE[0], WORKSPACE[1], "--bins", "--tests"];
     let build_log = logs.join("test-build.log");
     let ((), launcher) = stack::at_once(|| stack::build(&build, &build_log, &progress), || odoo(options, &progress))?;
+    let described = schemathesis::ensure(&logs.join("schemathesis-install.log"), &progress)?;
     // Examples in the documentation, among them those that must not compile. The runner below cannot run them.
     let mut documented = Command::new("cargo");
     documented.args(["test", "--quiet", "--doc"]).args(WORKSPACE);
     let examples = !filters.is_empty() || succeeded(given(&mut documented, options, &launcher))?;
     // Ignored are tests that need what only this command brings.
-    given(run.arg("run"), options, &launcher).args(WORKSPACE).args(["--run-ignored", "all"]).args(filters);
+    run.arg("run").env("INSTANCE_TEST_SCHEMATHESIS", described);
+    given(&mut run, options, &launcher).args(WORKSPACE).args(["--run-ignored", "all"]).args(filters);
     if length == Length::Full {
         run.args(["--profile", "soak"]).env("INSTANCE_SOAK", "1").env("PROPTEST_CASES", CASES);
     }
@@ -51,7 +53,9 @@ pub(crate) fn test(options: &Options, filters: &[String], length: Length) -> Res
 
 /// Installs what the tests need beside the programs.
 pub(crate) fn install(options: &Options) -> Result<()> {
-    odoo(options, &Progress::new()).map(drop)
+    let progress = Progress::new();
+    odoo(options, &progress)?;
+    schemathesis::ensure(&logs()?.join("schemathesis-install.log"), &progress).map(drop)
 }
 
 /// Runs a benchmark, optimised.
@@ -73,7 +77,7 @@ fn logs() -> Result<PathBuf> {
 
 fn odoo(options: &Options, progress: &Progress) -> Result<PathBuf> {
     let logs = logs()?;
-    stack::ensure_packages(options, &[packages::REDIS], &logs.join("packages.log"), progress)?;
+    stack::ensure_packages(options, &[packages::REDIS, packages::VENV], &logs.join("packages.log"), progress)?;
     Ok(stack::launcher(&stack::ensure_odoo(options, &logs.join("odoo-install.log"), progress)?))
 }
 

@@ -53,9 +53,11 @@ use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use bootstrap::settings::AuthMode;
+use std::collections::BTreeSet;
 use utoipa::openapi::path::Operation;
+use utoipa::openapi::schema::AdditionalProperties;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa::{OpenApi, ToSchema as _};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -85,7 +87,40 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     every_call_may_fail(&mut description);
     not_built::describe(&mut description);
     describe_token(&mut description);
+    close_answers(&mut description);
     description
+}
+
+/// An answer has the fields that are described and no others. Bodies of requests stay open: fields that nobody knows are ignored.
+fn close_answers(description: &mut utoipa::openapi::OpenApi) {
+    let mut asked = BTreeSet::new();
+    for item in description.paths.paths.values() {
+        for operation in [&item.put, &item.post, &item.patch].into_iter().flatten() {
+            let Some(RefOr::T(body)) = &operation.request_body else { continue };
+            for content in body.content.values() {
+                if let RefOr::T(content) = content {
+                    asked.extend(content.schema.iter().flat_map(named));
+                }
+            }
+        }
+    }
+    for (name, schema) in &mut description.components.get_or_insert_default().schemas {
+        if let RefOr::T(Schema::Object(object)) = schema
+            && !asked.contains(name)
+            && !object.properties.is_empty()
+        {
+            object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+        }
+    }
+}
+
+/// The shapes that a body names: one, or one among others where it may be left out.
+fn named(schema: &RefOr<Schema>) -> Vec<String> {
+    match schema {
+        RefOr::Ref(shape) => shape.ref_location.rsplit('/').next().map(str::to_owned).into_iter().collect(),
+        RefOr::T(Schema::OneOf(one)) => one.items.iter().flat_map(named).collect(),
+        RefOr::T(_) => Vec::new(),
+    }
 }
 
 const TOKEN: &str = "internal_token";

@@ -36,7 +36,7 @@ const LINKED: [&str; 8] = [
     "libjs-underscore/trixie",
 ];
 // Not another python first on the path: one in somebody's home cannot be executed by the user that Odoo runs as.
-const PYTHON: &str = "/usr/bin/python3";
+pub(crate) const PYTHON: &str = "/usr/bin/python3";
 /// What to do where a file cannot be fetched.
 const REMEDY: &str = "check the network, or name an Odoo that is there with --odoo or INSTANCE_ODOO";
 const SOURCE: &str = "root/usr/lib/python3/dist-packages";
@@ -160,23 +160,23 @@ impl Odoo {
 }
 
 /// A file that says that a part is complete, and made by this very recipe.
-struct Marker {
+pub(crate) struct Marker {
     file: PathBuf,
     recipe: String,
 }
 
 impl Marker {
-    fn new(directory: &Path, part: &str, recipe: &impl Hash) -> Self {
+    pub(crate) fn new(directory: &Path, part: &str, recipe: &impl Hash) -> Self {
         let mut hasher = DefaultHasher::new();
         recipe.hash(&mut hasher);
         Self { file: directory.join(format!(".{part}-complete")), recipe: format!("{:016x}", hasher.finish()) }
     }
 
-    fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         std::fs::read_to_string(&self.file).is_ok_and(|recipe| recipe == self.recipe)
     }
 
-    fn set(&self) -> Result<()> {
+    pub(crate) fn set(&self) -> Result<()> {
         std::fs::write(&self.file, &self.recipe).with_context(|| format!("cannot write {}", self.file.display()))
     }
 }

@@ -2,17 +2,24 @@
 
 use std::time::Duration;
 
-/// One kind of measurement, in milliseconds.
+/// One kind of measurement, in milliseconds unless said otherwise.
 #[derive(Debug, Default)]
 pub(crate) struct Figures(Vec<f64>);
 
 impl Figures {
     pub(crate) fn add(&mut self, time: Duration) {
-        self.add_millis(time.as_secs_f64() * 1000.0);
+        self.add_value(time.as_secs_f64() * 1000.0);
     }
 
-    pub(crate) fn add_millis(&mut self, millis: f64) {
-        self.0.push(millis);
+    pub(crate) fn of(times: impl Iterator<Item = Duration>) -> Self {
+        let mut millis: Vec<f64> = times.map(|time| time.as_secs_f64() * 1000.0).collect();
+        millis.sort_by(f64::total_cmp);
+        Self(millis)
+    }
+
+    /// Milliseconds, or how many a second.
+    pub(crate) fn add_value(&mut self, value: f64) {
+        self.0.push(value);
         self.0.sort_by(f64::total_cmp);
     }
 
@@ -36,7 +43,19 @@ impl Figures {
 
 /// Prints a goal and whether it is met.
 pub(crate) fn goal(what: &str, value: f64, limit: f64) -> bool {
+    goal_in("ms", what, value, limit)
+}
+
+/// The same in another unit.
+pub(crate) fn goal_in(unit: &str, what: &str, value: f64, limit: f64) -> bool {
     let met = value <= limit;
-    println!("{} {what}: {value:.1} ms, goal {limit:.1} ms", if met { "met   " } else { "MISSED" });
+    println!("{} {what}: {value:.1} {unit}, goal {limit:.1} {unit}", if met { "met   " } else { "MISSED" });
+    met
+}
+
+/// A goal to reach.
+pub(crate) fn at_least(what: &str, value: f64, least: f64) -> bool {
+    let met = value >= least;
+    println!("{} {what}: {value:.0}, goal {least:.0}", if met { "met   " } else { "MISSED" });
     met
 }

@@ -49,9 +49,9 @@ impl Measured {
         let said = stack.platform_sql(&sql)?;
         let (row, step) = said.trim().split_once(' ').context("not two times")?;
         let (row, step): (f64, f64) = (row.parse()?, step.parse()?);
-        self.from_row.add_millis((step - row) * 1000.0);
+        self.from_row.add_value((step - row) * 1000.0);
         // A step may begin before the client has read its answer.
-        self.from_answer.add_millis(((step - answered.duration_since(UNIX_EPOCH)?.as_secs_f64()) * 1000.0).max(0.0));
+        self.from_answer.add_value(((step - answered.duration_since(UNIX_EPOCH)?.as_secs_f64()) * 1000.0).max(0.0));
         Ok(())
     }
 }

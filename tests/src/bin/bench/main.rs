@@ -1,7 +1,8 @@
-//! `bench provision | jobs`: speed as ratios within one run. Prints every figure and ends with 1 when a goal is missed.
+//! `bench provision | jobs | api`: speed as ratios within one run. Prints every figure and ends with 1 when a goal is missed.
 //!
 //! Everything that is compared is measured in turn, round by round, so that a slower minute of the machine hits all of it.
 
+mod api;
 mod figures;
 mod jobs;
 mod odoo;
@@ -15,7 +16,8 @@ fn main() -> Result<ExitCode> {
     let met = match which.as_str() {
         "provision" => provision::run()?,
         "jobs" => jobs::run()?,
-        other => bail!("unknown benchmark {other:?}: provision or jobs"),
+        "api" => api::run()?,
+        other => bail!("unknown benchmark {other:?}: provision, jobs or api"),
     };
     Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -36,7 +36,7 @@ pub(crate) fn run() -> Result<bool> {
 }
 
 fn measure(stack: &mut Stack, measured: &mut Measured, round: usize) -> Result<()> {
-    measured.raw_clone.add_millis(raw_clone(stack)?);
+    measured.raw_clone.add_value(raw_clone(stack)?);
     let order = stack.order(&format!("round_{round}"))?;
     let begin = Instant::now();
     let (instance, operation) = stack.provision(&order)?;
@@ -46,7 +46,7 @@ fn measure(stack: &mut Stack, measured: &mut Measured, round: usize) -> Result<(
     })?;
     measured.whole.add(begin.elapsed());
     let ended = stack.await_success(&operation, Duration::from_secs(60))?;
-    measured.our_steps.add_millis(step(&ended, "role")? + step(&ended, "database")?);
+    measured.our_steps.add_value(step(&ended, "role")? + step(&ended, "database")?);
     let (directory, port) = place(stack, &instance)?;
     // A terminated instance keeps its data and is closed; a bare Odoo needs its database open again.
     let terminated = stack.terminate(&instance)?;
