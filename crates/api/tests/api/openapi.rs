@@ -132,5 +132,8 @@ fn answers_are_closed_and_requests_are_open() {
             open.push(name.as_str());
         }
     }
-    assert_eq!(open, ["ChangeInstance", "CreateInstance", "InstanceAction", "ProvisionInstance", "ReactivateInstance"]);
+    assert_eq!(
+        open,
+        ["ChangeInstance", "CreateInstance", "InstanceAction", "KillBillEvent", "ProvisionInstance", "ReactivateInstance"]
+    );
 }
