@@ -49,7 +49,7 @@ fn populate(stack: &Stack) -> Result<(String, String)> {
 fn ask(stack: &Stack, name: &str, settings: &str, arguments: &[&str]) -> Result<()> {
     let program = std::env::var_os("INSTANCE_TEST_SCHEMATHESIS").context("INSTANCE_TEST_SCHEMATHESIS names no program")?;
     let soak = std::env::var("INSTANCE_SOAK").is_ok_and(|value| value == "1");
-    let cases = if soak { "300" } else { "8" };
+    let cases = if soak { "300" } else { "25" };
     let day = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() / 86_400;
     let directory = stack.log_directory().join(name);
     std::fs::create_dir(&directory)?;
