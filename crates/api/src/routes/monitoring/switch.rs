@@ -73,7 +73,11 @@ pub(super) async fn start(
 /// Stop watching, comparing and checking
 #[utoipa::path(post, operation_id = "stop_monitoring", path = "/api/v1/monitoring/stop", tag = "monitoring", params(
     ("Idempotency-Key" = Option<String>, Header),
-), responses((status = 200, body = MonitoringStopped)))]
+), responses(
+    (status = 200, body = MonitoringStopped),
+    (status = 409, description = "The first request with this `Idempotency-Key` is still in progress", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 422, description = "An `Idempotency-Key` of the wrong form, or used for something else", body = ProblemBody, content_type = "application/problem+json"),
+))]
 pub(super) async fn stop(
     State(state): State<AppState>,
     call: Call,
@@ -91,6 +95,7 @@ pub(super) async fn stop(
 ), responses(
     (status = 200, body = MonitoringStarted),
     (status = 409, description = "Too much is waiting", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 422, description = "An `Idempotency-Key` of the wrong form, or used for something else", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(super) async fn restart(
     State(state): State<AppState>,

@@ -57,6 +57,8 @@ pub(super) struct ComparedRow {
     (status = 200, body = ContainerComparison),
     (status = 400, description = "Not the name of an instance's service", body = ProblemBody, content_type = "application/problem+json"),
     (status = 404, description = "Container not found", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 409, description = "The first request with this `Idempotency-Key` is still in progress", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 422, description = "An `Idempotency-Key` of the wrong form, or used for something else", body = ProblemBody, content_type = "application/problem+json"),
     (status = 503, description = "No worker answered in time, or it could not look", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(super) async fn handler(
