@@ -108,7 +108,8 @@ fn parts(settings: ApiSettings, shutdown: CancellationToken) -> anyhow::Result<P
             request_limit: Duration::from_secs(25),
             change_limit: Duration::from_millis(4500),
             logs_wait: Duration::from_secs(10),
-            reconcile_wait: Duration::from_secs(20),
+            // With the time for accepting it, below the limit of a request.
+            reconcile_wait: Duration::from_secs(18),
             longest_stream: Duration::from_secs(300),
         },
         clock: Arc::new(SystemClock),
