@@ -57,7 +57,7 @@ use crate::error::{DbError, DbResult};
 use domain::endpoint::{Endpoint, SslMode};
 use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
-use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction};
 use std::time::Duration;
 
 /// Limits of the pool on postgres1.
@@ -103,8 +103,6 @@ impl PlatformDb {
             .min_connections(1)
             .max_connections(limits.max_connections)
             .acquire_timeout(limits.acquire_timeout)
-            .test_before_acquire(false)
-            .before_acquire(|connection, known| Box::pin(async move { answers(connection, known.idle_for).await }))
             .connect_lazy_with(options);
         Self { pool }
     }
@@ -135,16 +133,6 @@ impl PlatformDb {
     pub(crate) const fn pool(&self) -> &PgPool {
         &self.pool
     }
-}
-
-/// A connection that was used a moment ago answered then, when it came back to the pool; asking again would be a third of the round
-/// trips of a read. One that has rested may have died meanwhile.
-async fn answers(connection: &mut PgConnection, idle: Duration) -> Result<bool, sqlx::Error> {
-    const FRESH: Duration = Duration::from_millis(500);
-    if idle > FRESH {
-        connection.ping().await?;
-    }
-    Ok(true)
 }
 
 /// How the pool is used at the moment.
