@@ -115,6 +115,11 @@ impl Decided {
         &self.body
     }
 
+    /// Whether it is the answer to an earlier request with the same key.
+    pub const fn is_replayed(&self) -> bool {
+        self.replayed
+    }
+
     /// Another answer to the same request, for what has become of it since.
     ///
     /// # Errors

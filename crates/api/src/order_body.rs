@@ -79,7 +79,11 @@ fn raw(fields: &mut Fields) -> RawOrder {
 
 /// An order for a new instance, for the description of the API.
 #[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = CreateInstance)]
+#[schema(as = CreateInstance, example = json!({
+    "name": "Shop of the north", "odoo_version": "17", "instance_type": "production", "admin_email": "owner@shop.example",
+    "database_name": "north_shop", "subdomain": "north-shop", "cpu_limit": 1.0, "memory_limit": "2G", "storage_limit": "10G",
+    "customer_id": "0d2f8a4e-2c6b-4f53-9d3e-6a1b7c8d9e0f", "subscription_id": "7b1f6c52-90ad-4a5e-8a57-3f4f2b9d1c60", "billing_status": "paid",
+}))]
 #[expect(dead_code, reason = "bodies are read field by field, so that every refusal names its field")]
 pub(crate) struct CreateBody {
     /// What the customer calls it: 1 to 100 characters, not only blanks.
@@ -144,7 +148,7 @@ pub(crate) struct CreateBody {
 
 /// What may change of an instance; absent and null leave a field as it is.
 #[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = ChangeInstance)]
+#[schema(as = ChangeInstance, example = json!({"cpu_limit": 2.0, "memory_limit": "4G", "storage_limit": "20G"}))]
 #[expect(dead_code, reason = "bodies are read field by field, so that every refusal names its field")]
 pub(crate) struct AmendBody {
     /// What the customer calls it: 1 to 100 characters, not only blanks.

@@ -6,7 +6,7 @@ use crate::error::{RuntimeError, RuntimeResult};
 use crate::workload::{Owner, Service};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
 
 /// How often the services are looked at where nobody tells when they change.
@@ -22,7 +22,7 @@ pub struct Cursor(pub(crate) String);
 pub struct ServiceEvent {
     /// What tells it from every other event; an event that is told twice has the same.
     pub id: String,
-    /// When.
+    /// When; where the engine does not say, when it was seen.
     pub at: DateTime<Utc>,
     /// To which service. It may be gone by now.
     pub service: Service,
@@ -56,11 +56,16 @@ impl Snapshot {
         serde_json::to_string(self).map(Cursor).map_err(|e| RuntimeError::Permanent(format!("cursor: {e}")))
     }
 
-    /// The services that are new, gone or otherwise than in `before`.
-    fn since(&self, before: &Self) -> Vec<Service> {
-        let changed = self.0.iter().filter(|(name, state)| before.0.get(*name) != Some(state));
-        let gone = before.0.iter().filter(|(name, _)| !self.0.contains_key(*name));
-        changed.chain(gone).map(|(name, (owner, _))| Service { name: name.clone(), owner: *owner }).collect()
+    /// The services that are new, gone or otherwise than in `before`, each with what it was and is: told again, it has the same words.
+    fn since(&self, before: &Self) -> Vec<(Service, String)> {
+        let names: BTreeSet<&String> = self.0.keys().chain(before.0.keys()).collect();
+        let change = |name: &String| {
+            let (was, is) = (before.0.get(name), self.0.get(name));
+            let owner = is.or(was).map(|(owner, _)| *owner).filter(|_| was != is)?;
+            let word = |entry: Option<&(Owner, String)>| entry.map_or("none", |(_, state)| state).to_owned();
+            Some((Service { name: name.clone(), owner }, format!("{name}: {}, {}", word(was), word(is))))
+        };
+        names.into_iter().filter_map(change).collect()
     }
 }
 
@@ -84,7 +89,7 @@ where
         let left = patience.saturating_sub(begin.elapsed());
         if !changed.is_empty() || left.is_zero() {
             let at = DateTime::<Utc>::from(SystemTime::now());
-            let event = |service: Service| ServiceEvent { id: format!("{} {at}", service.name), at, service };
+            let event = |(service, id): (Service, String)| ServiceEvent { id, at, service };
             return Ok(Events { events: changed.into_iter().map(event).collect(), next: now.cursor()?, gap: false });
         }
         tokio::time::sleep(LOOK_EVERY.min(left)).await;

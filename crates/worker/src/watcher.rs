@@ -10,10 +10,12 @@ use db::platform::acceptance::{self, Compare};
 use db::platform::audit::{AuditContext, Door};
 use db::platform::instances;
 use db::platform::monitoring::{self, Effective, WATCHER, Watcher as State, Watching};
+use db::platform::operations::Enqueued;
 use db::platform::turn::Turn;
+use domain::ids::InstanceId;
 use domain::sources::{Clock, Entropy};
 use metrics::{counter, histogram};
-use runtime::{Class, Events, InstanceRuntime, Observed, Owner, RuntimeError, ServiceEvent};
+use runtime::{Class, Events, InstanceRuntime, Observed, Owner, RuntimeError, Service, ServiceEvent};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -29,6 +31,10 @@ const ELSEWHERE: Duration = Duration::from_secs(5);
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// How many events are known again when they are told twice.
 const KNOWN: usize = 256;
+/// After so many events of one look the state is kept.
+const KEPT_EVERY: usize = 100;
+/// How many services wait for their operations to end.
+const WAITING: usize = 1000;
 /// How often an instance is looked at whose row changes meanwhile.
 const LOOKS: usize = 3;
 /// How much the last event counts in what is told of the events lately.
@@ -54,8 +60,12 @@ pub struct Watcher {
 enum Noted {
     /// Looked at and noted; how long the runtime and postgres1 took.
     Done { runtime: Duration, store: Duration },
-    /// Nothing of an instance at rest.
+    /// An operation is at work on the instance.
+    AtWork(InstanceId),
+    /// Of no instance.
     Ignored,
+    /// It could not be looked at or stored; reconcile and the health check come by.
+    Failed,
 }
 
 impl Watcher {
@@ -63,13 +73,15 @@ impl Watcher {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut pause = PAUSES.0;
         while !stop.is_cancelled() {
+            let begin = Instant::now();
             let wait = match self.turn(&stop).await {
-                Ok(()) => {
-                    pause = PAUSES.0;
-                    ELSEWHERE
-                }
+                Ok(()) => ELSEWHERE,
                 Err(error) => {
                     tracing::warn!(error = format!("{error:#}"), "the watcher begins again");
+                    // One that went well for a while has not failed again, but for the first time.
+                    if begin.elapsed() > PATIENCE + ANSWER + PAUSES.1 {
+                        pause = PAUSES.0;
+                    }
                     let wait = pause;
                     pause = PAUSES.1.min(pause * 2);
                     wait
@@ -100,16 +112,19 @@ impl Watcher {
         let known = monitoring::watcher(&self.db).await?.map(|(state, _)| state);
         if !wish.run {
             return match known {
-                Some(state) if state.state != Watching::Stopped => self.keep(State { state: Watching::Stopped, ..state }).await,
+                Some(state) if state.state != Watching::Stopped => self.keep(&State { state: Watching::Stopped, ..state }).await,
                 _ => Ok(()),
             };
         }
         let mut state = self.begin(known.unwrap_or_default(), wish);
-        self.keep(state.clone()).await?;
+        self.keep(&state).await?;
         let outcome = self.watch(&mut state, &mut setup, stop).await;
-        if outcome.is_err() {
+        if let Err(error) = &outcome {
             state.state = Watching::Error;
-            self.keep(state).await?;
+            state.runtime_away = error.downcast_ref::<RuntimeError>().is_some();
+            if let Err(unkept) = self.keep(&state).await {
+                tracing::warn!(error = format!("{unkept:#}"), "what the watcher does could not be kept");
+            }
         }
         outcome
     }
@@ -117,9 +132,15 @@ impl Watcher {
     /// Goes on where the last watcher stood; the counts begin anew when it was asked to begin.
     fn begin(&self, known: State, wish: Effective) -> State {
         let goes_on = known.restarts == wish.restarts && known.started_at.is_some() && known.state != Watching::Stopped;
-        let counted = if goes_on { known } else { State { cursor: known.cursor, recent: known.recent, ..State::default() } };
+        let counted = if goes_on {
+            known
+        } else {
+            State { cursor: known.cursor, recent: known.recent, waiting: known.waiting, ..State::default() }
+        };
+        // One that failed goes on failing until it hears something.
+        let failing = goes_on && counted.state == Watching::Error;
         State {
-            state: Watching::Starting,
+            state: if failing { Watching::Error } else { Watching::Starting },
             worker: self.worker.clone(),
             restarts: wish.restarts,
             started_at: counted.started_at.or_else(|| Some(self.clock.now())),
@@ -145,20 +166,30 @@ impl Watcher {
                     continue;
                 }
             };
-            for event in told.events {
+            for (number, event) in told.events.into_iter().enumerate() {
+                if stop.is_cancelled() {
+                    // What was followed up is known when it is read again.
+                    return self.keep(state).await;
+                }
                 self.follow_up(state, event).await?;
+                if number % KEPT_EVERY == KEPT_EVERY - 1 {
+                    self.keep(state).await?;
+                }
             }
-            if told.gap {
+            self.look_at_waiting(state).await?;
+            // Nobody knows what happened before the first look either.
+            if told.gap || state.cursor.is_none() {
                 self.compare_everything().await?;
             }
             state.cursor = Some(serde_json::to_value(told.next)?);
             state.state = Watching::Running;
-            self.keep(state.clone()).await?;
+            self.keep(state).await?;
         }
     }
 
     async fn look(&self, state: &State) -> anyhow::Result<Events> {
-        let cursor = state.cursor.clone().map(serde_json::from_value).transpose().context("the cursor")?;
+        // One that cannot be read is none.
+        let cursor = state.cursor.clone().and_then(|cursor| serde_json::from_value(cursor).ok());
         let told = tokio::time::timeout(PATIENCE + ANSWER, self.runtime.events(cursor.as_ref(), PATIENCE)).await;
         Ok(told.context("the runtime tells nothing, not even that nothing happens")??)
     }
@@ -168,8 +199,8 @@ impl Watcher {
             state.duplicate += 1;
             "duplicate"
         } else {
-            match self.note(&event).await? {
-                Ok(Noted::Done { runtime, store }) => {
+            match self.note(&event.service).await? {
+                Noted::Done { runtime, store } => {
                     state.successful += 1;
                     let age = (self.clock.now() - event.at).to_std().unwrap_or_default();
                     histogram!("watcher_event_seconds").record(age.as_secs_f64());
@@ -178,12 +209,18 @@ impl Watcher {
                     lately(&mut state.store_ms, store);
                     "successful"
                 }
-                Ok(Noted::Ignored) => {
+                Noted::AtWork(id) => {
+                    state.ignored += 1;
+                    if state.waiting.len() < WAITING {
+                        state.waiting.insert(event.service.name.clone(), id);
+                    }
+                    "ignored"
+                }
+                Noted::Ignored => {
                     state.ignored += 1;
                     "ignored"
                 }
-                Err(error) => {
-                    tracing::warn!(service = event.service.name, error = %error, "an event could not be followed up");
+                Noted::Failed => {
                     state.failed += 1;
                     "failed"
                 }
@@ -199,32 +236,52 @@ impl Watcher {
         Ok(())
     }
 
-    /// The outer error is that of a runtime or database that does not answer: the event is read again. The inner one will not pass.
-    async fn note(&self, event: &ServiceEvent) -> anyhow::Result<Result<Noted, RuntimeError>> {
-        let Owner::Instance(id) = event.service.owner else { return Ok(Ok(Noted::Ignored)) };
+    /// What happened to an instance while an operation was at it is looked at when that has ended.
+    async fn look_at_waiting(&self, state: &mut State) -> anyhow::Result<()> {
+        for (name, id) in std::mem::take(&mut state.waiting) {
+            let service = Service { name: name.clone(), owner: Owner::Instance(id) };
+            if let Noted::AtWork(id) = self.note(&service).await? {
+                state.waiting.insert(name, id);
+            }
+        }
+        Ok(())
+    }
+
+    /// An error is that of a runtime or database that does not answer at all: the event is read again.
+    async fn note(&self, service: &Service) -> anyhow::Result<Noted> {
+        let Owner::Instance(id) = service.owner else { return Ok(Noted::Ignored) };
         for _ in 0..LOOKS {
-            let Some(row) = instances::get(&self.db, id).await? else { return Ok(Ok(Noted::Ignored)) };
-            let is_its = row.placement.as_ref().is_some_and(|placement| placement.service_name == event.service.name);
-            if !is_its || row.operation_id.is_some() {
-                return Ok(Ok(Noted::Ignored));
+            let Some(row) = instances::get(&self.db, id).await? else { return Ok(Noted::Ignored) };
+            if row.placement.as_ref().is_none_or(|placement| placement.service_name != service.name) {
+                return Ok(Noted::Ignored);
+            }
+            if row.operation_id.is_some() {
+                return Ok(Noted::AtWork(id));
             }
             let begin = Instant::now();
-            let observed = match self.runtime.observe(&event.service).await {
-                Err(error) if matches!(error.class(), Class::Unreachable | Class::Busy | Class::Transient) => {
-                    return Err(error.into());
+            let observed = match self.runtime.observe(service).await {
+                Err(error) if error.class() == Class::Unreachable => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!(service = service.name, error = %error, "a service that something happened to cannot be looked at");
+                    return Ok(Noted::Failed);
                 }
-                Err(error) => return Ok(Err(error)),
                 Ok(observed) => observed,
             };
             if let Observed::Failed { reason } = &observed {
                 tracing::warn!(instance_id = %id, reason, "Odoo ended by itself");
             }
             let (runtime, begin) = (begin.elapsed(), Instant::now());
-            if settle(&self.db, WATCHER, &row, sight(&observed)).await? != Settled::Skipped {
-                return Ok(Ok(Noted::Done { runtime, store: begin.elapsed() }));
+            match settle(&self.db, WATCHER, &row, sight(&observed)).await {
+                Ok(Settled::Skipped) => {}
+                Ok(_) => return Ok(Noted::Done { runtime, store: begin.elapsed() }),
+                Err(error) if error.is_unreachable() => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!(instance_id = %id, error = %error, "what was seen could not be stored");
+                    return Ok(Noted::Failed);
+                }
             }
         }
-        Ok(Ok(Noted::Ignored))
+        Ok(Noted::Failed)
     }
 
     /// What happened in the gap is found by comparing.
@@ -232,13 +289,16 @@ impl Watcher {
         let by = AuditContext { door: Door::Worker, actor: WATCHER.to_owned(), request_id: None };
         let mut tx = self.db.begin().await?;
         let accepted = acceptance::compare(&mut tx, &Compare::default(), &*self.entropy, &by).await?;
+        if accepted == Enqueued::QueueFull {
+            anyhow::bail!("too many comparisons wait already");
+        }
         tx.commit().await?;
         tracing::info!(?accepted, "the runtime does not know any more what happened; everything is compared");
         Ok(())
     }
 
-    async fn keep(&self, state: State) -> anyhow::Result<()> {
-        Ok(monitoring::keep_watcher(&self.db, &state).await?)
+    async fn keep(&self, state: &State) -> anyhow::Result<()> {
+        Ok(monitoring::keep_watcher(&self.db, state).await?)
     }
 }
 

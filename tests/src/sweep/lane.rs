@@ -185,6 +185,10 @@ impl Lane {
                 let instance = instance(subject)?;
                 Ok(Started { operation: self.stack.resize(&instance, "3G")?, instance })
             }
+            "reconcile" => {
+                let begun = self.stack.post("/api/v1/monitoring/start", &serde_json::json!({}))?.expect(200)?;
+                Ok(Started { operation: begun.text("task_id")?, instance: instance(subject)? })
+            }
             other => bail!("nobody knows how to start a {other}"),
         }
     }

@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 /// What is asked of an instance.
 #[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = InstanceAction)]
+#[schema(as = InstanceAction, example = json!({"action": "suspend", "parameters": {"reason": "Payment failed for invoice 41"}}))]
 #[expect(dead_code, reason = "bodies are read field by field, so that every refusal names its field")]
 pub(super) struct ActionBody {
     /// start, stop, restart, update, backup, restore, suspend, unsuspend, unpause or terminate.

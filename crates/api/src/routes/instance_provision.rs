@@ -24,7 +24,9 @@ use uuid::Uuid;
 
 /// What billing says.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[schema(as = ProvisionInstance)]
+#[schema(as = ProvisionInstance, example = json!({
+    "subscription_id": "7b1f6c52-90ad-4a5e-8a57-3f4f2b9d1c60", "billing_status": "paid", "provisioning_trigger": "invoice_payment_success",
+}))]
 #[expect(dead_code, reason = "bodies are read field by field, so that every refusal names its field")]
 pub(super) struct ProvisionBody {
     /// The subscription that pays from now on.

@@ -24,7 +24,9 @@ const REASON: &str = "Instance reactivated with new subscription";
 
 /// Under which subscription it comes back.
 #[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = ReactivateInstance)]
+#[schema(as = ReactivateInstance, example = json!({
+    "subscription_id": "7b1f6c52-90ad-4a5e-8a57-3f4f2b9d1c60", "billing_status": "paid", "skip_status_change": false,
+}))]
 #[expect(dead_code, reason = "bodies are read field by field, so that every refusal names its field")]
 pub(super) struct ReactivateBody {
     /// What pays from now on.

@@ -18,7 +18,9 @@ use utoipa::ToSchema;
 
 /// An event. Whatever its type, only what the billing engine says when it is asked counts.
 #[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = KillBillEvent)]
+#[schema(as = KillBillEvent, example = json!({
+    "eventType": "INVOICE_PAYMENT_SUCCESS", "accountId": "0d2f8a4e-2c6b-4f53-9d3e-6a1b7c8d9e0f", "objectType": "INVOICE", "objectId": "7b1f6c52-90ad-4a5e-8a57-3f4f2b9d1c60", "metaData": null,
+}))]
 #[expect(dead_code, reason = "what is of the wrong form is ignored, not refused")]
 pub(super) struct EventBody {
     /// What happened.

@@ -46,8 +46,11 @@ fn record(figures: &Figures) {
     metrics::gauge!("outbox_pending").set(figures.outbox_pending as f64);
     metrics::gauge!("outbox_oldest_age_seconds").set(figures.outbox_oldest_seconds);
     metrics::gauge!("outbox_dead").set(figures.outbox_dead as f64);
-    if let Some(silent) = figures.watcher_silent_seconds {
-        metrics::gauge!("watcher_silent_seconds").set(silent);
+    if let Some(up) = figures.watcher_up {
+        metrics::gauge!("watcher_up").set(f64::from(u8::from(up)));
+    }
+    for entry in &figures.drift {
+        metrics::gauge!("drift", "kind" => entry.kind.clone()).set(entry.count as f64);
     }
     metrics::gauge!("workers_alive").set(figures.workers_alive as f64);
 }

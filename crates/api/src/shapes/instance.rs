@@ -12,7 +12,16 @@ use uuid::Uuid;
 
 /// One hosted Odoo.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = Instance)]
+#[schema(as = Instance, example = json!({
+    "id": "3f0c1f5e-6a0e-4c8b-9a55-0d6d3c1f7b21", "customer_id": "0d2f8a4e-2c6b-4f53-9d3e-6a1b7c8d9e0f", "subscription_id": "7b1f6c52-90ad-4a5e-8a57-3f4f2b9d1c60", "name": "Shop of the north",
+    "description": null, "odoo_version": "17", "instance_type": "production", "status": "running", "billing_status": "paid",
+    "provisioning_status": "completed", "cpu_limit": 1.0, "memory_limit": "2G", "storage_limit": "10G",
+    "external_url": "http://north-shop.saasodoo.local", "internal_url": "http://odoo-0123456789abcdef:8069",
+    "admin_email": "owner@shop.example", "subdomain": "north-shop", "hostname": "north-shop", "database_name": "north_shop",
+    "error_message": null, "last_health_check": "2026-11-23T03:04:46.964449+00:00", "started_at": "2026-11-23T03:04:46.964449+00:00",
+    "created_at": "2026-11-23T03:04:00.120000+00:00", "updated_at": "2026-11-23T03:04:46.964449+00:00", "demo_data": false,
+    "custom_addons": [], "metadata": {}, "db_type": "shared", "operation_id": null,
+}))]
 pub(crate) struct InstanceShape {
     /// Its id.
     id: Uuid,

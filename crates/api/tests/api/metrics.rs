@@ -8,7 +8,8 @@ async fn requests_are_counted_by_route_and_rows_by_status_without_any_id() {
     let rig = Rig::start();
     let instance = rig.provisioning().await;
     rig.get(&instance_path(&instance, "/status")).await;
-    rig.sql("INSERT INTO instance_service.monitor_state (name, value, updated_at) VALUES ('watcher', '{}', now() - interval '1 hour')");
+    rig.sql("INSERT INTO instance_service.monitor_state (name, value, updated_at) VALUES
+             ('watcher', '{\"state\": \"running\"}', now() - interval '1 hour'), ('drift', '{\"report\": {\"strays_in_all\": 3}}', now())");
     rig.get("/no/such/path").await;
     let text = rig.get("/metrics").await.text;
     let lines = [
@@ -19,7 +20,8 @@ async fn requests_are_counted_by_route_and_rows_by_status_without_any_id() {
         r#"operations{kind="provision",state="queued"} 1"#,
         "postgres1_up 1",
         "outbox_dead 0",
-        "watcher_silent_seconds 36",
+        "watcher_up 0",
+        r#"drift{kind="strays"} 3"#,
         "http_request_duration_seconds_bucket",
     ];
     for line in lines {

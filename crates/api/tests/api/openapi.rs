@@ -137,3 +137,26 @@ fn answers_are_closed_and_requests_are_open() {
         ["ChangeInstance", "CreateInstance", "InstanceAction", "KillBillEvent", "ProvisionInstance", "ReactivateInstance"]
     );
 }
+
+/// Who copies an example gets what it says.
+#[tokio::test]
+async fn the_examples_are_understood() {
+    let rig = Rig::start();
+    let description = serde_json::to_value(api::openapi()).unwrap();
+    let example = |name: &str| description["components"]["schemas"][name]["example"].clone();
+    let created = rig.post("/api/v1/instances/", &example("CreateInstance")).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    let shown: BTreeSet<String> = example("Instance").as_object().unwrap().keys().cloned().collect();
+    assert_eq!(shown, created.json.as_object().unwrap().keys().cloned().collect());
+    let path = |rest: &str| format!("/api/v1/instances/{}{rest}", created.json["id"].as_str().unwrap());
+    let put = Request::put(path("")).body(Body::from(example("ChangeInstance").to_string())).unwrap();
+    assert_eq!(rig.send(put).await.status, 200);
+    for (rest, name, status) in [
+        ("/provision", "ProvisionInstance", 200),
+        ("/actions", "InstanceAction", 200),
+        ("/restart-with-subscription", "ReactivateInstance", 400),
+    ] {
+        let got = rig.post(&path(rest), &example(name)).await;
+        assert_eq!(got.status, status, "{name}: {got:?}");
+    }
+}

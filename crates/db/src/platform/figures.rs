@@ -18,8 +18,10 @@ pub struct Figures {
     pub outbox_oldest_seconds: f64,
     /// Mails that were given up.
     pub outbox_dead: i64,
-    /// Since the watcher last said that it watches; none before the first time.
-    pub watcher_silent_seconds: Option<f64>,
+    /// Whether the watcher watches; none where it shall not.
+    pub watcher_up: Option<bool>,
+    /// What the loops last found that is not as the rows say, by kind.
+    pub drift: Vec<DriftFigure>,
     /// Workers heard of within the last half minute.
     pub workers_alive: i64,
 }
@@ -44,6 +46,15 @@ pub struct OperationFigure {
     pub count: i64,
     /// Age of the oldest.
     pub oldest_seconds: f64,
+}
+
+/// What of one kind is not as the rows say.
+#[derive(Clone, Debug)]
+pub struct DriftFigure {
+    /// `instances`, `services`, `possessions` or `strays`.
+    pub kind: String,
+    /// How many.
+    pub count: i64,
 }
 
 /// One Odoo server.
@@ -85,12 +96,21 @@ pub async fn read(db: &PlatformDb) -> DbResult<Figures> {
                   (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8
                      FROM instance_service.outbox WHERE state = 'pending') AS "outbox_oldest_seconds!",
                   (SELECT count(*) FROM instance_service.outbox WHERE state = 'dead') AS "outbox_dead!",
-                  (SELECT extract(epoch FROM clock_timestamp() - updated_at)::float8
-                     FROM instance_service.monitor_state WHERE name = 'watcher') AS watcher_silent_seconds,
+                  (SELECT value ->> 'state' = 'running' AND updated_at > clock_timestamp() - interval '100 s'
+                     FROM instance_service.monitor_state WHERE name = 'watcher' AND value ->> 'state' <> 'stopped') AS watcher_up,
                   (SELECT count(*) FROM instance_service.worker_heartbeats
                     WHERE beat_at > clock_timestamp() - interval '30 seconds') AS "workers_alive!""#
     )
     .fetch_one(db.pool())
+    .await?;
+    let drift = sqlx::query_as!(
+        DriftFigure,
+        r#"SELECT k.kind AS "kind!", (m.value #>> ARRAY['report', k.field])::bigint AS "count!"
+             FROM (VALUES ('reconcile', 'drifted', 'instances'), ('reconcile', 'orphaned', 'services'),
+                          ('drift', 'wrong_in_all', 'possessions'), ('drift', 'strays_in_all', 'strays')) AS k (loop, field, kind)
+             JOIN instance_service.monitor_state m ON m.name = k.loop AND m.value #>> ARRAY['report', k.field] ~ '^[0-9]+$'"#
+    )
+    .fetch_all(db.pool())
     .await?;
     Ok(Figures {
         instances,
@@ -99,7 +119,8 @@ pub async fn read(db: &PlatformDb) -> DbResult<Figures> {
         outbox_pending: rest.outbox_pending,
         outbox_oldest_seconds: rest.outbox_oldest_seconds,
         outbox_dead: rest.outbox_dead,
-        watcher_silent_seconds: rest.watcher_silent_seconds,
+        watcher_up: rest.watcher_up,
+        drift,
         workers_alive: rest.workers_alive,
     })
 }

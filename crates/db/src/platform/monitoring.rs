@@ -7,10 +7,11 @@ use crate::error::DbResult;
 use crate::platform::audit::{self, AuditContext, Entry};
 use crate::platform::{PlatformDb, PlatformTx, monitor};
 use chrono::{DateTime, Utc};
+use domain::ids::InstanceId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::types::Json;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// What operators wish. What they say nothing of is as the worker's settings say.
@@ -176,6 +177,10 @@ pub struct Watcher {
     pub ignored: u64,
     /// Those that had been read before.
     pub duplicate: u64,
+    /// Services whose instances were at work when something happened to them: looked at when they are at rest.
+    pub waiting: BTreeMap<String, InstanceId>,
+    /// What failed last was the runtime.
+    pub runtime_away: bool,
     /// Where it goes on, in the driver's own words.
     pub cursor: Option<Value>,
     /// The last events, to know those that are told twice.

@@ -204,6 +204,8 @@ pub async fn what_happens_while_nobody_reads_is_told_later(stage: impl Stage) {
     let started = runtime.events(Some(&begin.next), GRACE).await.unwrap();
     assert!(!started.gap && started.events.iter().all(|event| event.service == workload.service), "{started:?}");
     assert!(!started.events.is_empty());
+    let again = stage.runtime().events(Some(&begin.next), GRACE).await.unwrap();
+    assert_eq!(again.events[0].id, started.events[0].id, "told twice, it is known again");
     // Another reader goes on where this one stood.
     stage.crash(&workload).await;
     let (other, mut cursor) = (stage.runtime(), started.next);

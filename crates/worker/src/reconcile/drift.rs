@@ -3,13 +3,13 @@
 //!
 //! Reports, and does nothing else: what is missing is for an operator, and what no row knows may be all that is left of a lost row.
 
-use super::{LookError, Round};
+use super::Round;
+use db::DbResult;
 use db::odoo::{Inventory, OdooError, OdooServers};
 use db::platform::PlatformDb;
 use db::platform::possessions::{self, Possession};
 use domain::ids::{InstanceId, ServerId};
 use domain::instance::{Phase, Status};
-use metrics::gauge;
 use runtime::directory::DataDirectories;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -47,10 +47,10 @@ impl Round for Drift {
 
     async fn round(&self) -> anyhow::Result<Value> {
         let found = self.look().await?;
-        for wrong in &found.wrong {
+        for wrong in found.wrong.iter().take(LISTED) {
             tracing::warn!(instance_id = ?wrong.instance_id, what = wrong.what, "an instance is not as its row says");
         }
-        for stray in &found.strays {
+        for stray in found.strays.iter().take(LISTED) {
             tracing::warn!(kind = stray.kind, server = stray.server, name = stray.name, "no row knows this");
         }
         Ok(found.report())
@@ -93,23 +93,24 @@ pub struct Found {
 struct Seen {
     servers: BTreeMap<ServerId, (String, Inventory)>,
     unreachable: Vec<String>,
-    directories: BTreeSet<String>,
+    /// None when the root could not be read.
+    directories: Option<BTreeSet<String>>,
 }
 
 impl Drift {
     /// One look.
     ///
     /// # Errors
-    /// postgres1 or the root of the directories could not be read.
-    pub async fn look(&self) -> Result<Found, LookError> {
+    /// Database errors only; what else could not be read is in the findings.
+    pub async fn look(&self) -> DbResult<Found> {
         // Rows around what is seen: a row that was written meanwhile says nothing, and a name that either look knows is known.
         let before = possessions::all(&self.db).await?;
-        let seen = self.see().await?;
+        let seen = self.see().await;
         let after = possessions::all(&self.db).await?;
         Ok(compare(&before, &after, seen))
     }
 
-    async fn see(&self) -> Result<Seen, LookError> {
+    async fn see(&self) -> Seen {
         let mut seen = Seen::default();
         for server in self.servers.all() {
             let look = async { server.admin_connection().await?.inventory().await };
@@ -124,9 +125,14 @@ impl Drift {
                 }
             }
         }
-        let directories = self.directories.list().await?;
-        seen.directories = directories.iter().filter_map(|(path, _)| last_part(path)).collect();
-        Ok(seen)
+        match self.directories.list().await {
+            Ok(directories) => seen.directories = Some(directories.iter().filter_map(|(path, _)| last_part(path)).collect()),
+            Err(error) => {
+                tracing::warn!(error = %error, "the instances' root cannot be compared with the rows");
+                seen.unreachable.push("the instances' root".to_owned());
+            }
+        }
+        seen
     }
 }
 
@@ -143,7 +149,8 @@ fn compare(before: &[Possession], after: &[Possession], seen: Seen) -> Found {
             let inventory = row.server.and_then(|server| seen.servers.get(&server)).map(|(_, inventory)| inventory);
             let faults = inventory.map(|there| faults(row, there)).unwrap_or_default();
             let directory = row.directory.as_deref().and_then(|path| last_part(Path::new(path)));
-            let lost = directory.is_some_and(|name| !seen.directories.contains(&name)).then_some("its directory is missing");
+            let is_lost = |name: String| seen.directories.as_ref().is_some_and(|there| !there.contains(&name));
+            let lost = directory.is_some_and(is_lost).then_some("its directory is missing");
             found.wrong.extend(faults.into_iter().chain(lost).map(|what| Wrong { instance_id: row.instance, what }));
         }
     }
@@ -160,7 +167,7 @@ fn compare(before: &[Possession], after: &[Possession], seen: Seen) -> Found {
         found.strays.extend(of_roles.map(|name| stray("role", name)));
     }
     let directories: BTreeSet<String> = rows().filter_map(|row| last_part(Path::new(row.directory.as_deref()?))).collect();
-    let unknown = seen.directories.into_iter().filter(|name| !directories.contains(name));
+    let unknown = seen.directories.into_iter().flatten().filter(|name| !directories.contains(name));
     found.strays.extend(unknown.map(|name| Stray { kind: "directory", server: None, name }));
     found
 }
@@ -194,8 +201,6 @@ impl Found {
     /// For the report of the loop; long lists are cut, and say how long they were.
     fn report(mut self) -> Value {
         let (wrong, strays) = (self.wrong.len(), self.strays.len());
-        gauge!("drift", "kind" => "possessions").set(wrong as f64);
-        gauge!("drift", "kind" => "strays").set(strays as f64);
         self.wrong.truncate(LISTED);
         self.strays.truncate(LISTED);
         json!({
@@ -240,7 +245,7 @@ mod tests {
         let inventory = Inventory { databases, roles };
         Seen {
             servers: BTreeMap::from([(server(), ("default".to_owned(), inventory))]),
-            directories: entries.iter().map(|(number, ..)| name(number)).collect(),
+            directories: Some(entries.iter().map(|(number, ..)| name(number)).collect()),
             unreachable: Vec::new(),
         }
     }

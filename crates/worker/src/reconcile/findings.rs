@@ -122,15 +122,13 @@ impl Findings {
     }
 
     /// The report of a loop; long lists are cut, and say how long they were.
-    pub(super) fn report(mut self) -> Value {
+    pub(crate) fn report(&self) -> Value {
         let (drifted, orphaned) = (self.drift.len(), self.orphans.len());
-        metrics::gauge!("drift", "kind" => "instances").set(drifted as f64);
-        metrics::gauge!("drift", "kind" => "services").set(orphaned as f64);
-        self.drift.truncate(LISTED);
-        self.orphans.truncate(LISTED);
+        let drift: Vec<&Value> = self.drift.iter().take(LISTED).collect();
+        let orphans: Vec<&String> = self.orphans.iter().take(LISTED).collect();
         json!({
             "checked": self.checked, "changed": self.changed, "skipped": self.skipped, "errors": self.errors,
-            "drifted": drifted, "drift": self.drift, "orphaned": orphaned, "orphans": self.orphans, "failing": self.failing,
+            "drifted": drifted, "drift": drift, "orphaned": orphaned, "orphans": orphans, "failing": self.failing,
         })
     }
 

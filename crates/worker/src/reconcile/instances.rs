@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// Name of the loop.
-const NAME: &str = "reconcile";
+pub(crate) const NAME: &str = "reconcile";
 
 /// Rows against services.
 pub struct Comparison {
@@ -146,7 +146,9 @@ impl Comparison {
 
     async fn act(&self, row: &Instance, sight: Sight, how: &Compare) -> DbResult<Done> {
         if how.dry_run {
-            return Ok(Done::Seen);
+            let now = instances::get(&self.db, row.id).await?;
+            let as_seen = now.is_some_and(|now| now.revision == row.revision && now.operation_id.is_none());
+            return Ok(if as_seen { Done::Seen } else { Done::Skipped });
         }
         let settled = settle(&self.db, NAME, row, sight).await?;
         let queued = match settled {

@@ -17,8 +17,8 @@ pub mod retention;
 pub mod servers;
 mod settle;
 pub use findings::Findings;
-pub(crate) use instances::sight;
 pub use instances::{Comparison, LookError};
+pub(crate) use instances::{NAME as LOOP, sight};
 pub(crate) use settle::{Settled, settle};
 
 use db::platform::monitoring::Effective;
@@ -77,7 +77,14 @@ pub async fn keep(db: PlatformDb, round: Arc<dyn Round>, stop: CancellationToken
     let (mut first, mut setup) = (true, round.setup());
     while !stop.is_cancelled() {
         let shall_run = setup.as_mut().is_none_or(|setup| setup.borrow_and_update().run);
-        let outcome = if shall_run { due_turn(&db, round.as_ref(), first).await } else { Ok(false) };
+        let outcome = if shall_run {
+            tokio::select! {
+                outcome = due_turn(&db, round.as_ref(), first) => outcome,
+                () = ended(setup.clone()) => Ok(false),
+            }
+        } else {
+            Ok(false)
+        };
         first &= !shall_run;
         let pause = match outcome {
             Ok(_) => round.period(),
@@ -92,6 +99,16 @@ pub async fn keep(db: PlatformDb, round: Arc<dyn Round>, stop: CancellationToken
             () = changed(setup.as_mut()) => {}
         }
     }
+}
+
+/// Returns when the monitoring shall not run any more.
+async fn ended(setup: Option<watch::Receiver<Effective>>) {
+    if let Some(mut setup) = setup
+        && setup.wait_for(|setup| !setup.run).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// Returns when the monitoring is set up anew.

@@ -5,12 +5,12 @@
 use super::Tools;
 use crate::engine::{Cx, Ends, Outcome, Saga, Seen, Step, StepError};
 use crate::reconcile::drift::Drift;
-use crate::reconcile::{Comparison, Findings, LookError};
+use crate::reconcile::{Comparison, Findings, LOOP, LookError};
 use async_trait::async_trait;
-use db::platform::PlatformTx;
 use db::platform::acceptance::Compare;
+use db::platform::{PlatformTx, monitor};
 use domain::operation::{Kind, Place};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,7 +57,14 @@ impl Step for CompareRows {
                 tracing::warn!(error = %error, "instances cannot be compared with what runs");
                 Findings::nothing()
             }
-            findings => findings?,
+            findings => {
+                let findings = findings?;
+                if !request.dry_run && request.only.is_none() {
+                    // As good as a round of the loop.
+                    monitor::write(&services.db, LOOP, &json!({ "ok": true, "report": findings.report() })).await?;
+                }
+                findings
+            }
         };
         if request.only.is_none() {
             findings.add(self.drift(cx).look().await?);

@@ -101,6 +101,7 @@ async fn an_event_that_could_not_be_followed_up_is_read_again() {
     scene.watcher().turn(&CancellationToken::new()).await.unwrap_err();
     let state = scene.state().await;
     assert_eq!((state.state, state.total, state.cursor), (Watching::Error, 0, Some("a".into())));
+    assert!(state.runtime_away);
     assert_eq!(scene.rig.status(row.id).await, "running", "unreachable is not absent");
     scene.runtime.services(&[(&row, crashed())]);
     scene.runtime.happens(&[("1", &row)], "b", false);
@@ -121,7 +122,7 @@ async fn instances_at_work_and_strangers_are_left_alone() {
     scene.watch().await.unwrap();
     let state = scene.state().await;
     assert_eq!((state.total, state.ignored, state.successful, state.failed), (3, 2, 1, 0));
-    assert_eq!(scene.rig.status(at_work.id).await, "running");
+    assert_eq!((scene.rig.status(at_work.id).await.as_str(), state.waiting.len()), ("running", 1));
     let observed = scene.rig.row(paused.id).await.axes;
     assert_eq!((observed.status.as_str(), observed.observed.as_str()), ("paused", "absent"), "noted, and not moved");
     // A service that its instance has no more.
@@ -129,6 +130,11 @@ async fn instances_at_work_and_strangers_are_left_alone() {
     scene.runtime.happens(&[("4", &stranger)], "b", false);
     scene.watch().await.unwrap();
     assert_eq!(scene.state().await.ignored, 3);
+    // The operation has ended, and nobody tells again what happened meanwhile.
+    scene.rig.sql("UPDATE instance_service.operations SET state = 'succeeded', finished_at = now() WHERE kind = 'backup'");
+    scene.runtime.happens(&[], "c", false);
+    scene.watch().await.unwrap();
+    assert_eq!((scene.rig.status(at_work.id).await.as_str(), scene.state().await.waiting.len()), ("error", 0));
 }
 
 #[tokio::test]

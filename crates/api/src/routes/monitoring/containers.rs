@@ -5,7 +5,7 @@ use crate::problem::{Problem, ProblemBody};
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use db::platform::instances::{self, Instance};
 use domain::instance::ObservedState;
 use domain::times;
@@ -14,6 +14,9 @@ use utoipa::ToSchema;
 
 /// Services of instances have names that begin so, ours and those of the earlier service.
 const PREFIX: &str = "odoo-";
+
+/// An answer older than this says nothing about now.
+const LATELY: TimeDelta = TimeDelta::minutes(3);
 
 /// The service of an instance, as it was last seen.
 #[derive(Debug, Serialize, ToSchema)]
@@ -33,7 +36,7 @@ pub(super) struct Container {
     /// Whether Odoo answers; null while nobody can tell.
     #[schema(required)]
     is_healthy: Option<bool>,
-    /// For how long it has been running.
+    /// Not measured.
     #[schema(required)]
     uptime_seconds: Option<i64>,
     /// Not measured.
@@ -52,18 +55,19 @@ pub(super) struct Container {
 impl Container {
     fn of(instance: &Instance, now: DateTime<Utc>) -> Option<Self> {
         let observed = instance.axes.observed;
-        let running = matches!(observed, ObservedState::Running | ObservedState::Unhealthy);
+        let asked_lately = instance.last_health_check.is_some_and(|at| now - at < LATELY);
         Some(Self {
             container_name: instance.placement.as_ref()?.service_name.clone(),
             container_id: None,
             docker_status: observed.as_str(),
             instance_status: instance.axes.status.as_str(),
             is_healthy: match observed {
-                ObservedState::Running => Some(true),
-                ObservedState::Unknown | ObservedState::Starting => None,
+                ObservedState::Running if asked_lately => Some(true),
+                // That it runs was seen; whether Odoo answers, nobody has asked lately.
+                ObservedState::Running | ObservedState::Unknown | ObservedState::Starting => None,
                 _ => Some(false),
             },
-            uptime_seconds: instance.started_at.filter(|_| running).map(|at| (now - at).num_seconds().max(0)),
+            uptime_seconds: None,
             restart_count: None,
             started_at: instance.started_at,
             last_checked: instance.observed_at,

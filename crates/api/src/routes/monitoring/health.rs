@@ -57,15 +57,16 @@ pub(super) async fn handler(State(state): State<AppState>) -> Json<MonitoringHea
 
 /// Monitoring that was told to stop is well.
 fn judge(sight: &Sight) -> (bool, Option<bool>, Option<&'static str>) {
-    let connected = sight.watcher.as_ref().and_then(|watcher| match watcher.state {
+    let connected = sight.said().and_then(|watcher| match watcher.state {
         Watching::Running => Some(true),
-        Watching::Error => Some(false),
-        Watching::Starting | Watching::Stopped => None,
+        Watching::Error if watcher.runtime_away => Some(false),
+        Watching::Error | Watching::Starting | Watching::Stopped => None,
     });
     match sight.word() {
         _ if !sight.has_workers() => (false, None, Some("No worker has reported lately")),
         "running" => (true, connected, None),
         "error" if connected == Some(false) => (false, connected, Some("The engine that runs Odoo does not answer")),
+        "error" if sight.said().is_some() => (false, connected, Some("What happens at the engine cannot be followed up")),
         "error" => (false, connected, Some("The watcher has not reported lately")),
         _ => (false, connected, None),
     }

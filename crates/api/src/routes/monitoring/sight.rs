@@ -9,16 +9,18 @@ use std::time::Duration;
 
 /// A worker not heard of for longer counts as gone.
 const ALIVE: Duration = Duration::from_secs(20);
-/// The watcher renews its report within 30 s, whatever happens.
-const FRESH: Duration = Duration::from_secs(45);
+/// The watcher renews its report within a look (30 s) and the longest pause after a failure (60 s).
+const FRESH: Duration = Duration::from_secs(100);
 /// So long a wish may take to come true.
 const SOON: TimeDelta = TimeDelta::seconds(30);
 
 /// What is known now.
 pub(super) struct Sight {
     pub(super) wishes: Wishes,
-    /// What the watcher said last, if it is not too long ago to be true.
+    /// What the watcher said last.
     pub(super) watcher: Option<Watcher>,
+    /// Whether that may still be true: it was said lately, by a worker that lives.
+    is_fresh: bool,
     /// Workers that live.
     workers: Vec<(Heartbeat, WorkerDetails)>,
     now: DateTime<Utc>,
@@ -30,11 +32,14 @@ impl Sight {
     pub(super) async fn read(state: &AppState) -> DbResult<Self> {
         let db = state.db();
         let wishes = monitoring::wishes(db).await?;
-        let watcher = monitoring::watcher(db).await?.filter(|(_, age)| *age < FRESH).map(|(watcher, _)| watcher);
+        let (watcher, age) = monitoring::watcher(db).await?.unzip();
         let alive = heartbeats::fresh(db, ALIVE).await?;
         let details = |beat: &Heartbeat| serde_json::from_value(beat.details.clone()).unwrap_or_default();
-        let workers = alive.into_iter().map(|beat| (beat.clone(), details(&beat))).collect();
-        Ok(Self { wishes, watcher, workers, now: state.clock().now() })
+        let workers: Vec<_> = alive.into_iter().map(|beat| (beat.clone(), details(&beat))).collect();
+        let lives = |name: &str| workers.iter().any(|(beat, _): &(Heartbeat, WorkerDetails)| beat.worker == name);
+        let is_fresh =
+            age.is_some_and(|age| age < FRESH) && watcher.as_ref().is_some_and(|watcher: &Watcher| lives(&watcher.worker));
+        Ok(Self { wishes, watcher, is_fresh, workers, now: state.clock().now() })
     }
 
     /// How it is set up. `None` when no worker says.
@@ -45,8 +50,13 @@ impl Sight {
 
     /// The worker that the watcher runs in.
     pub(super) fn worker(&self) -> Option<&WorkerDetails> {
-        let watcher = self.watcher.as_ref()?;
+        let watcher = self.said()?;
         self.workers.iter().find(|(beat, _)| beat.worker == watcher.worker).map(|(_, details)| details)
+    }
+
+    /// What the watcher says, if it may still be true.
+    pub(super) fn said(&self) -> Option<&Watcher> {
+        self.watcher.as_ref().filter(|_| self.is_fresh)
     }
 
     pub(super) fn has_workers(&self) -> bool {
@@ -105,6 +115,7 @@ mod tests {
         Sight {
             wishes: Wishes { run: wished, asked_at: wished.map(|_| ago(asked)), ..Wishes::default() },
             watcher: watching.map(|state| Watcher { state, worker: "w".into(), ..Watcher::default() }),
+            is_fresh: true,
             workers: worker_since.map(|since| (beat(since), details)).into_iter().collect(),
             now,
         }

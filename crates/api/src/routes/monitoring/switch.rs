@@ -53,7 +53,7 @@ pub(super) struct MonitoringStopped {
     ("Idempotency-Key" = Option<String>, Header),
 ), request_body(content = Option<Object>, description = "`auto_reconcile`: whether everything is compared at once; true unless given"), responses(
     (status = 200, body = MonitoringStarted),
-    (status = 409, description = "Too much is waiting", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 409, description = "The first request with this `Idempotency-Key` is still in progress", body = ProblemBody, content_type = "application/problem+json"),
     (status = 422, description = "A value of the wrong form", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(super) async fn start(
@@ -94,7 +94,7 @@ pub(super) async fn stop(
     ("Idempotency-Key" = Option<String>, Header),
 ), responses(
     (status = 200, body = MonitoringStarted),
-    (status = 409, description = "Too much is waiting", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 409, description = "The first request with this `Idempotency-Key` is still in progress", body = ProblemBody, content_type = "application/problem+json"),
     (status = 422, description = "An `Idempotency-Key` of the wrong form, or used for something else", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(super) async fn restart(
@@ -126,7 +126,7 @@ impl Change for Switch<'_> {
         match self.to {
             To::Start { compare } => {
                 wish(tx, by, "monitoring_start", |wishes, at| ask(wishes, at, true)).await?;
-                let task_id = if compare { Some(self.compare(tx, by).await?) } else { None };
+                let task_id = if compare { self.compare(tx, by).await? } else { None };
                 started("Monitoring started", task_id, now)
             }
             To::Stop => {
@@ -137,21 +137,23 @@ impl Change for Switch<'_> {
             To::Restart => {
                 let anew = |wishes: &mut Wishes, at| {
                     ask(wishes, at, true);
+                    wishes.asked_at = Some(at);
                     wishes.restarts += 1;
                 };
                 wish(tx, by, "monitoring_restart", anew).await?;
-                started("Monitoring restarted", Some(self.compare(tx, by).await?), now)
+                started("Monitoring restarted", self.compare(tx, by).await?, now)
             }
         }
     }
 }
 
 impl Switch<'_> {
-    async fn compare(&self, tx: &mut PlatformTx, by: &AuditContext) -> Result<OperationId, Failure> {
-        match acceptance::compare(tx, &Compare::default(), self.state.entropy(), by).await? {
-            Enqueued::Accepted(id) | Enqueued::Joined(id) => Ok(id),
-            Enqueued::QueueFull => Err(Problem::queue_full().into()),
-        }
+    /// None when so many wait that the next one comes anyway.
+    async fn compare(&self, tx: &mut PlatformTx, by: &AuditContext) -> Result<Option<OperationId>, Failure> {
+        Ok(match acceptance::compare(tx, &Compare::default(), self.state.entropy(), by).await? {
+            Enqueued::Accepted(id) | Enqueued::Joined(id) => Some(id),
+            Enqueued::QueueFull => None,
+        })
     }
 }
 

@@ -1,8 +1,8 @@
 //! `POST /api/v1/monitoring/containers/{name}/sync`: looks at one service now, through a worker, and changes nothing.
 
 use super::containers::find;
-use super::reconcile::{Comparison, Mismatch, read, task_of};
-use crate::change::{self, Asked};
+use super::reconcile::{Comparison, Mismatch, Reconciliation, read, task_of};
+use crate::change::{self, Asked, Decided};
 use crate::conventions::Call;
 use crate::errand::{awaited, give_up};
 use crate::input::{PathText, RawBody, RawQueryText};
@@ -44,7 +44,7 @@ pub(super) struct ComparedRow {
     /// The instance.
     instance_id: Uuid,
     /// Its status.
-    instance_status: &'static str,
+    instance_status: String,
     /// Whether its status differs from what was seen.
     needs_update: bool,
 }
@@ -72,16 +72,18 @@ pub(super) async fn handler(
     let instance = find(&state, &name).await?;
     let compare = Compare { dry_run: true, force_update: false, only: Some(instance.id) };
     let asked = Asked { call: &call, headers: &headers, body: &body.0, query: &query.0 };
-    let accepted = change::decide(&state, &asked, &Comparison { state: &state, compare }).await?;
-    let Some(task) = task_of(&accepted) else { return Ok(accepted.into_response()) };
-    let Some(looked) = awaited(&state, task, state.policy().reconcile_wait).await? else {
-        give_up(&state, task).await?;
-        return Err(Problem::unavailable("No worker looked at the service in time"));
+    let comparison = Comparison { state: &state, compare };
+    let accepted = change::decide(&state, &asked, &comparison).await?;
+    let (accepted, seen) = match looked(&state, &accepted).await {
+        // A look that came to nothing is no answer to keep: whoever asks again gets another.
+        Err(problem) if accepted.is_replayed() && problem.status().is_server_error() => {
+            let anew = change::decide(&state, &Asked { headers: &HeaderMap::new(), ..asked }, &comparison).await?;
+            let seen = looked(&state, &anew).await?;
+            (anew, seen)
+        }
+        seen => (accepted, seen?),
     };
-    let seen = read(looked);
-    if seen.success() != Some(true) {
-        return Err(Problem::unavailable("The service could not be looked at"));
-    }
+    let Some(seen) = seen else { return Ok(accepted.into_response()) };
     let sync_time = state.clock().now();
     let seen = seen.into_only();
     let message = match &seen {
@@ -94,7 +96,10 @@ pub(super) async fn handler(
         container_name: name,
         metadata: ComparedRow {
             instance_id: instance.id.as_uuid(),
-            instance_status: instance.axes.status.as_str(),
+            instance_status: seen
+                .as_ref()
+                .and_then(|seen| seen.database_status.clone())
+                .unwrap_or_else(|| instance.axes.status.to_string()),
             needs_update: seen.as_ref().is_some_and(|seen| seen.needs_update),
         },
         docker_status: seen.as_ref().and_then(|seen| seen.docker_status.clone()),
@@ -103,4 +108,18 @@ pub(super) async fn handler(
         message,
     };
     Ok(accepted.instead(StatusCode::OK, &body)?.into_response())
+}
+
+/// What the worker saw; `None` for a refusal that is repeated.
+async fn looked(state: &AppState, accepted: &Decided) -> Result<Option<Reconciliation>, Problem> {
+    let Some(task) = task_of(accepted) else { return Ok(None) };
+    let Some(looked) = awaited(state, task, state.policy().reconcile_wait).await? else {
+        give_up(state, task).await?;
+        return Err(Problem::unavailable("No worker looked at the service in time"));
+    };
+    let seen = read(looked);
+    if seen.success() != Some(true) {
+        return Err(Problem::unavailable("The service could not be looked at"));
+    }
+    Ok(Some(seen))
 }

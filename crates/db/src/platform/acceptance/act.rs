@@ -81,20 +81,21 @@ pub async fn act(tx: &mut PlatformTx, request: Act, entropy: &dyn Entropy, by: &
     order.accept(tx, instance, at_once, request.reason, entropy, by).await
 }
 
-/// Starts an instance whose suspension was lifted just now.
+/// Starts an instance whose suspension, for a debt or not, was lifted just now.
 ///
 /// # Errors
 /// Database errors only.
 pub(super) async fn resume(
     tx: &mut PlatformTx,
     instance: Instance,
+    was_debt: bool,
     reason: Option<String>,
     entropy: &dyn Entropy,
     by: &AuditContext,
 ) -> DbResult<Option<(Instance, OperationId)>> {
     let alone = accepted(tx, instance.id).await?.is_empty();
     let Some(order) = Order::of(Action::Start, &instance) else { return Ok(None) };
-    let order = Order { resumes: true, ..order };
+    let order = Order { resumes: was_debt, ..order };
     let at_once = alone || order.kind == Kind::Provision;
     Ok(match order.accept(tx, instance, at_once, reason, entropy, by).await? {
         Acted::Queued(instance, id) => Some((instance, id)),

@@ -75,6 +75,6 @@ pub async fn resume_paid(
     if !paid || axes.resume_to != Some(DesiredState::Running) {
         return Ok(None);
     }
-    let started = resume(tx, instance, Some("its payment has arrived".to_owned()), entropy, by).await?;
+    let started = resume(tx, instance, true, Some("its payment has arrived".to_owned()), entropy, by).await?;
     Ok(started.map(|(_, operation)| operation))
 }

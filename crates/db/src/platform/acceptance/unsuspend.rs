@@ -6,7 +6,7 @@ use crate::platform::PlatformTx;
 use crate::platform::audit::AuditContext;
 use crate::platform::instances::{Change, Instance, Refused, happen, lock};
 use domain::ids::{InstanceId, OperationId};
-use domain::instance::{BillingStatus, DesiredState, Event, NotAllowed};
+use domain::instance::{BillingStatus, DesiredState, Event, NotAllowed, Suspension};
 use domain::sources::Entropy;
 
 /// One call.
@@ -57,7 +57,8 @@ pub async fn unsuspend(
         // No transition of a suspension waits for an idle instance.
         Err(Refused::Busy(_)) => return Err(DbError::Stale),
     };
-    if runs_again && let Some((instance, id)) = resume(tx, instance.clone(), request.reason, entropy, by).await? {
+    let was_debt = before.axes.suspension == Suspension::Debt;
+    if runs_again && let Some((instance, id)) = resume(tx, instance.clone(), was_debt, request.reason, entropy, by).await? {
         return Ok(Unsuspended::Done { instance, operation: Some(id) });
     }
     Ok(Unsuspended::Done { instance, operation: None })

@@ -10,6 +10,7 @@ const SERVER: &str = "database-server";
 pub(super) struct Hidden {
     password: Option<SecretString>,
     /// Each with what stands there instead; in this order, since some are parts of others.
+    names: Vec<(String, String)>,
     words: Vec<(String, String)>,
 }
 
@@ -17,19 +18,19 @@ impl Hidden {
     /// `label` is the customer's own word for the database.
     pub(super) fn of(placement: &Placement, label: &str, password: Option<&SecretString>) -> Self {
         let (host, port) = (&placement.db_host, placement.db_port);
-        let mut texts = vec![
+        let names = vec![
             (placement.data_dir.clone(), "data-directory".to_owned()),
-            (format!("{host}:{port}"), SERVER.to_owned()),
-            (format!("\"{host}\", port {port}"), format!("\"{SERVER}\"")),
             (placement.db_name.to_string(), label.to_owned()),
             (placement.db_user.to_string(), label.to_owned()),
             (placement.service_name.clone(), label.to_owned()),
         ];
+        let mut words =
+            vec![(format!("{host}:{port}"), SERVER.to_owned()), (format!("\"{host}\", port {port}"), format!("\"{SERVER}\""))];
         // A bare number may be anybody's: callers are shown by theirs.
         if host.parse::<IpAddr>().is_err() {
-            texts.push((host.clone(), SERVER.to_owned()));
+            words.push((host.clone(), SERVER.to_owned()));
         }
-        Self { password: password.map(|password| password.expose_secret().to_owned().into()), words: texts }
+        Self { password: password.map(|password| password.expose_secret().to_owned().into()), names, words }
     }
 
     pub(super) fn take_out_of(&self, line: &str) -> String {
@@ -37,6 +38,8 @@ impl Hidden {
             Some(password) => line.replace(password.expose_secret(), MASK),
             None => line.to_owned(),
         };
+        // Physical names are nobody else's words; only a host may be called like a part of another.
+        let line = self.names.iter().fold(line, |line, (name, instead)| line.replace(name, instead));
         mask(&self.words.iter().fold(line, |line, (word, instead)| replace_word(&line, word, instead)))
     }
 }
@@ -104,6 +107,7 @@ mod tests {
             ("pg2.internal", "password is hunter2, or xhunter2x", "password is ***, or x***x"),
             ("db", "dbname on my-db is not db; db.", "dbname on my-db is not database-server; database-server."),
             ("", "a line: as it is", "a line: as it is"),
+            ("pg2.internal", "odoo_0123456789abcdef_export.csv", "shop_export.csv"),
             ("pg2.internal", "service odoo-0123456789abcdef ends", "service shop ends"),
         ] {
             assert_eq!(hidden(host).take_out_of(line), expected);
