@@ -19,6 +19,7 @@ use runtime::{Class, Events, InstanceRuntime, Observed, Owner, RuntimeError, Ser
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use tokio::time::error::Elapsed;
 use tokio_util::sync::CancellationToken;
 
 /// How long one look waits for something to happen; so often at least its report is renewed.
@@ -121,7 +122,7 @@ impl Watcher {
         let outcome = self.watch(&mut state, &mut setup, stop).await;
         if let Err(error) = &outcome {
             state.state = Watching::Error;
-            state.runtime_away = error.downcast_ref::<RuntimeError>().is_some();
+            state.runtime_away = error.is::<RuntimeError>() || error.is::<Elapsed>();
             if let Err(unkept) = self.keep(&state).await {
                 tracing::warn!(error = format!("{unkept:#}"), "what the watcher does could not be kept");
             }
@@ -238,10 +239,10 @@ impl Watcher {
 
     /// What happened to an instance while an operation was at it is looked at when that has ended.
     async fn look_at_waiting(&self, state: &mut State) -> anyhow::Result<()> {
-        for (name, id) in std::mem::take(&mut state.waiting) {
-            let service = Service { name: name.clone(), owner: Owner::Instance(id) };
-            if let Noted::AtWork(id) = self.note(&service).await? {
-                state.waiting.insert(name, id);
+        for (name, id) in state.waiting.clone() {
+            let service = Service { name, owner: Owner::Instance(id) };
+            if !matches!(self.note(&service).await?, Noted::AtWork(_)) {
+                state.waiting.remove(&service.name);
             }
         }
         Ok(())

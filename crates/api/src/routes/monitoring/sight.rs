@@ -66,8 +66,7 @@ impl Sight {
     /// `running`, `starting`, `stopping`, `stopped` or `error`.
     pub(super) fn word(&self) -> &'static str {
         let wanted = self.wishes.run.or_else(|| self.effective().map(|setup| setup.run)).unwrap_or(false);
-        let watching =
-            self.watcher.as_ref().filter(|watcher| watcher.restarts == self.wishes.restarts).map(|watcher| watcher.state);
+        let watching = self.said().filter(|watcher| watcher.restarts == self.wishes.restarts).map(|watcher| watcher.state);
         match (wanted, watching) {
             (true, Some(Watching::Running)) => "running",
             (true, Some(Watching::Starting)) => "starting",
