@@ -5,8 +5,8 @@ use super::facts::Facts;
 use super::{Billing, Failure, Looked, Occasion, order};
 use db::platform::acceptance::{
     Act, Acted, Amend, Amended, Applied, ApplyResources, Create, Created, Provision, Provisioned, Reactivate, Reactivated,
-    Suspend, Terminate, Trigger, Unsuspend, act, amend, apply_resources, create, provision, reactivate, suspend, terminate,
-    unsuspend,
+    Suspend, Suspended, Terminate, Terminated, Trigger, Unsuspend, Unsuspended, act, amend, apply_resources, create, provision,
+    reactivate, suspend, terminate, unsuspend,
 };
 use db::platform::audit::{AuditContext, Door};
 use db::platform::instances::{self, Instance};
@@ -186,21 +186,29 @@ impl Look<'_> {
     }
 
     async fn unsuspend(&self, tx: &mut PlatformTx, id: InstanceId) -> Result<bool, Failure> {
-        let _lifted = unsuspend(tx, Unsuspend { instance_id: id, reason: None }, &*self.billing.entropy, &by()).await?;
-        Ok(true)
+        match unsuspend(tx, Unsuspend { instance_id: id, reason: None }, &*self.billing.entropy, &by()).await? {
+            Unsuspended::Done { .. } => Ok(true),
+            Unsuspended::NotFound => Err(db::DbError::Stale.into()),
+            Unsuspended::NotAllowed(refusal) => Err(refused(&refusal.to_string())),
+        }
     }
 
     async fn suspend(&self, tx: &mut PlatformTx, id: InstanceId) -> Result<bool, Failure> {
         let reason = Some("a payment failed".to_owned());
         let request = Suspend { instance_id: id, by_operator: false, reason };
-        let _suspended = suspend(tx, request, &*self.billing.entropy, &by()).await?;
-        Ok(true)
+        match suspend(tx, request, &*self.billing.entropy, &by()).await? {
+            Suspended::Done { .. } => Ok(true),
+            Suspended::NotFound => Err(db::DbError::Stale.into()),
+            Suspended::NotAllowed(refusal) => Err(refused(&refusal.to_string())),
+        }
     }
 
     async fn terminate(&self, tx: &mut PlatformTx, id: InstanceId) -> Result<bool, Failure> {
         let request = Terminate { instance_id: id, reason: None };
-        let _terminated = terminate(tx, request, &*self.billing.entropy, &by()).await?;
-        Ok(true)
+        match terminate(tx, request, &*self.billing.entropy, &by()).await? {
+            Terminated::Done { .. } => Ok(true),
+            Terminated::NotFound => Err(db::DbError::Stale.into()),
+        }
     }
 
     /// What the fields say of the limits is followed when it changes, and not put back when somebody changed the instance here.

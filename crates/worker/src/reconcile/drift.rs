@@ -5,11 +5,12 @@
 
 use super::Round;
 use db::DbResult;
-use db::odoo::{Inventory, OdooError, OdooServers};
+use db::odoo::{Inventory, OdooError, OdooResult, OdooServer, OdooServers};
 use db::platform::PlatformDb;
 use db::platform::possessions::{self, Possession};
 use domain::ids::{InstanceId, ServerId};
 use domain::instance::{Phase, Status};
+use futures::future::join_all;
 use runtime::directory::DataDirectories;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -112,12 +113,11 @@ impl Drift {
 
     async fn see(&self) -> Seen {
         let mut seen = Seen::default();
-        for server in self.servers.all() {
-            let look = async { server.admin_connection().await?.inventory().await };
-            let unanswered =
-                || OdooError::Unreachable { server: server.address().name.clone(), cause: "no answer in time".to_owned() };
+        // All at once: one that does not answer keeps nobody waiting.
+        let servers = self.servers.all();
+        for (server, inventory) in servers.iter().zip(join_all(servers.iter().map(inventory)).await) {
             let name = server.address().name.clone();
-            match tokio::time::timeout(TIMEOUT, look).await.unwrap_or_else(|_| Err(unanswered())) {
+            match inventory {
                 Ok(inventory) => drop(seen.servers.insert(server.address().id, (name, inventory))),
                 Err(error) => {
                     tracing::warn!(server = name, error = %error, "the server cannot be compared with the rows");
@@ -134,6 +134,12 @@ impl Drift {
         }
         seen
     }
+}
+
+async fn inventory(server: &OdooServer) -> OdooResult<Inventory> {
+    let look = async { server.admin_connection().await?.inventory().await };
+    let unanswered = || OdooError::Unreachable { server: server.address().name.clone(), cause: "no answer in time".to_owned() };
+    tokio::time::timeout(TIMEOUT, look).await.unwrap_or_else(|_| Err(unanswered()))
 }
 
 fn last_part(path: &Path) -> Option<String> {

@@ -186,7 +186,7 @@ impl Order {
             new.params["resumes"] = true.into();
         }
         if at_once {
-            new.params["before"] = json!(Before::of(&instance.axes));
+            Before::of(&instance.axes).keep_in(&mut new.params);
             let change = Change { operation_id: Some(id), reason, ..Change::default() };
             instance = match happen(tx, &instance, self.event, change, by).await? {
                 Ok(instance) => instance,

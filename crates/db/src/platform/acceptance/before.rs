@@ -22,8 +22,9 @@ impl Before {
         }
     }
 
-    pub(super) fn params(self) -> Value {
-        json!({ "before": self })
+    /// Keeps it among the parameters of an operation.
+    pub(super) fn keep_in(self, params: &mut Value) {
+        params["before"] = json!(self);
     }
 
     pub(super) fn read(params: &Value) -> Option<Self> {

@@ -5,7 +5,7 @@ use super::{Before, new_id, operation};
 use crate::error::{DbError, DbResult};
 use crate::platform::audit::AuditContext;
 use crate::platform::instances::{Change, Instance, Refused, happen, host_taken_on, live_with_subscription, lock};
-use crate::platform::operations::{Enqueued, NewOperation, enqueue};
+use crate::platform::operations::{Enqueued, enqueue};
 use crate::platform::{LockClass, PlatformTx};
 use domain::ids::{InstanceId, OperationId, SubscriptionId};
 use domain::instance::{BillingStatus, Event, Phase, Status};
@@ -132,7 +132,8 @@ async fn bring_back(
         Ok(instance) => instance,
         Err(Refused::NotAllowed(_) | Refused::Busy(_)) => return Err(DbError::Stale),
     };
-    let new = NewOperation { params: before.params(), ..operation(id, instance.id, kind, request.reason) };
+    let mut new = operation(id, instance.id, kind, request.reason);
+    before.keep_in(&mut new.params);
     match enqueue(tx, new, by).await? {
         Enqueued::Accepted(id) | Enqueued::Joined(id) => Ok(Reactivated::Started(instance.with_operation(Some(id)), id)),
         // A terminated instance has nothing in its queue but what terminates it.
