@@ -91,7 +91,8 @@ fn sessions(settings: &SessionSettings) -> anyhow::Result<Arc<dyn SessionStore>>
 }
 
 fn parts(settings: ApiSettings, shutdown: CancellationToken) -> anyhow::Result<Parts> {
-    let limits = PoolLimits { max_connections: settings.platform.max_connections, ..PoolLimits::default() };
+    let max_connections = settings.platform.max_connections;
+    let limits = PoolLimits { max_connections, readers: max_connections as usize / 2, ..PoolLimits::default() };
     Ok(Parts {
         sessions: sessions(&settings.sessions)?,
         db: PlatformDb::connect_lazy(&settings.platform.endpoint, &limits, "instance-api"),

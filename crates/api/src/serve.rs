@@ -59,6 +59,11 @@ pub async fn accept(listener: TcpListener, routes: Router, headers: Duration, en
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
+                    // An answer that takes more than one segment must not wait until the caller has confirmed the first.
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(%error, "a connection was over before it began");
+                        continue;
+                    }
                     let service = TowerToHyperService::new(routes.clone());
                     let connection = open.watch(http.serve_connection(TokioIo::new(stream), service));
                     tokio::spawn(async move {

@@ -55,6 +55,12 @@ const UNREACHABLE: &[&str] = &["57P01", "57P02", "57P03", "53300", "25P03", "570
 /// A lock was not to be had in time.
 pub(crate) const LOCK_NOT_AVAILABLE: &str = "55P03";
 
+/// Whether the connection ended, before or instead of an answer: the network's word, or the server's last one to a session that an
+/// operator ends or that ends with the server.
+pub(crate) fn was_cut(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(_)) || matches!(sqlstate_of(error).as_deref(), Some("57P01" | "57P02"))
+}
+
 /// SQLSTATE of the server's answer, if it gave one.
 pub(crate) fn sqlstate_of(error: &sqlx::Error) -> Option<String> {
     error.as_database_error()?.code().map(|code| code.into_owned())

@@ -15,6 +15,11 @@ pub(crate) fn binary(name: &str) -> PathBuf {
     target().join("debug").join(name)
 }
 
+/// Where an optimised one is.
+pub(crate) fn optimised(name: &str) -> PathBuf {
+    target().join("release").join(name)
+}
+
 #[expect(clippy::disallowed_methods, reason = "cargo's own variable, which names where the binaries are")]
 fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)

@@ -64,8 +64,9 @@ pub(crate) fn bench(options: &Options, which: &str) -> Result<()> {
     let progress = Progress::new();
     let build = ["build", "--release", WORKSPACE[0], WORKSPACE[1], "--bins"];
     let ((), launcher) = stack::at_once(|| stack::build(&build, &log, &progress), || odoo(options, &progress))?;
-    let mut run = Command::new("cargo");
-    run.args(["run", "--release", "--quiet", "--all-features", "-p", "stories", "--bin", "bench", "--", which]);
+    // Not `cargo run`: of one package alone it would build with other features, and so nearly everything again.
+    let mut run = Command::new(checkout::optimised("bench"));
+    run.arg(which);
     if succeeded(given(&mut run, options, &launcher))? { Ok(()) } else { bail!("the benchmark missed its goals or failed") }
 }
 

@@ -64,7 +64,7 @@ impl Rig {
     }
 
     fn over(platform: Platform, acquire_timeout: Duration, change: impl FnOnce(&mut Policy)) -> Self {
-        let limits = PoolLimits { acquire_timeout, ..PoolLimits::default() };
+        let limits = PoolLimits { acquire_timeout, readers: 5, ..PoolLimits::default() };
         let db = PlatformDb::connect_lazy(&platform.platform(), &limits, "instance-api");
         let shutdown = CancellationToken::new();
         let mut policy = policy();

@@ -2,6 +2,7 @@
 
 use crate::error::DbResult;
 use crate::platform::operation_view::{OperationView, StepView};
+use crate::platform::readers::ask;
 use crate::platform::{PlatformDb, PlatformTx};
 use domain::ids::OperationId;
 use serde_json::Value;
@@ -52,16 +53,14 @@ pub(crate) async fn tell(
 /// # Errors
 /// Database errors only.
 pub async fn events_after(db: &PlatformDb, id: OperationId, seq: i64, limit: i64) -> DbResult<Vec<Event>> {
-    let events = sqlx::query_as!(
+    let events = ask!(db, connection => sqlx::query_as!(
         Event,
         "SELECT seq, event, data FROM instance_service.operation_events
           WHERE operation_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
         id.as_uuid(),
         seq,
         limit
-    )
-    .fetch_all(db.pool())
-    .await?;
+    ).fetch_all(&mut *connection));
     Ok(events)
 }
 

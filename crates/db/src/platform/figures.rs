@@ -2,6 +2,7 @@
 
 use crate::error::DbResult;
 use crate::platform::PlatformDb;
+use crate::platform::readers::ask;
 
 /// What there is at the moment.
 #[derive(Clone, Debug)]
@@ -72,7 +73,7 @@ pub struct ServerFigure {
 /// Database errors only.
 pub async fn read(db: &PlatformDb) -> DbResult<Figures> {
     let instances = instances(db).await?;
-    let operations = sqlx::query_as!(
+    let operations = ask!(db, connection => sqlx::query_as!(
         OperationFigure,
         r#"SELECT kind AS "kind!", state AS "state!", count(*) AS "count!",
                   extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS "oldest_seconds!"
@@ -81,17 +82,13 @@ pub async fn read(db: &PlatformDb) -> DbResult<Figures> {
                    SELECT kind, state, created_at FROM instance_service.operations
                     WHERE finished_at > clock_timestamp() - interval '1 day') o
             GROUP BY kind, state"#
-    )
-    .fetch_all(db.pool())
-    .await?;
-    let servers = sqlx::query_as!(
+    ).fetch_all(&mut *connection));
+    let servers = ask!(db, connection => sqlx::query_as!(
         ServerFigure,
         r#"SELECT name, coalesce(healthy AND checked_at > clock_timestamp() - interval '2 minutes', false) AS "up!"
              FROM instance_service.odoo_servers"#
-    )
-    .fetch_all(db.pool())
-    .await?;
-    let rest = sqlx::query!(
+    ).fetch_all(&mut *connection));
+    let rest = ask!(db, connection => sqlx::query!(
         r#"SELECT (SELECT count(*) FROM instance_service.outbox WHERE state = 'pending') AS "outbox_pending!",
                   (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8
                      FROM instance_service.outbox WHERE state = 'pending') AS "outbox_oldest_seconds!",
@@ -100,18 +97,14 @@ pub async fn read(db: &PlatformDb) -> DbResult<Figures> {
                      FROM instance_service.monitor_state WHERE name = 'watcher' AND value ->> 'state' <> 'stopped') AS watcher_up,
                   (SELECT count(*) FROM instance_service.worker_heartbeats
                     WHERE beat_at > clock_timestamp() - interval '30 seconds') AS "workers_alive!""#
-    )
-    .fetch_one(db.pool())
-    .await?;
-    let drift = sqlx::query_as!(
+    ).fetch_one(&mut *connection));
+    let drift = ask!(db, connection => sqlx::query_as!(
         DriftFigure,
         r#"SELECT k.kind AS "kind!", (m.value #>> ARRAY['report', k.field])::bigint AS "count!"
              FROM (VALUES ('reconcile', 'drifted', 'instances'), ('reconcile', 'orphaned', 'services'),
                           ('drift', 'wrong_in_all', 'possessions'), ('drift', 'strays_in_all', 'strays')) AS k (loop, field, kind)
              JOIN instance_service.monitor_state m ON m.name = k.loop AND m.value #>> ARRAY['report', k.field] ~ '^[0-9]+$'"#
-    )
-    .fetch_all(db.pool())
-    .await?;
+    ).fetch_all(&mut *connection));
     Ok(Figures {
         instances,
         operations,
@@ -130,10 +123,8 @@ pub async fn read(db: &PlatformDb) -> DbResult<Figures> {
 /// # Errors
 /// Database errors only.
 pub async fn instances(db: &PlatformDb) -> DbResult<Vec<InstanceFigure>> {
-    Ok(sqlx::query_as!(
+    Ok(ask!(db, connection => sqlx::query_as!(
         InstanceFigure,
         r#"SELECT coalesce(status, 'unknown') AS "status!", count(*) AS "count!" FROM public.instances GROUP BY 1"#
-    )
-    .fetch_all(db.pool())
-    .await?)
+    ).fetch_all(&mut *connection)))
 }

@@ -2,6 +2,7 @@
 
 use crate::error::DbResult;
 use crate::platform::PlatformDb;
+use crate::platform::readers::ask;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use std::time::Duration;
@@ -46,15 +47,13 @@ pub async fn beat(db: &PlatformDb, worker: &str, host: &str, version: &str, deta
 /// # Errors
 /// Database errors only.
 pub async fn fresh(db: &PlatformDb, within: Duration) -> DbResult<Vec<Heartbeat>> {
-    Ok(sqlx::query_as!(
+    Ok(ask!(db, connection => sqlx::query_as!(
         Heartbeat,
         "SELECT worker, host, version, started_at, beat_at, details FROM instance_service.worker_heartbeats
           WHERE beat_at > clock_timestamp() - make_interval(secs => $1)
           ORDER BY beat_at DESC",
         within.as_secs_f64(),
-    )
-    .fetch_all(db.pool())
-    .await?)
+    ).fetch_all(&mut *connection)))
 }
 
 /// Takes out a worker that ends in good order.

@@ -49,6 +49,7 @@ pub mod operations;
 pub mod outbox;
 pub mod possessions;
 pub mod progress;
+mod readers;
 pub mod record;
 pub mod servers;
 pub mod settings;
@@ -56,12 +57,16 @@ pub mod templates;
 pub mod turn;
 pub mod webhook_events;
 
-use crate::error::{DbError, DbResult};
+use crate::error::{DbError, DbResult, was_cut};
 use domain::endpoint::{Endpoint, SslMode};
+use readers::{Readers, ask};
 use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
-use sqlx::{PgConnection, Postgres, Transaction};
+use sqlx::{Connection, PgConnection, Postgres, Transaction};
 use std::time::Duration;
+
+/// A connection that lay in the pool for longer is asked whether it is still one before it is used.
+const UNTESTED: Duration = Duration::from_secs(1);
 
 /// Limits of the pool on postgres1.
 #[derive(Clone, Debug)]
@@ -75,6 +80,8 @@ pub struct PoolLimits {
     /// Each connection plans a statement once, whatever its parameters (PostgreSQL docs, 20.7.4 "plan_cache_mode"). Planning is
     /// much of the time of a statement that looks a row up by its key; one with optional filters needs a plan for each.
     pub plan_once: bool,
+    /// So many of the connections are kept at hand for reads of one statement (`readers`); the others are for everything else.
+    pub readers: usize,
 }
 
 impl Default for PoolLimits {
@@ -84,6 +91,7 @@ impl Default for PoolLimits {
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(30),
             plan_once: false,
+            readers: 0,
         }
     }
 }
@@ -92,6 +100,7 @@ impl Default for PoolLimits {
 #[derive(Clone, Debug)]
 pub struct PlatformDb {
     pool: PgPool,
+    readers: Readers,
 }
 
 impl PlatformDb {
@@ -106,8 +115,17 @@ impl PlatformDb {
             .min_connections(1)
             .max_connections(limits.max_connections)
             .acquire_timeout(limits.acquire_timeout)
+            .test_before_acquire(false)
+            .before_acquire(|connection, before| {
+                Box::pin(async move {
+                    if before.idle_for > UNTESTED {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_lazy_with(options);
-        Self { pool }
+        Self { pool, readers: Readers::new(limits.readers) }
     }
 
     /// Begins a transaction. The caller commits; a dropped transaction is rolled back.
@@ -115,7 +133,13 @@ impl PlatformDb {
     /// # Errors
     /// [`DbError::Unreachable`] when no connection is to be had in time.
     pub async fn begin(&self) -> DbResult<PlatformTx> {
-        Ok(PlatformTx { tx: self.pool.begin().await? })
+        let mut left = self.pool.options().get_max_connections();
+        loop {
+            match self.pool.begin().await {
+                Err(error) if left > 0 && was_cut(&error) => left -= 1,
+                begun => return Ok(PlatformTx { tx: begun? }),
+            }
+        }
     }
 
     /// Whether postgres1 answers.
@@ -123,13 +147,13 @@ impl PlatformDb {
     /// # Errors
     /// [`DbError::Unreachable`] when it does not.
     pub async fn ping(&self) -> DbResult<()> {
-        sqlx::query!("SELECT 1 AS one").fetch_one(&self.pool).await?;
+        ask!(self, connection => sqlx::query!("SELECT 1 AS one").fetch_one(&mut *connection));
         Ok(())
     }
 
     /// Connections of the pool: how many there are, and how many of them are idle.
     pub fn usage(&self) -> PoolUsage {
-        PoolUsage { open: self.pool.size(), idle: self.pool.num_idle() }
+        PoolUsage { open: self.pool.size(), idle: self.pool.num_idle() + self.readers.kept() }
     }
 
     /// For this crate's repositories only.

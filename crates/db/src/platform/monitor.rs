@@ -2,6 +2,7 @@
 
 use crate::error::DbResult;
 use crate::platform::PlatformDb;
+use crate::platform::readers::ask;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use std::time::Duration;
@@ -38,13 +39,11 @@ pub async fn write(db: &PlatformDb, name: &str, value: &Value) -> DbResult<()> {
 /// # Errors
 /// Database errors only.
 pub async fn read(db: &PlatformDb, name: &str) -> DbResult<Option<Report>> {
-    let row = sqlx::query!(
+    let row = ask!(db, connection => sqlx::query!(
         r#"SELECT value, updated_at, extract(epoch FROM clock_timestamp() - updated_at)::float8 AS "seconds!"
              FROM instance_service.monitor_state WHERE name = $1"#,
         name
-    )
-    .fetch_optional(db.pool())
-    .await?;
+    ).fetch_optional(&mut *connection));
     Ok(row.map(|row| Report {
         value: row.value,
         updated_at: row.updated_at,

@@ -5,6 +5,7 @@
 
 use crate::error::DbResult;
 use crate::platform::audit::{self, AuditContext, Entry};
+use crate::platform::readers::ask;
 use crate::platform::{PlatformDb, PlatformTx, monitor};
 use chrono::{DateTime, Utc};
 use domain::ids::InstanceId;
@@ -98,10 +99,7 @@ const WISHES: &str = "monitoring";
 /// # Errors
 /// Database errors only; a wish that cannot be read is one.
 pub async fn wishes(db: &PlatformDb) -> DbResult<Wishes> {
-    let stored =
-        sqlx::query_scalar!(r#"SELECT value AS "wishes: Json<Wishes>" FROM instance_service.settings WHERE name = $1"#, WISHES)
-            .fetch_optional(db.pool())
-            .await?;
+    let stored = ask!(db, connection => sqlx::query_scalar!(r#"SELECT value AS "wishes: Json<Wishes>" FROM instance_service.settings WHERE name = $1"#, WISHES).fetch_optional(&mut *connection));
     Ok(stored.map(|Json(wishes)| wishes).unwrap_or_default())
 }
 

@@ -10,6 +10,7 @@ pub(in crate::platform) use crate::platform::cancellation::unfinished;
 pub use crate::platform::cancellation::{CancelOutcome, Preempted, preempt, request_cancel};
 pub use crate::platform::events::{Event, events_after};
 pub use crate::platform::journal::steps;
+use crate::platform::readers::ask;
 pub use domain::scope::Scope;
 
 use crate::error::DbResult;
@@ -265,10 +266,10 @@ async fn is_ready(tx: &mut PlatformTx, id: OperationId) -> DbResult<bool> {
 /// # Errors
 /// Database errors only.
 pub async fn get(db: &PlatformDb, id: OperationId) -> DbResult<Option<Operation>> {
-    find(db.pool(), id).await
+    Ok(ask!(db, connection => find(&mut *connection, id)))
 }
 
-pub(crate) async fn find(executor: impl PgExecutor<'_>, id: OperationId) -> DbResult<Option<Operation>> {
+pub(crate) async fn find(executor: impl PgExecutor<'_>, id: OperationId) -> sqlx::Result<Option<Operation>> {
     let row = sqlx::query_scalar!(
         r#"SELECT to_jsonb(o) AS "operation!: Json<Operation>" FROM instance_service.operations o WHERE o.id = $1"#,
         id.as_uuid()
@@ -322,7 +323,7 @@ pub async fn remove_fetched(db: &PlatformDb, age: Duration) -> DbResult<u64> {
 /// Database errors only.
 pub async fn list(db: &PlatformDb, filter: &Filter) -> DbResult<Page> {
     let states: Vec<String> = filter.states.iter().map(|state| state.as_str().to_owned()).collect();
-    let page = sqlx::query!(
+    let page = ask!(db, connection => sqlx::query!(
         r#"WITH matching AS NOT MATERIALIZED (
                SELECT o.* FROM instance_service.operations o
                 WHERE ($1::uuid IS NULL OR o.instance_id = $1)
@@ -340,9 +341,7 @@ pub async fn list(db: &PlatformDb, filter: &Filter) -> DbResult<Page> {
         filter.changing_only,
         filter.offset,
         filter.limit
-    )
-    .fetch_one(db.pool())
-    .await?;
+    ).fetch_one(&mut *connection));
     Ok(Page { operations: page.operations.0, total: page.total })
 }
 
@@ -352,7 +351,7 @@ pub(crate) async fn position_of(executor: impl PgExecutor<'_>, id: OperationId) 
 }
 
 /// The positions of those among them that are queued.
-pub(crate) async fn positions(executor: impl PgExecutor<'_>, ids: &[Uuid]) -> DbResult<HashMap<Uuid, i64>> {
+pub(crate) async fn positions(executor: impl PgExecutor<'_>, ids: &[Uuid]) -> sqlx::Result<HashMap<Uuid, i64>> {
     let rows = sqlx::query!(
         r#"SELECT o.id, (SELECT count(*) FROM instance_service.operations q
                           WHERE q.scope = o.scope AND q.state = 'queued'

@@ -5,6 +5,7 @@
 
 use crate::error::{DbError, DbResult};
 use crate::platform::audit::{self, AuditContext, Entry};
+use crate::platform::readers::ask;
 use crate::platform::{PlatformDb, PlatformTx};
 use crate::secrets::{Aad, Keyring};
 use chrono::{DateTime, Utc};
@@ -223,18 +224,14 @@ pub struct DeadMail {
 /// # Errors
 /// Database errors only.
 pub async fn dead(db: &PlatformDb, offset: i64, limit: i64) -> DbResult<(Vec<DeadMail>, i64)> {
-    let total = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM instance_service.outbox WHERE state = 'dead'"#)
-        .fetch_one(db.pool())
-        .await?;
-    let rows = sqlx::query!(
+    let total = ask!(db, connection => sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM instance_service.outbox WHERE state = 'dead'"#).fetch_one(&mut *connection));
+    let rows = ask!(db, connection => sqlx::query!(
         r#"SELECT id, operation_id, instance_id, customer_id, template, attempts, last_error, created_at,
                   variables <> '{}' OR secret IS NOT NULL AS "replayable!"
              FROM instance_service.outbox WHERE state = 'dead' ORDER BY created_at DESC, id LIMIT $1 OFFSET $2"#,
         limit,
         offset,
-    )
-    .fetch_all(db.pool())
-    .await?;
+    ).fetch_all(&mut *connection));
     let mails = rows.into_iter().map(|row| DeadMail {
         id: row.id,
         operation_id: OperationId::from_uuid(row.operation_id),

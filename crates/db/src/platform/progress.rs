@@ -8,6 +8,7 @@ use crate::platform::events::Event;
 use crate::platform::journal::{self, JournalStep};
 use crate::platform::operation_view::OperationView;
 use crate::platform::operations::{self, Operation};
+use crate::platform::readers::ask;
 use crate::platform::{PlatformDb, PlatformTx};
 use domain::ids::OperationId;
 use sqlx::types::Json;
@@ -30,7 +31,7 @@ pub struct Cursor {
 pub async fn events_after_each(db: &PlatformDb, cursors: &[Cursor], limit: i64) -> DbResult<Vec<(usize, Event)>> {
     let ids: Vec<Uuid> = cursors.iter().map(|cursor| cursor.id.as_uuid()).collect();
     let after: Vec<i64> = cursors.iter().map(|cursor| cursor.after).collect();
-    let rows = sqlx::query!(
+    let rows = ask!(db, connection => sqlx::query!(
         r#"SELECT reader.n AS "n!", e.seq, e.event, e.data
              FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS reader (id, after, n)
             CROSS JOIN LATERAL (SELECT seq, event, data FROM instance_service.operation_events
@@ -40,9 +41,7 @@ pub async fn events_after_each(db: &PlatformDb, cursors: &[Cursor], limit: i64) 
         &ids,
         &after,
         limit
-    )
-    .fetch_all(db.pool())
-    .await?;
+    ).fetch_all(&mut *connection));
     let index = |n: i64| usize::try_from(n - 1).unwrap_or(usize::MAX);
     Ok(rows.into_iter().map(|row| (index(row.n), Event { seq: row.seq, event: row.event, data: row.data })).collect())
 }
@@ -52,9 +51,7 @@ pub async fn events_after_each(db: &PlatformDb, cursors: &[Cursor], limit: i64) 
 /// # Errors
 /// Database errors only.
 pub async fn newest_event(db: &PlatformDb, id: OperationId) -> DbResult<i64> {
-    let seq = sqlx::query_scalar!("SELECT max(seq) FROM instance_service.operation_events WHERE operation_id = $1", id.as_uuid())
-        .fetch_one(db.pool())
-        .await?;
+    let seq = ask!(db, connection => sqlx::query_scalar!("SELECT max(seq) FROM instance_service.operation_events WHERE operation_id = $1", id.as_uuid()).fetch_one(&mut *connection));
     Ok(seq.unwrap_or(0))
 }
 
@@ -85,17 +82,15 @@ pub async fn view_tx(tx: &mut PlatformTx, id: OperationId) -> DbResult<Option<Op
 pub async fn views(db: &PlatformDb, operations: &[Operation]) -> DbResult<Vec<OperationView>> {
     let ids: Vec<Uuid> = operations.iter().map(|operation| operation.id.as_uuid()).collect();
     let mut steps: HashMap<OperationId, Vec<JournalStep>> = HashMap::new();
-    let entries = sqlx::query_scalar!(
+    let entries = ask!(db, connection => sqlx::query_scalar!(
         r#"SELECT to_jsonb(s) AS "entry!: Json<JournalStep>" FROM instance_service.operation_steps s
             WHERE s.operation_id = ANY ($1) ORDER BY s.position, s.phase"#,
         &ids
-    )
-    .fetch_all(db.pool())
-    .await?;
+    ).fetch_all(&mut *connection));
     for Json(entry) in entries {
         steps.entry(entry.operation_id).or_default().push(entry);
     }
-    let positions = operations::positions(db.pool(), &ids).await?;
+    let positions = ask!(db, connection => operations::positions(&mut *connection, &ids));
     let steps_of = |id| steps.get(&id).map_or(&[][..], Vec::as_slice);
     let position_of = |id: OperationId| positions.get(&id.as_uuid()).copied();
     Ok(operations.iter().map(|o| OperationView::new(o, steps_of(o.id), position_of(o.id))).collect())

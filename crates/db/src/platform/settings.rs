@@ -2,6 +2,7 @@
 
 use crate::error::DbResult;
 use crate::platform::PlatformDb;
+use crate::platform::readers::ask;
 
 /// Name of the setting that holds the id of the instances' root directory.
 pub const INSTANCES_ROOT: &str = "instances_root";
@@ -11,9 +12,7 @@ pub const INSTANCES_ROOT: &str = "instances_root";
 /// # Errors
 /// Database errors only.
 pub async fn get(db: &PlatformDb, name: &str) -> DbResult<Option<String>> {
-    let value = sqlx::query_scalar!("SELECT value #>> '{}' FROM instance_service.settings WHERE name = $1", name)
-        .fetch_optional(db.pool())
-        .await?;
+    let value = ask!(db, connection => sqlx::query_scalar!("SELECT value #>> '{}' FROM instance_service.settings WHERE name = $1", name).fetch_optional(&mut *connection));
     Ok(value.flatten())
 }
 

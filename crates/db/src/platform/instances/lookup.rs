@@ -3,6 +3,7 @@
 use super::Instance;
 use super::row::{Row, select_instances};
 use crate::error::DbResult;
+use crate::platform::readers::ask;
 use crate::platform::{PlatformDb, PlatformTx};
 use domain::ids::{CustomerId, InstanceId, SubscriptionId};
 use domain::instance::Status;
@@ -37,7 +38,7 @@ pub struct Page {
 /// # Errors
 /// Database errors only.
 pub async fn get(db: &PlatformDb, id: InstanceId) -> DbResult<Option<Instance>> {
-    let row = select_instances!("WHERE i.id = $1", id.as_uuid()).fetch_optional(db.pool()).await?;
+    let row = ask!(db, connection => select_instances!("WHERE i.id = $1", id.as_uuid()).fetch_optional(&mut *connection));
     Ok(row.map(Instance::from))
 }
 
@@ -56,40 +57,76 @@ pub async fn lock(tx: &mut PlatformTx, id: InstanceId) -> DbResult<Option<Instan
 /// # Errors
 /// Database errors only.
 pub async fn list(db: &PlatformDb, filter: &ListFilter) -> DbResult<Page> {
-    // An unknown stored status reads as error, so it has to be found under that word too.
-    let known: Vec<String> = Status::ALL.iter().map(|status| status.as_str().to_owned()).collect();
-    let (customer, status) = (filter.customer_id.as_uuid(), filter.status.map(Status::as_str));
-    let before = i64::from(filter.page.saturating_sub(1)) * i64::from(filter.page_size);
-    let rows: Vec<Row> = select_instances!(
-        "WHERE i.customer_id = $1 \
-           AND ($2::text IS NULL OR i.status = $2 OR $2 = 'error' AND (i.status IS NULL OR i.status <> ALL ($3::text[]))) \
-         ORDER BY i.created_at DESC NULLS LAST, i.id LIMIT $4 OFFSET $5",
-        customer,
-        status,
-        &known,
-        i64::from(filter.page_size),
-        before,
-    )
-    .fetch_all(db.pool())
-    .await?;
-    let instances: Vec<Instance> = rows.into_iter().map(Instance::from).collect();
+    let instances = match filter.status {
+        None => list_all(db, filter).await?,
+        Some(status) => list_in(db, filter, status).await?,
+    };
     // Most customers have less than a page: nothing is left to count.
-    if before == 0 && instances.len() < usize::try_from(filter.page_size).unwrap_or(usize::MAX) {
-        let total = i64::try_from(instances.len()).unwrap_or(i64::MAX);
-        return Ok(Page { instances, total });
-    }
-    let total = sqlx::query_scalar!(
-        r#"SELECT count(*) AS "count!" FROM public.instances AS i
-            WHERE i.customer_id = $1
-              AND ($2::text IS NULL OR i.status = $2
-                   OR $2 = 'error' AND (i.status IS NULL OR i.status <> ALL ($3::text[])))"#,
-        customer,
-        status,
-        &known,
-    )
-    .fetch_one(db.pool())
-    .await?;
+    let total = if filter.page <= 1 && instances.len() < usize::try_from(filter.page_size).unwrap_or(usize::MAX) {
+        i64::try_from(instances.len()).unwrap_or(i64::MAX)
+    } else {
+        count_of(db, filter).await?
+    };
     Ok(Page { instances, total })
+}
+
+impl ListFilter {
+    fn offset(&self) -> i64 {
+        i64::from(self.page.saturating_sub(1)) * i64::from(self.page_size)
+    }
+}
+
+/// A statement of its own: most lists ask for no status, and this one is planned once.
+async fn list_all(db: &PlatformDb, filter: &ListFilter) -> DbResult<Vec<Instance>> {
+    let (customer, limit, offset) = (filter.customer_id.as_uuid(), i64::from(filter.page_size), filter.offset());
+    let page = || {
+        select_instances!(
+            "WHERE i.customer_id = $1 ORDER BY i.created_at DESC NULLS LAST, i.id LIMIT $2 OFFSET $3",
+            customer,
+            limit,
+            offset,
+        )
+    };
+    Ok(ask!(db, connection => page().fetch_all(&mut *connection)).into_iter().map(Instance::from).collect())
+}
+
+async fn list_in(db: &PlatformDb, filter: &ListFilter, status: Status) -> DbResult<Vec<Instance>> {
+    let (customer, limit, offset) = (filter.customer_id.as_uuid(), i64::from(filter.page_size), filter.offset());
+    let known = known_words();
+    let page = || {
+        select_instances!(
+            "WHERE i.customer_id = $1 \
+               AND (i.status = $2 OR $2 = 'error' AND (i.status IS NULL OR i.status <> ALL ($3::text[]))) \
+             ORDER BY i.created_at DESC NULLS LAST, i.id LIMIT $4 OFFSET $5",
+            customer,
+            status.as_str(),
+            &known,
+            limit,
+            offset,
+        )
+    };
+    Ok(ask!(db, connection => page().fetch_all(&mut *connection)).into_iter().map(Instance::from).collect())
+}
+
+async fn count_of(db: &PlatformDb, filter: &ListFilter) -> DbResult<i64> {
+    let (customer, status, known) = (filter.customer_id.as_uuid(), filter.status.map(Status::as_str), known_words());
+    let count = || {
+        sqlx::query_scalar!(
+            r#"SELECT count(*) AS "count!" FROM public.instances AS i
+                WHERE i.customer_id = $1
+                  AND ($2::text IS NULL OR i.status = $2
+                       OR $2 = 'error' AND (i.status IS NULL OR i.status <> ALL ($3::text[])))"#,
+            customer,
+            status,
+            &known,
+        )
+    };
+    Ok(ask!(db, connection => count().fetch_one(&mut *connection)))
+}
+
+/// An unknown stored status reads as `error`, so it has to be found under that word too.
+fn known_words() -> Vec<String> {
+    Status::ALL.iter().map(|status| status.as_str().to_owned()).collect()
 }
 
 /// Instances in `error`, the newest change first; an unknown stored status reads as one. The words are those of the index
@@ -98,22 +135,18 @@ pub async fn list(db: &PlatformDb, filter: &ListFilter) -> DbResult<Page> {
 /// # Errors
 /// Database errors only.
 pub async fn failed(db: &PlatformDb, offset: i64, limit: i64) -> DbResult<Page> {
-    let total = sqlx::query_scalar!(
+    let total = ask!(db, connection => sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM public.instances
             WHERE status IS NULL OR status NOT IN ('creating', 'starting', 'running', 'stopping', 'stopped', 'restarting', 'updating',
                 'maintenance', 'terminated', 'container_missing', 'paused')"#
-    )
-    .fetch_one(db.pool())
-    .await?;
-    let rows: Vec<Row> = select_instances!(
+    ).fetch_one(&mut *connection));
+    let rows: Vec<Row> = ask!(db, connection => select_instances!(
         "WHERE i.status IS NULL OR i.status NOT IN ('creating', 'starting', 'running', 'stopping', 'stopped', 'restarting', 'updating', \
              'maintenance', 'terminated', 'container_missing', 'paused') \
          ORDER BY i.updated_at DESC NULLS LAST, i.id LIMIT $1 OFFSET $2",
         limit,
         offset,
-    )
-    .fetch_all(db.pool())
-    .await?;
+    ).fetch_all(&mut *connection));
     Ok(Page { instances: rows.into_iter().map(Instance::from).collect(), total })
 }
 
@@ -122,13 +155,11 @@ pub async fn failed(db: &PlatformDb, offset: i64, limit: i64) -> DbResult<Page> 
 /// # Errors
 /// Database errors only.
 pub async fn watched(db: &PlatformDb, after: Option<InstanceId>, limit: i64) -> DbResult<Vec<Instance>> {
-    let rows = select_instances!(
+    let rows = ask!(db, connection => select_instances!(
         "WHERE i.phase = 'ready' AND i.service_name IS NOT NULL AND i.id > $1 ORDER BY i.id LIMIT $2",
         after.map_or(uuid::Uuid::nil(), |id| id.as_uuid()),
         limit,
-    )
-    .fetch_all(db.pool())
-    .await?;
+    ).fetch_all(&mut *connection));
     Ok(rows.into_iter().map(Instance::from).collect())
 }
 
@@ -137,13 +168,11 @@ pub async fn watched(db: &PlatformDb, after: Option<InstanceId>, limit: i64) -> 
 /// # Errors
 /// Database errors only.
 pub async fn services(db: &PlatformDb, offset: i64, limit: i64) -> DbResult<Vec<Instance>> {
-    let rows = select_instances!(
+    let rows = ask!(db, connection => select_instances!(
         "WHERE i.phase = 'ready' AND i.service_name IS NOT NULL AND i.status <> 'terminated'          ORDER BY i.service_name LIMIT $1 OFFSET $2",
         limit,
         offset,
-    )
-    .fetch_all(db.pool())
-    .await?;
+    ).fetch_all(&mut *connection));
     Ok(rows.into_iter().map(Instance::from).collect())
 }
 
@@ -152,12 +181,10 @@ pub async fn services(db: &PlatformDb, offset: i64, limit: i64) -> DbResult<Vec<
 /// # Errors
 /// Database errors only.
 pub async fn count_services(db: &PlatformDb) -> DbResult<i64> {
-    Ok(sqlx::query_scalar!(
+    Ok(ask!(db, connection => sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM public.instances
             WHERE phase = 'ready' AND service_name IS NOT NULL AND status <> 'terminated'"#
-    )
-    .fetch_one(db.pool())
-    .await?)
+    ).fetch_one(&mut *connection)))
 }
 
 /// The instance whose service has this name.
@@ -165,7 +192,7 @@ pub async fn count_services(db: &PlatformDb) -> DbResult<i64> {
 /// # Errors
 /// Database errors only.
 pub async fn by_service(db: &PlatformDb, name: &str) -> DbResult<Option<Instance>> {
-    let row = select_instances!("WHERE i.service_name = $1 AND i.phase = 'ready'", name).fetch_optional(db.pool()).await?;
+    let row = ask!(db, connection => select_instances!("WHERE i.service_name = $1 AND i.phase = 'ready'", name).fetch_optional(&mut *connection));
     Ok(row.map(Instance::from))
 }
 
@@ -175,15 +202,13 @@ pub async fn by_service(db: &PlatformDb, name: &str) -> DbResult<Option<Instance
 /// # Errors
 /// Database errors only.
 pub async fn left_down(db: &PlatformDb, grace: Duration, limit: i64) -> DbResult<Vec<InstanceId>> {
-    let ids = sqlx::query_scalar!(
+    let ids = ask!(db, connection => sqlx::query_scalar!(
         "SELECT id FROM public.instances
           WHERE suspension = 'debt' AND billing_status IN ('paid', 'trial') AND resume_to = 'running'
             AND updated_at < clock_timestamp() - make_interval(secs => $1) ORDER BY updated_at LIMIT $2",
         grace.as_secs_f64(),
         limit,
-    )
-    .fetch_all(db.pool())
-    .await?;
+    ).fetch_all(&mut *connection));
     Ok(ids.into_iter().map(InstanceId::from_uuid).collect())
 }
 
@@ -192,15 +217,15 @@ pub async fn left_down(db: &PlatformDb, grace: Duration, limit: i64) -> DbResult
 /// # Errors
 /// Database errors only.
 pub async fn by_subscription(db: &PlatformDb, subscription: SubscriptionId) -> DbResult<Option<Instance>> {
-    let row = select_instances!(
-        "WHERE i.subscription_id = $1 \
-         ORDER BY i.status IS DISTINCT FROM 'terminated' DESC, i.awaiting_reactivation DESC, i.created_at DESC NULLS LAST, i.id \
-         LIMIT 1",
-        subscription.as_uuid(),
-    )
-    .fetch_optional(db.pool())
-    .await?;
-    Ok(row.map(Instance::from))
+    let newest = || {
+        select_instances!(
+            "WHERE i.subscription_id = $1 \
+             ORDER BY i.status IS DISTINCT FROM 'terminated' DESC, i.awaiting_reactivation DESC, i.created_at DESC NULLS LAST, i.id \
+             LIMIT 1",
+            subscription.as_uuid(),
+        )
+    };
+    Ok(ask!(db, connection => newest().fetch_optional(&mut *connection)).map(Instance::from))
 }
 
 /// Who holds a subscription: a live instance, or a terminated one that waits for its payment. Rows not adopted count.
@@ -224,11 +249,11 @@ pub async fn live_with_subscription(tx: &mut PlatformTx, subscription: Subscript
 /// # Errors
 /// Database errors only.
 pub async fn host_taken(db: &PlatformDb, label: &HostLabel) -> DbResult<bool> {
-    host_taken_on(&mut *db.pool().acquire().await?, label).await
+    Ok(ask!(db, connection => host_taken_on(&mut connection, label)))
 }
 
-pub(in crate::platform) async fn host_taken_on(connection: &mut sqlx::PgConnection, label: &HostLabel) -> DbResult<bool> {
-    Ok(sqlx::query_scalar!(
+pub(in crate::platform) async fn host_taken_on(connection: &mut sqlx::PgConnection, label: &HostLabel) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
         r#"SELECT EXISTS (
                 SELECT FROM public.instances WHERE hostname = $1 AND status <> 'terminated' AND phase IS NOT NULL
                 UNION ALL
@@ -241,7 +266,7 @@ pub(in crate::platform) async fn host_taken_on(connection: &mut sqlx::PgConnecti
         label.as_str(),
     )
     .fetch_one(connection)
-    .await?)
+    .await
 }
 
 /// How many instances there are, records of purged ones included.
@@ -249,7 +274,9 @@ pub(in crate::platform) async fn host_taken_on(connection: &mut sqlx::PgConnecti
 /// # Errors
 /// Database errors only.
 pub async fn count(db: &PlatformDb) -> DbResult<i64> {
-    Ok(sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM public.instances"#).fetch_one(db.pool()).await?)
+    Ok(
+        ask!(db, connection => sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM public.instances"#).fetch_one(&mut *connection)),
+    )
 }
 
 /// Host ports that belong to instances.
@@ -257,8 +284,6 @@ pub async fn count(db: &PlatformDb) -> DbResult<i64> {
 /// # Errors
 /// Database errors only.
 pub async fn ports(db: &PlatformDb) -> DbResult<BTreeSet<u16>> {
-    let ports = sqlx::query_scalar!(r#"SELECT external_port AS "port!" FROM public.instances WHERE external_port IS NOT NULL"#)
-        .fetch_all(db.pool())
-        .await?;
+    let ports = ask!(db, connection => sqlx::query_scalar!(r#"SELECT external_port AS "port!" FROM public.instances WHERE external_port IS NOT NULL"#).fetch_all(&mut *connection));
     Ok(ports.into_iter().filter_map(|port| u16::try_from(port).ok()).collect())
 }

@@ -55,9 +55,9 @@ fn order(number: u64) -> serde_json::Value {
 
 const ONE: &[&str] = &["md5('instance ' || :n)::uuid"];
 const SUBSCRIPTION: &[&str] = &["md5('subscription ' || :n)::uuid"];
-const LIST_1: &[&str] = &["md5('customer ' || 5000 + :n % 90000)::uuid", "NULL::text", "'{}'::text[]", "100", "0"];
-const LIST_20: &[&str] = &["md5('customer ' || 1 + :n % 200)::uuid", "NULL::text", "'{}'::text[]", "100", "0"];
-const LIST_500: &[&str] = &["md5('customer 0')::uuid", "NULL::text", "'{}'::text[]", "100", "0"];
+const LIST_1: &[&str] = &["md5('customer ' || 5000 + :n % 90000)::uuid", "100", "0"];
+const LIST_20: &[&str] = &["md5('customer ' || 1 + :n % 200)::uuid", "100", "0"];
+const LIST_500: &[&str] = &["md5('customer 0')::uuid", "100", "0"];
 
 pub(crate) fn all(stack: &Stack) -> Result<Vec<Kind>> {
     let ids = |sql: &str| -> Result<Vec<String>> { Ok(stack.platform_sql(sql)?.lines().map(str::to_owned).collect()) };
