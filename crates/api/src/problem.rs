@@ -133,6 +133,11 @@ impl Problem {
         Self::not_found("Instance not found")
     }
 
+    /// 404: no such backup, or not one of this instance or caller.
+    pub fn no_backup() -> Self {
+        Self::not_found("Backup not found")
+    }
+
     /// 409.
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, detail)

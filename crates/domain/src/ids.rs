@@ -47,4 +47,6 @@ typed_ids! {
     ServerId,
     /// One build of a template database.
     TemplateId,
+    /// One backup of an instance.
+    BackupId,
 }

@@ -3,6 +3,7 @@
 //! Owns: typed ids, names, sizes, the instance state machine (one transition table), operations and their payloads.
 //! Leaves to others: every effect. No tokio, sqlx, axum, environment, clock reads or randomness enter this crate.
 
+pub mod backup;
 pub mod billing_event;
 pub mod endpoint;
 pub mod ids;

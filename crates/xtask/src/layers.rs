@@ -14,14 +14,15 @@ const OURS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("db", &["domain"]),
     ("runtime", &["domain"]),
+    ("backup", &["domain"]),
     ("clients", &["domain"]),
     ("bootstrap", &["domain"]),
     ("api", &["domain", "db", "clients", "bootstrap"]),
-    ("worker", &["domain", "db", "runtime", "clients", "bootstrap"]),
-    ("admin", &["domain", "db", "runtime", "clients", "bootstrap", "worker"]),
-    ("testkit", &["domain", "db", "runtime", "clients", "bootstrap", "api", "worker", "admin"]),
+    ("worker", &["domain", "db", "runtime", "backup", "clients", "bootstrap"]),
+    ("admin", &["domain", "db", "runtime", "backup", "clients", "bootstrap", "worker"]),
+    ("testkit", &["domain", "db", "runtime", "backup", "clients", "bootstrap", "api", "worker", "admin"]),
     ("xtask", &["domain", "testkit"]),
-    ("stories", &["domain", "db", "runtime", "clients", "bootstrap", "api", "worker", "admin", "testkit"]),
+    ("stories", &["domain", "db", "runtime", "backup", "clients", "bootstrap", "api", "worker", "admin", "testkit"]),
 ];
 
 /// What only some of our crates may use. A name that ends in `*` means every crate that begins so.

@@ -55,7 +55,7 @@ impl Change for Retry<'_> {
             return Err(Problem::rule(format!("Instance is not in ERROR status (current: {status})")).into());
         }
         let reason = Some("tried again by an operator".to_owned());
-        let request = Act { instance_id: self.id, action: Action::Start, reason };
+        let request = Act { instance_id: self.id, action: Action::Start, reason, label: None, backup: None };
         let operation = match acceptance::act(tx, request, self.state.entropy(), by).await? {
             Acted::Queued(_, id) => Some(id),
             Acted::UnderWay(_, operation) => operation,
@@ -65,7 +65,7 @@ impl Change for Retry<'_> {
             Acted::Unpaid(why) => return Err(Problem::unpaid(why).into()),
             Acted::NotAdopted => return Err(Problem::not_adopted().into()),
             Acted::QueueFull => return Err(Problem::queue_full().into()),
-            Acted::NotBuilt => return Err(Problem::not_built("Trying again").into()),
+            Acted::NotBuilt | Acted::NoSuchBackup => return Err(Problem::not_built("Trying again").into()),
         };
         Answer::new(StatusCode::OK, &JobAnswer::new("Instance is tried again", Some(self.id), operation), operation)
     }

@@ -15,13 +15,17 @@ use db::platform::PlatformTx;
 use db::platform::acceptance::{self, Act, Acted, Suspend, Suspended, Terminate, Terminated, Unsuspend, Unsuspended};
 use db::platform::audit::AuditContext;
 use db::platform::instances;
-use domain::ids::{InstanceId, OperationId};
+use domain::backup;
+use domain::ids::{BackupId, InstanceId, OperationId};
 use domain::instance::Action;
 use domain::times;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::str::FromStr;
 use utoipa::ToSchema;
 use uuid::Uuid;
+
+const LABEL: &str = "of at most 100 characters";
 
 /// What is asked of an instance.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -31,7 +35,7 @@ pub(super) struct ActionBody {
     /// start, stop, restart, update, backup, restore, suspend, unsuspend, unpause or terminate.
     #[schema(example = "terminate")]
     action: String,
-    /// What the action needs; `reason` for most.
+    /// What the action needs: `reason` for most; `name` of at most 100 characters for a backup; `backup_id` for a restore.
     #[schema(value_type = Option<Object>, example = json!({"reason": "Subscription cancelled"}))]
     parameters: Option<Value>,
 }
@@ -65,7 +69,7 @@ pub(super) struct ActionAnswer {
     (status = 200, body = ActionAnswer),
     (status = 400, description = "Not allowed in this status", body = ProblemBody, content_type = "application/problem+json"),
     (status = 402, description = "A payment is outstanding", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 404, description = "Instance not found", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 404, description = "Instance not found, or it has no such backup", body = ProblemBody, content_type = "application/problem+json"),
     (status = 409, description = "Too much is waiting for this instance, or it is not taken over yet", body = ProblemBody, content_type = "application/problem+json"),
     (status = 422, description = "Unknown action, or a field of the wrong form", body = ProblemBody, content_type = "application/problem+json"),
     (status = 501, description = "An action that this release does not carry out", body = ProblemBody, content_type = "application/problem+json"),
@@ -78,23 +82,49 @@ pub(super) async fn handler(
     query: RawQueryText,
     body: RawBody,
 ) -> Result<Response, Problem> {
-    let (action, reason) = read(&body)?;
+    let asked_for = read(&body)?;
+    let action = asked_for.action;
     if call.caller.customer().is_some() && matches!(action, Action::Suspend | Action::Unsuspend | Action::Terminate) {
         return Err(Problem::forbidden("This action is not available here"));
     }
     let asked = Asked { call: &call, headers: &headers, body: &body.0, query: &query.0 };
-    change::run(&state, &asked, &Requested { state: &state, caller: call.caller, id, action, reason }).await
+    change::run(&state, &asked, &Requested { state: &state, caller: call.caller, id, action, asked_for }).await
 }
 
-fn read(body: &RawBody) -> Result<(Action, Option<String>), Problem> {
+/// What the body asks for.
+struct AskedFor {
+    action: Action,
+    reason: Option<String>,
+    /// What a backup shall be called.
+    label: Option<String>,
+    /// The backup that a restore is from, as it was written.
+    backup: Option<String>,
+}
+
+fn read(body: &RawBody) -> Result<AskedFor, Problem> {
     let mut fields = Fields::of(body.object(false)?);
     fields.require("action");
     let words: Vec<&str> = Action::ALL.iter().map(|action| action.as_str()).collect();
     let action = fields.parsed("action", &format!("one of {}", words.join(", ")), "enum", Action::parse);
-    let reason = fields.inner("parameters", |parameters| parameters.note("reason"));
+    let (reason, label, backup) = fields.inner("parameters", |parameters| {
+        let reason = parameters.note("reason");
+        let label =
+            if action == Some(Action::Backup) { parameters.parsed("name", LABEL, "string_too_long", label) } else { None };
+        let backup = if action == Some(Action::Restore) { parameters.text("backup_id") } else { None };
+        (reason, label, backup)
+    });
     fields.finish()?;
     let action = action.ok_or_else(|| Problem::invalid_field("body", "action", "is required", "missing"))?;
-    Ok((action, reason.filter(|reason| !reason.trim().is_empty())))
+    let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
+    let asked_for = AskedFor { action, reason: given(reason), label: given(label), backup: given(backup) };
+    if action == Action::Restore && asked_for.backup.is_none() {
+        return Err(Problem::rule("Backup ID required for restore action"));
+    }
+    Ok(asked_for)
+}
+
+fn label(text: &str) -> Option<String> {
+    (text.chars().count() <= backup::LONGEST_NAME).then(|| text.to_owned())
 }
 
 struct Requested<'a> {
@@ -102,7 +132,7 @@ struct Requested<'a> {
     caller: Caller,
     id: InstanceId,
     action: Action,
-    reason: Option<String>,
+    asked_for: AskedFor,
 }
 
 /// `queued` or `success`, in words, and the operation.
@@ -134,12 +164,20 @@ impl Change for Requested<'_> {
 impl Requested<'_> {
     async fn act(&self, tx: &mut PlatformTx, by: &AuditContext) -> Result<Said, Failure> {
         let action = self.action;
-        let request = Act { instance_id: self.id, action, reason: self.reason.clone() };
+        let AskedFor { reason, label, backup, .. } = &self.asked_for;
+        // One that cannot be the id of a backup is that of none.
+        let id = |text: &String| BackupId::from_str(text).map_err(|_| Problem::no_backup());
+        let backup = backup.as_ref().map(id).transpose()?;
+        let request = Act { instance_id: self.id, action, reason: reason.clone(), label: label.clone(), backup };
         Ok(match acceptance::act(tx, request, self.state.entropy(), by).await? {
-            Acted::Queued(_, id) => ("queued", format!("Instance {action} queued for processing"), Some(id)),
+            Acted::Queued(_, id) => {
+                let from = backup.map(|backup| format!(" from backup {backup}")).unwrap_or_default();
+                ("queued", format!("Instance {action}{from} queued for processing"), Some(id))
+            }
             Acted::UnderWay(_, operation) => ("queued", format!("Instance {action} already in progress"), operation),
             Acted::Running(_) => ("success", "Instance is already running".to_owned(), None),
             Acted::NotFound => return Err(Problem::no_instance().into()),
+            Acted::NoSuchBackup => return Err(Problem::no_backup().into()),
             Acted::NotAllowed(refused) => return Err(Problem::rule(refused.to_string()).into()),
             Acted::Unpaid(why) => return Err(Problem::unpaid(why).into()),
             Acted::NotAdopted => return Err(Problem::not_adopted().into()),
@@ -149,7 +187,7 @@ impl Requested<'_> {
     }
 
     async fn suspend(&self, tx: &mut PlatformTx, by: &AuditContext) -> Result<Said, Failure> {
-        let request = Suspend { instance_id: self.id, by_operator: false, reason: self.reason.clone() };
+        let request = Suspend { instance_id: self.id, by_operator: false, reason: self.asked_for.reason.clone() };
         match acceptance::suspend(tx, request, self.state.entropy(), by).await? {
             Suspended::Done { operation, .. } => Ok(done("suspended", operation)),
             Suspended::NotAllowed(refused) => Err(Problem::rule(refused.to_string()).into()),
@@ -158,7 +196,7 @@ impl Requested<'_> {
     }
 
     async fn unsuspend(&self, tx: &mut PlatformTx, by: &AuditContext) -> Result<Said, Failure> {
-        let request = Unsuspend { instance_id: self.id, reason: self.reason.clone() };
+        let request = Unsuspend { instance_id: self.id, reason: self.asked_for.reason.clone() };
         match acceptance::unsuspend(tx, request, self.state.entropy(), by).await? {
             Unsuspended::Done { operation, .. } => Ok(done("unsuspended", operation)),
             Unsuspended::NotAllowed(refused) => Err(Problem::rule(refused.to_string()).into()),
@@ -167,7 +205,7 @@ impl Requested<'_> {
     }
 
     async fn terminate(&self, tx: &mut PlatformTx, by: &AuditContext) -> Result<Said, Failure> {
-        let request = Terminate { instance_id: self.id, reason: self.reason.clone() };
+        let request = Terminate { instance_id: self.id, reason: self.asked_for.reason.clone() };
         match acceptance::terminate(tx, request, self.state.entropy(), by).await? {
             Terminated::Done { operation, .. } => Ok(done("terminated", operation)),
             Terminated::NotFound => Err(Problem::no_instance().into()),

@@ -14,6 +14,7 @@ mod health;
 mod health_database;
 mod instance_action;
 mod instance_apply_resources;
+mod instance_backups;
 mod instance_by_subscription;
 mod instance_change;
 mod instance_create;
@@ -227,6 +228,7 @@ fn data() -> OpenApiRouter<AppState> {
         .routes(routes!(instance_create::handler))
         .routes(routes!(instance_list::handler))
         .routes(routes!(instance_get::handler))
+        .routes(routes!(instance_backups::handler))
         .routes(routes!(instance_change::handler))
         .routes(routes!(instance_delete::handler))
         .routes(routes!(instance_by_subscription::handler))

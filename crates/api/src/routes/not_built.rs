@@ -25,7 +25,6 @@ const fn call(method: HttpMethod, path: &'static str, id: &'static str, what: &'
 use HttpMethod::{Delete, Get, Patch, Post, Put};
 
 static CALLS: &[NotBuilt] = &[
-    call(Get, "/api/v1/instances/{id}/backups", "list_backups", "Listing backups"),
     call(Post, "/api/v1/instances/{id}/import", "import_instance", "Importing a database"),
     call(Post, "/api/v1/instances/{id}/clone", "clone_instance", "Cloning an instance"),
     call(Get, "/api/v1/instances/{id}/backup-schedule", "get_backup_schedule", "The backup schedule"),

@@ -31,6 +31,7 @@
 pub mod acceptance;
 pub mod attention;
 pub mod audit;
+pub mod backups;
 mod cancellation;
 pub mod claims;
 #[cfg(feature = "faults")]

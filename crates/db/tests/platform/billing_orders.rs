@@ -153,7 +153,14 @@ impl Play<'_> {
                 true
             }
             Call::Start => {
-                let acted = act(&mut tx, Act { instance_id: id, action: Action::Start, reason }, &System, &by()).await.unwrap();
+                let acted = act(
+                    &mut tx,
+                    Act { instance_id: id, action: Action::Start, reason, label: None, backup: None },
+                    &System,
+                    &by(),
+                )
+                .await
+                .unwrap();
                 matches!(acted, Acted::Queued(..) | Acted::UnderWay(..) | Acted::Running(_))
             }
             Call::Suspend => {

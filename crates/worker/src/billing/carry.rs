@@ -172,7 +172,7 @@ impl Look<'_> {
     }
 
     async fn start(&self, tx: &mut PlatformTx, id: InstanceId) -> Result<bool, Failure> {
-        let request = Act { instance_id: id, action: Action::Start, reason: Some(WHY.to_owned()) };
+        let request = Act { instance_id: id, action: Action::Start, reason: Some(WHY.to_owned()), label: None, backup: None };
         match act(tx, request, &*self.billing.entropy, &by()).await? {
             Acted::Queued(..) => Ok(true),
             Acted::UnderWay(..) | Acted::Running(_) => Ok(false),
@@ -181,7 +181,7 @@ impl Look<'_> {
             Acted::Unpaid(words) => Err(refused(&words)),
             Acted::NotAdopted => Err(not_adopted()),
             Acted::QueueFull => Err(queue_full()),
-            Acted::NotBuilt => Err(refused("this release does not start it")),
+            Acted::NotBuilt | Acted::NoSuchBackup => Err(refused("this release does not start it")),
         }
     }
 

@@ -197,7 +197,10 @@ impl Rig {
     /// Asks something of an instance; it is accepted.
     pub(crate) async fn act(&self, instance_id: InstanceId, action: Action) {
         let mut tx = self.db.begin().await.unwrap();
-        let acted = acceptance::act(&mut tx, Act { instance_id, action, reason: None }, &OsEntropy, &by()).await.unwrap();
+        let acted =
+            acceptance::act(&mut tx, Act { instance_id, action, reason: None, label: None, backup: None }, &OsEntropy, &by())
+                .await
+                .unwrap();
         assert!(matches!(acted, acceptance::Acted::Queued(..)), "{acted:?}");
         tx.commit().await.unwrap();
     }

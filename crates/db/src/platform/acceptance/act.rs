@@ -1,4 +1,4 @@
-//! start, stop, restart and unpause (contract 4.4, 7): judged by the row and by what is accepted already.
+//! start, stop, restart, unpause, backup and restore (contract 4.4, 7): judged by the row and by what is accepted already.
 //!
 //! The row changes at once when nothing else is under way; else the operation lets its event happen when its turn comes.
 
@@ -6,13 +6,14 @@ use super::{Before, new_id, operation};
 use crate::error::DbResult;
 use crate::platform::PlatformTx;
 use crate::platform::audit::{self, AuditContext, Entry};
+use crate::platform::backups;
 use crate::platform::instances::{Change, Instance, Refused, happen, lock};
 use crate::platform::operations::{Enqueued, Operation, enqueue, preempt, unfinished};
-use domain::ids::{InstanceId, OperationId};
+use domain::ids::{BackupId, InstanceId, OperationId};
 use domain::instance::{Action, Answer, Event, NotAllowed, Status, Suspension, Why, find, may_start};
 use domain::operation::{Kind, State};
 use domain::sources::Entropy;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// One call.
 #[derive(Clone, Debug)]
@@ -23,6 +24,10 @@ pub struct Act {
     pub action: Action,
     /// Why.
     pub reason: Option<String>,
+    /// What a backup shall be called.
+    pub label: Option<String>,
+    /// The backup that a restore is from.
+    pub backup: Option<BackupId>,
 }
 
 /// What became of a call.
@@ -45,6 +50,8 @@ pub enum Acted {
     NotAdopted,
     /// Too much is waiting already. 409.
     QueueFull,
+    /// The instance has no such backup, or it is not whole. 404.
+    NoSuchBackup,
     /// The table allows it, and this release does not carry it out. 501.
     NotBuilt,
 }
@@ -74,10 +81,16 @@ pub async fn act(tx: &mut PlatformTx, request: Act, entropy: &dyn Entropy, by: &
     if let (true, Some(closed)) = (order.brings_up, closed(&instance)) {
         return Ok(closed);
     }
+    if let Some(backup) = request.backup
+        && backups::restorable(tx, backup, instance.id).await?.is_none()
+    {
+        return Ok(Acted::NoSuchBackup);
+    }
     if answer == Answer::GivesUp {
         let _preempted = preempt(tx, instance.id, order.kind).await?;
     }
     let at_once = accepted.is_empty() || answer == Answer::GivesUp || order.kind == Kind::Provision;
+    let order = order.with(&request);
     order.accept(tx, instance, at_once, request.reason, entropy, by).await
 }
 
@@ -95,7 +108,8 @@ pub(super) async fn resume(
 ) -> DbResult<Option<(Instance, OperationId)>> {
     let alone = accepted(tx, instance.id).await?.is_empty();
     let Some(order) = Order::of(Action::Start, &instance) else { return Ok(None) };
-    let order = Order { resumes: was_debt, ..order };
+    let params = if was_debt { json!({ "resumes": true }) } else { json!({}) };
+    let order = Order { params, ..order };
     let at_once = alone || order.kind == Kind::Provision;
     Ok(match order.accept(tx, instance, at_once, reason, entropy, by).await? {
         Acted::Queued(instance, id) => Some((instance, id)),
@@ -152,23 +166,41 @@ struct Order {
     kind: Kind,
     event: Event,
     brings_up: bool,
-    /// It ends a suspension for a debt; the customer may be told.
-    resumes: bool,
+    /// What the operation is told.
+    params: Value,
 }
 
 impl Order {
     /// What has no data is provisioned, not started. `None`: this release does not carry it out.
     fn of(action: Action, instance: &Instance) -> Option<Self> {
-        let resumes = instance.axes.suspension == Suspension::Debt;
-        let provision = Self { kind: Kind::Provision, event: Event::ProvisionAccepted, brings_up: true, resumes };
-        match action {
-            Action::Start | Action::Unpause | Action::Restart if instance.axes.is_unprovisioned() => Some(provision),
-            Action::Start => Some(Self { kind: Kind::Start, event: Event::StartAccepted, brings_up: true, resumes }),
-            Action::Unpause => Some(Self { kind: Kind::Unpause, event: Event::StartAccepted, brings_up: true, resumes }),
-            Action::Restart => Some(Self { kind: Kind::Restart, event: Event::RestartAccepted, brings_up: true, resumes }),
-            Action::Stop => Some(Self { kind: Kind::Stop, event: Event::StopAccepted, brings_up: false, resumes: false }),
-            Action::Backup | Action::Restore | Action::Update | Action::Suspend | Action::Unsuspend | Action::Terminate => None,
+        let (kind, event) = match action {
+            Action::Start | Action::Unpause | Action::Restart if instance.axes.is_unprovisioned() => {
+                (Kind::Provision, Event::ProvisionAccepted)
+            }
+            Action::Start => (Kind::Start, Event::StartAccepted),
+            Action::Unpause => (Kind::Unpause, Event::StartAccepted),
+            Action::Restart => (Kind::Restart, Event::RestartAccepted),
+            Action::Stop => (Kind::Stop, Event::StopAccepted),
+            Action::Backup => (Kind::Backup, Event::BackupBegins),
+            Action::Restore => (Kind::Restore, Event::RestoreBegins),
+            Action::Update | Action::Suspend | Action::Unsuspend | Action::Terminate => return None,
+        };
+        // What is copied or put back changes nothing in whether it shall run.
+        let brings_up = !matches!(kind, Kind::Stop | Kind::Backup | Kind::Restore);
+        // It ends a suspension for a debt; the customer may be told.
+        let resumes = brings_up && instance.axes.suspension == Suspension::Debt;
+        let params = if resumes { json!({ "resumes": true }) } else { json!({}) };
+        Some(Self { kind, event, brings_up, params })
+    }
+
+    fn with(mut self, request: &Act) -> Self {
+        if let Some(label) = &request.label {
+            self.params["label"] = json!(label);
         }
+        if let Some(backup) = request.backup {
+            self.params["backup"] = json!(backup);
+        }
+        self
     }
 
     async fn accept(
@@ -182,9 +214,7 @@ impl Order {
     ) -> DbResult<Acted> {
         let id = new_id(entropy);
         let mut new = operation(id, instance.id, self.kind, reason.clone());
-        if self.resumes {
-            new.params["resumes"] = true.into();
-        }
+        new.params = self.params.clone();
         if at_once {
             Before::of(&instance.axes).keep_in(&mut new.params);
             let change = Change { operation_id: Some(id), reason, ..Change::default() };

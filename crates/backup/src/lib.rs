@@ -1,0 +1,114 @@
+//! Backups: what they look like in a store, how they are written, checked and read.
+//!
+//! Owns: the layout (`docs/backups.md`), the stores behind one trait, checksums, the pool of filestore contents that the backups of one
+//! instance share, and the unpacking of what may be hostile.
+//! Leaves to others: when a backup is made and what is known of it (the catalogue in `db`), the session that dump and filestore
+//! are consistent by (`db::odoo`), and where a restored directory goes (`runtime::directory`).
+//!
+//! Three rules hold for everything here. A directory comes in as an open file descriptor, and nothing below it is opened through a
+//! symbolic link: a tenant owns what lies there. Whatever is read from a store is compared with its checksum before it is handed on.
+//! A store that cannot be asked is an error and never reads as one that holds nothing.
+//!
+//! To add a store: implement [`store::BackupStore`] in a module of its own and add it to `tests/conformance.rs`.
+
+mod archive;
+mod digest;
+mod error;
+mod files;
+mod manifest;
+mod pieces;
+mod pool;
+mod reader;
+pub mod store;
+pub mod tools;
+mod tree;
+mod writer;
+
+pub use error::{BackupError, BackupResult, Class};
+pub use files::{ContentName, Wanted};
+pub use manifest::{Attachments, Facts, FilesPart, Manifest, Part, Piece, Row};
+pub use reader::{Backup, Verified};
+pub use writer::{Stored, Writer};
+
+use domain::ids::{BackupId, InstanceId};
+use std::sync::Arc;
+use store::{BackupStore, Key};
+
+/// The backups of a store.
+#[derive(Clone, Debug)]
+pub struct Backups {
+    store: Arc<dyn BackupStore>,
+}
+
+impl Backups {
+    /// Those in this store.
+    pub fn new(store: Arc<dyn BackupStore>) -> Self {
+        Self { store }
+    }
+
+    /// Begins a backup. What an interrupted try left under the same id is replaced.
+    pub fn writer(&self, id: BackupId, instance: InstanceId) -> Writer {
+        Writer::new(self.store.clone(), id, instance)
+    }
+
+    /// Opens a backup whose manifest must have this SHA-256, as the catalogue has kept it.
+    ///
+    /// # Errors
+    /// [`BackupError::Damaged`] if there is no such manifest, or another one.
+    pub async fn open(&self, id: BackupId, manifest_sha256: &[u8]) -> BackupResult<Backup> {
+        Backup::open(self.store.clone(), id, manifest_sha256).await
+    }
+
+    /// Removes a backup, or what an interrupted one left. Contents that it shares stay in the pool: [`Self::prune`] removes those that
+    /// nothing needs any more. Repeatable.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn remove(&self, id: BackupId) -> BackupResult<()> {
+        // Without its manifest it is no backup any more: an interruption leaves nothing that looks like one.
+        self.store.delete(&layout::manifest(id)).await?;
+        self.remove_all(&layout::backup(id)).await
+    }
+
+    /// Removes the contents of an instance that none of the `kept` backups needs: all of them, if there are none. Nobody may be
+    /// writing a backup of the instance meanwhile. Returns how many objects went.
+    ///
+    /// # Errors
+    /// Those of the store; one of the kept backups cannot be read, and then nothing more is removed.
+    pub async fn prune(&self, instance: InstanceId, kept: &[Backup]) -> BackupResult<u64> {
+        pool::prune(&self.store, instance, kept).await
+    }
+
+    async fn remove_all(&self, prefix: &Key) -> BackupResult<()> {
+        for object in self.store.list(prefix).await? {
+            self.store.delete(&object.key).await?;
+        }
+        self.store.settle().await
+    }
+}
+
+/// Where things lie in a store.
+mod layout {
+    use crate::store::Key;
+    use domain::ids::{BackupId, InstanceId};
+
+    pub(crate) const DUMP: &str = "database.dump.zst";
+    pub(crate) const DATA: &str = "data.tar.zst";
+    pub(crate) const FILES: &str = "files.zst";
+
+    pub(crate) fn backup(id: BackupId) -> Key {
+        Key::known(format!("active/{id}"))
+    }
+
+    pub(crate) fn manifest(id: BackupId) -> Key {
+        backup(id).child("manifest.json")
+    }
+
+    pub(crate) fn part(id: BackupId, name: &str) -> Key {
+        backup(id).child(name)
+    }
+
+    pub(crate) fn pool(instance: InstanceId) -> Key {
+        Key::known(format!("pool/{instance}"))
+    }
+}

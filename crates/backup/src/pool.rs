@@ -1,0 +1,256 @@
+//! Contents of the filestores of one instance, each once, under its SHA-1: what the backups of the instance share.
+
+use crate::digest::Summing;
+use crate::error::{BackupError, BackupResult, blocking};
+use crate::files::{ContentName, Entry, Wanted};
+use crate::layout;
+use crate::pieces::put_checked;
+use crate::reader::{Backup, Listed};
+use crate::store::{BackupStore, Key, PIECE};
+use crate::tree;
+use bytes::Bytes;
+use domain::ids::InstanceId;
+use futures::stream::{self, Stream, StreamExt, TryStreamExt};
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+/// How many files are on their way at once; each needs at most one piece of memory.
+const AT_ONCE: usize = 4;
+
+/// What a backup has of a filestore.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) count: u64,
+    pub(crate) bytes: u64,
+}
+
+/// The objects of one content: itself, or its pieces.
+fn objects(prefix: &Key, entry: &Entry) -> Vec<(Key, u64)> {
+    let name = entry.name.as_str();
+    if entry.bytes <= PIECE as u64 {
+        return vec![(prefix.child(name), entry.bytes)];
+    }
+    let pieces = entry.bytes.div_ceil(PIECE as u64);
+    let length = |n: u64| (entry.bytes - n * PIECE as u64).min(PIECE as u64);
+    (0..pieces).map(|n| (prefix.child(&format!("{name}.{n}")), length(n))).collect()
+}
+
+fn directory(instance: InstanceId, name: &str) -> Key {
+    layout::pool(instance).child(name)
+}
+
+/// What a pool has under one pair of digits.
+pub(crate) struct Shelf {
+    prefix: Key,
+    there: HashMap<Key, u64>,
+}
+
+impl Shelf {
+    pub(crate) async fn look(store: &Arc<dyn BackupStore>, instance: InstanceId, name: &str) -> BackupResult<Self> {
+        let prefix = directory(instance, name);
+        let there = store.list(&prefix).await?.into_iter().map(|object| (object.key, object.bytes)).collect();
+        Ok(Self { prefix, there })
+    }
+
+    pub(crate) fn has(&self, entry: &Entry) -> bool {
+        objects(&self.prefix, entry).iter().all(|(key, bytes)| self.there.get(key) == Some(bytes))
+    }
+}
+
+/// Makes sure that the pool has what is `wanted`, in the order of names, of the filestore `source`, and writes the list.
+pub(crate) async fn keep(
+    store: &Arc<dyn BackupStore>,
+    instance: InstanceId,
+    source: OwnedFd,
+    wanted: impl Stream<Item = BackupResult<Wanted>> + Send,
+    mut list: impl AsyncWrite + Unpin,
+) -> BackupResult<Kept> {
+    let source = Arc::new(source);
+    let mut wanted = std::pin::pin!(wanted.peekable());
+    let mut kept = Kept::default();
+    while let Some(first) = wanted.as_mut().next().await.transpose()? {
+        let name = first.name.directory().to_owned();
+        let mut group = vec![first];
+        // An error ends the group and is met at the head of the next.
+        while let Some(next) = wanted.as_mut().next_if(|next| next.as_ref().is_ok_and(|next| next.name.directory() == name)).await
+        {
+            group.push(next?);
+        }
+        if group.windows(2).any(|pair| pair[0].name >= pair[1].name) {
+            return Err(BackupError::Refused("the names of files are not in order".to_owned()));
+        }
+        let shelf = Shelf::look(store, instance, &name).await?;
+        let each = group.into_iter().map(|wanted| keep_one(store, &shelf, source.clone(), wanted));
+        let mut entries = stream::iter(each).buffered(AT_ONCE);
+        while let Some(entry) = entries.next().await {
+            let entry = entry?;
+            kept.count += 1;
+            kept.bytes += entry.bytes;
+            list.write_all(entry.line().as_bytes()).await.map_err(|e| BackupError::out_of(e, "write the list of files"))?;
+        }
+    }
+    list.shutdown().await.map_err(|e| BackupError::out_of(e, "write the list of files"))?;
+    Ok(kept)
+}
+
+async fn keep_one(store: &Arc<dyn BackupStore>, shelf: &Shelf, source: Arc<OwnedFd>, wanted: Wanted) -> BackupResult<Entry> {
+    if let Some(bytes) = wanted.bytes {
+        let entry = Entry { name: wanted.name.clone(), bytes };
+        if shelf.has(&entry) {
+            return Ok(entry);
+        }
+    }
+    let name = wanted.name.clone();
+    let (mut file, bytes) = blocking(move || open(&source, &name)).await?;
+    let entry = Entry { name: wanted.name, bytes };
+    if shelf.has(&entry) {
+        return Ok(entry);
+    }
+    let mut sum = Summing::sha1();
+    for (key, length) in objects(&shelf.prefix, &entry) {
+        let piece;
+        (file, piece) = read_piece(file, length, &entry.name).await?;
+        sum.add(&piece);
+        // A file of one piece is known to be right before it is stored.
+        if bytes <= PIECE as u64 {
+            compare(std::mem::replace(&mut sum, Summing::sha1()), &entry.name)?;
+        }
+        put_checked(store, key, piece).await?;
+    }
+    if bytes > PIECE as u64
+        && let Err(wrong) = compare(sum, &entry.name)
+    {
+        for (key, _) in objects(&shelf.prefix, &entry) {
+            store.delete(&key).await?;
+        }
+        return Err(wrong);
+    }
+    Ok(entry)
+}
+
+fn open(source: &OwnedFd, name: &ContentName) -> BackupResult<(File, u64)> {
+    let found = tree::open_directory(source, name.directory()).and_then(|directory| tree::open_file(directory, name.as_str()));
+    found.map_err(|e| vanished(name, e))
+}
+
+async fn read_piece(mut file: File, length: u64, name: &ContentName) -> BackupResult<(File, Bytes)> {
+    let name = name.clone();
+    blocking(move || {
+        let mut piece = vec![0; usize::try_from(length).unwrap_or(PIECE)];
+        file.read_exact(&mut piece).map_err(|e| vanished(&name, e))?;
+        Ok((file, Bytes::from(piece)))
+    })
+    .await
+}
+
+fn compare(sum: Summing, name: &ContentName) -> BackupResult<()> {
+    if sum.hex() == name.as_str() { Ok(()) } else { Err(vanished(name, "its content is not what its name says")) }
+}
+
+fn vanished(name: &ContentName, why: impl std::fmt::Display) -> BackupError {
+    BackupError::Vanished { file: name.to_string(), why: why.to_string() }
+}
+
+/// Reads a content of the pool and compares it; each piece goes to `take`.
+async fn fetch(
+    store: &Arc<dyn BackupStore>,
+    instance: InstanceId,
+    entry: &Entry,
+    mut take: impl AsyncFnMut(Bytes) -> BackupResult<()>,
+) -> BackupResult<()> {
+    let mut sum = Summing::sha1();
+    for (key, length) in objects(&directory(instance, entry.name.directory()), entry) {
+        let piece = match store.get(&key).await {
+            Err(BackupError::Missing(what)) => return Err(BackupError::damaged(what, "it is missing")),
+            other => other?,
+        };
+        if piece.len() as u64 != length {
+            return Err(BackupError::damaged(key.as_str(), "it has another length"));
+        }
+        sum.add(&piece);
+        take(piece).await?;
+    }
+    if sum.hex() != entry.name.as_str() {
+        return Err(BackupError::damaged(format!("content {}", entry.name), "it is not what its name says"));
+    }
+    Ok(())
+}
+
+/// Compares a content.
+pub(crate) async fn check(store: &Arc<dyn BackupStore>, instance: InstanceId, entry: &Entry) -> BackupResult<()> {
+    fetch(store, instance, entry, async |_| Ok(())).await
+}
+
+/// Writes a content into a new filestore. It is compared while it is written; a file that turned out to be wrong ends everything.
+pub(crate) async fn restore(
+    store: &Arc<dyn BackupStore>,
+    instance: InstanceId,
+    entry: &Entry,
+    target: &Arc<OwnedFd>,
+) -> BackupResult<()> {
+    let (name, into) = (entry.name.clone(), target.clone());
+    let create =
+        move || -> io::Result<File> { tree::create_file(tree::ensure_directory(&*into, name.directory())?, name.as_str()) };
+    let mut file = Some(blocking(move || create().map_err(|e| BackupError::local("make a file", e))).await?);
+    fetch(store, instance, entry, async |piece| {
+        let mut open = file.take().ok_or_else(|| BackupError::local("write a file", io::Error::other("it is closed")))?;
+        let write = move || match open.write_all(&piece) {
+            Ok(()) => Ok(open),
+            Err(e) => Err(BackupError::local("write a file", e)),
+        };
+        file = Some(blocking(write).await?);
+        Ok(())
+    })
+    .await
+}
+
+/// Works on the entries of a list, several at once.
+pub(crate) async fn each(list: &mut Listed, work: impl AsyncFn(Entry) -> BackupResult<()>) -> BackupResult<Kept> {
+    let mut kept = Kept::default();
+    let work = &work;
+    let entries = stream::try_unfold(list, async |list| Ok(list.next().await?.map(|entry| (entry, list))));
+    let counted = entries.inspect_ok(|entry| {
+        kept.count += 1;
+        kept.bytes += entry.bytes;
+    });
+    counted.try_for_each_concurrent(AT_ONCE, async |entry| work(entry).await).await?;
+    Ok(kept)
+}
+
+pub(crate) async fn prune(store: &Arc<dyn BackupStore>, instance: InstanceId, kept: &[Backup]) -> BackupResult<u64> {
+    let mut lists: Vec<Listed> = Vec::new();
+    for backup in kept {
+        if backup.manifest().instance != instance {
+            return Err(BackupError::Refused("a backup of another instance".to_owned()));
+        }
+        lists.push(backup.list());
+    }
+    let mut removed = 0;
+    for number in 0..=u8::MAX {
+        let name = hex::encode([number]);
+        let mut needed = HashSet::new();
+        for list in &mut lists {
+            while let Some(entry) = list.next_if(|entry| entry.name.directory() == name).await? {
+                needed.extend(objects(&directory(instance, &name), &entry).into_iter().map(|(key, _)| key));
+            }
+        }
+        for object in store.list(&directory(instance, &name)).await? {
+            if !needed.contains(&object.key) {
+                store.delete(&object.key).await?;
+                removed += 1;
+            }
+        }
+    }
+    // A list that was not read to its end was not in order: what it needs is not known.
+    for list in &mut lists {
+        if list.next().await?.is_some() {
+            return Err(BackupError::damaged("list of files", "it is not in order"));
+        }
+    }
+    store.settle().await?;
+    Ok(removed)
+}

@@ -1,0 +1,184 @@
+//! Reading a backup: nothing is handed on that was not compared.
+
+use crate::digest::sha256;
+use crate::error::{BackupError, BackupResult, blocking};
+use crate::files::Entry;
+use crate::manifest::{Manifest, Part};
+use crate::pool::{self, Shelf};
+use crate::store::BackupStore;
+use crate::{archive, layout, pieces, tree};
+use domain::ids::BackupId;
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
+
+/// A backup that is there.
+#[derive(Clone, Debug)]
+pub struct Backup {
+    store: Arc<dyn BackupStore>,
+    manifest: Manifest,
+}
+
+/// What a check has looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Files of the filestore.
+    pub files: u64,
+    /// Bytes of the filestore.
+    pub files_bytes: u64,
+}
+
+impl Backup {
+    pub(crate) async fn open(store: Arc<dyn BackupStore>, id: BackupId, expected: &[u8]) -> BackupResult<Self> {
+        let what = format!("manifest of {id}");
+        let text = match store.get(&layout::manifest(id)).await {
+            Err(BackupError::Missing(_)) => return Err(BackupError::damaged(what, "it is missing")),
+            other => other?,
+        };
+        if sha256(&text) != hex::encode(expected) {
+            return Err(BackupError::damaged(what, "it is not what was stored"));
+        }
+        Ok(Self { store, manifest: Manifest::of(id, &text)? })
+    }
+
+    /// What it says of itself.
+    pub const fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Compares everything with its checksums. With `contents` the contents of all files are read as well; without, the store is only
+    /// asked whether it has them in their length.
+    ///
+    /// # Errors
+    /// [`BackupError::Damaged`] names the first thing that is wrong; those of the store.
+    pub async fn verify(&self, contents: bool) -> BackupResult<Verified> {
+        for (name, part) in self.parts() {
+            pieces::check(&self.store, &layout::part(self.manifest.backup, name), part).await?;
+        }
+        archive::unpack(self.data_stream(), None).await?;
+        let instance = self.manifest.instance;
+        let mut list = self.list();
+        let kept = if contents {
+            pool::each(&mut list, async |entry| pool::check(&self.store, instance, &entry).await).await?
+        } else {
+            self.verify_presence(&mut list).await?
+        };
+        self.count(kept)
+    }
+
+    async fn verify_presence(&self, list: &mut Listed) -> BackupResult<pool::Kept> {
+        let mut kept = pool::Kept::default();
+        let mut shelf: Option<(String, Shelf)> = None;
+        while let Some(entry) = list.next().await? {
+            let name = entry.name.directory();
+            let here = match shelf.take().filter(|(at, _)| at == name) {
+                Some(here) => here,
+                None => (name.to_owned(), Shelf::look(&self.store, self.manifest.instance, name).await?),
+            };
+            if !here.1.has(&entry) {
+                return Err(BackupError::damaged(format!("content {}", entry.name), "it is missing"));
+            }
+            shelf = Some(here);
+            kept.count += 1;
+            kept.bytes += entry.bytes;
+        }
+        Ok(kept)
+    }
+
+    /// The dump, in PostgreSQL's custom format. The reader's errors are those of the store, and [`BackupError::Damaged`].
+    pub fn dump(&self) -> impl AsyncRead + Send + Unpin + use<> {
+        let key = layout::part(self.manifest.backup, layout::DUMP);
+        pieces::decompressed(self.store.clone(), key, &self.manifest.dump)
+    }
+
+    /// Writes the filestore into a new directory, and returns when it is on disk.
+    ///
+    /// # Errors
+    /// [`BackupError::Damaged`]; those of the store; the directory cannot be written.
+    pub async fn restore_files(&self, target: OwnedFd) -> BackupResult<Verified> {
+        let (instance, target) = (self.manifest.instance, Arc::new(target));
+        let mut list = self.list();
+        let kept = pool::each(&mut list, async |entry| pool::restore(&self.store, instance, &entry, &target).await).await?;
+        let verified = self.count(kept)?;
+        blocking(move || rustix::fs::syncfs(&*target).map_err(|e| BackupError::local("flush the filestore", e))).await?;
+        Ok(verified)
+    }
+
+    /// Writes the rest of the data directory into a new directory, and returns when it is on disk.
+    ///
+    /// # Errors
+    /// [`BackupError::Damaged`]; those of the store; the directory cannot be written.
+    pub async fn restore_data(&self, target: OwnedFd) -> BackupResult<()> {
+        let flushed = target.try_clone().map_err(|e| BackupError::local("open the data directory", e))?;
+        archive::unpack(self.data_stream(), Some(target)).await?;
+        blocking(move || rustix::fs::syncfs(&flushed).map_err(|e| BackupError::local("flush the data directory", e))).await
+    }
+
+    /// Makes the directory of a filestore below a new data directory and opens it.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn make_filestore(data: &OwnedFd, database: &str) -> BackupResult<OwnedFd> {
+        let make = || tree::ensure_directory(tree::ensure_directory(data, "filestore")?, database);
+        make().map_err(|e| BackupError::local("make the filestore", e))
+    }
+
+    fn parts(&self) -> [(&'static str, &Part); 3] {
+        let manifest = &self.manifest;
+        [(layout::DUMP, &manifest.dump), (layout::DATA, &manifest.data), (layout::FILES, &manifest.files.list)]
+    }
+
+    fn data_stream(&self) -> impl AsyncRead + Send + Unpin + use<> {
+        let key = layout::part(self.manifest.backup, layout::DATA);
+        pieces::decompressed(self.store.clone(), key, &self.manifest.data)
+    }
+
+    /// The list of files.
+    pub(crate) fn list(&self) -> Listed {
+        let key = layout::part(self.manifest.backup, layout::FILES);
+        let text = pieces::decompressed(self.store.clone(), key, &self.manifest.files.list);
+        let text: Box<dyn AsyncRead + Send + Unpin> = Box::new(text);
+        Listed { lines: BufReader::new(text).lines(), ahead: None }
+    }
+
+    fn count(&self, kept: pool::Kept) -> BackupResult<Verified> {
+        let files = &self.manifest.files;
+        if (kept.count, kept.bytes) != (files.count, files.bytes) {
+            return Err(BackupError::damaged("list of files", "it is not as long as the manifest says"));
+        }
+        Ok(Verified { files: kept.count, files_bytes: kept.bytes })
+    }
+}
+
+/// The entries of a list, one after the other.
+pub(crate) struct Listed {
+    lines: Lines<BufReader<Box<dyn AsyncRead + Send + Unpin>>>,
+    ahead: Option<Entry>,
+}
+
+impl Listed {
+    pub(crate) async fn next(&mut self) -> BackupResult<Option<Entry>> {
+        if let Some(entry) = self.ahead.take() {
+            return Ok(Some(entry));
+        }
+        let line = self.lines.next_line().await.map_err(|e| BackupError::out_of(e, "read the list of files"))?;
+        line.map(|line| Entry::of_line(&line)).transpose()
+    }
+
+    pub(crate) async fn next_if(&mut self, is_next: impl Fn(&Entry) -> bool) -> BackupResult<Option<Entry>> {
+        match self.next().await? {
+            Some(entry) if is_next(&entry) => Ok(Some(entry)),
+            other => {
+                self.ahead = other;
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listed").field("ahead", &self.ahead).finish_non_exhaustive()
+    }
+}

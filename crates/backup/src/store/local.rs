@@ -1,0 +1,208 @@
+//! A directory. An object is a file that appears by a rename; all of them reach the disk together, by syncfs(2), before a backup counts.
+
+use super::{BackupStore, Key, Object, PIECE};
+use crate::error::{BackupError, BackupResult, blocking, is_full};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::RwLock;
+
+/// Says which root this is; the same file as that of the instances' root.
+const ROOT_ID: &str = ".root";
+/// Files on their way to their place. It lies on the same file system, so that a rename is enough.
+const STAGING: &str = ".staging";
+const TRIES: usize = 8;
+static ATTEMPTS: AtomicU64 = AtomicU64::new(0);
+
+/// A store in a directory that only we can enter.
+#[derive(Clone, Debug)]
+pub struct LocalStore {
+    root: PathBuf,
+    id: String,
+    /// Whose future is dropped may still have a put under way on another thread; whoever looks what there is waits for it.
+    under_way: Arc<RwLock<()>>,
+}
+
+impl LocalStore {
+    /// The store below `root`, whose file `.root` must hold `id`: a file system that is not mounted holds nothing, and must not
+    /// look like a store that holds nothing.
+    ///
+    /// # Errors
+    /// [`BackupError::Unreachable`] if the root is not there or another one.
+    pub fn open(root: impl Into<PathBuf>, id: impl Into<String>) -> BackupResult<Self> {
+        let store = Self { root: root.into(), id: id.into(), under_way: Arc::default() };
+        store.present()?;
+        make_directory(&store.root.join(STAGING))?;
+        Ok(store)
+    }
+
+    fn present(&self) -> BackupResult<()> {
+        match fs::read_to_string(self.root.join(ROOT_ID)) {
+            Ok(text) if text.trim() == self.id => Ok(()),
+            Ok(_) => Err(BackupError::Unreachable(format!("{} is another root", self.root.display()))),
+            Err(e) => Err(BackupError::Unreachable(format!("root {}: {e}", self.root.display()))),
+        }
+    }
+
+    fn path(&self, key: &Key) -> PathBuf {
+        self.root.join(key.as_str())
+    }
+
+    fn put_now(&self, key: &Key, content: &[u8]) -> BackupResult<()> {
+        self.present()?;
+        if content.len() > PIECE {
+            return Err(BackupError::Refused(format!("{key}: {} bytes in one object", content.len())));
+        }
+        let attempt = ATTEMPTS.fetch_add(1, Ordering::Relaxed);
+        let draft = self.root.join(STAGING).join(format!("{}-{attempt}", std::process::id()));
+        let target = self.path(key);
+        let write = || -> io::Result<()> {
+            let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&draft)?;
+            file.write_all(content)?;
+            drop(file);
+            // Somebody who deletes may take an empty directory away again.
+            for _ in 0..TRIES {
+                match fs::rename(&draft, &target) {
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => target.parent().map_or(Ok(()), make_directories)?,
+                    other => return other,
+                }
+            }
+            fs::rename(&draft, &target)
+        };
+        write().map_err(|e| {
+            if let Err(left) = fs::remove_file(&draft)
+                && left.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!(draft = %draft.display(), error = %left, "a draft is left in the backup store");
+            }
+            failed(format!("put {key}"), e)
+        })
+    }
+
+    fn get_now(&self, key: &Key) -> BackupResult<Bytes> {
+        self.present()?;
+        let read = || -> io::Result<Vec<u8>> {
+            let file = File::open(self.path(key))?;
+            let mut content = Vec::with_capacity(usize::try_from(file.metadata()?.len()).unwrap_or(PIECE).min(PIECE));
+            // One byte more than there may be: a file that has grown is seen to be another one.
+            file.take(PIECE as u64 + 1).read_to_end(&mut content)?;
+            Ok(content)
+        };
+        match read() {
+            Ok(content) => Ok(Bytes::from(content)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(BackupError::Missing(key.to_string())),
+            Err(e) => Err(failed(format!("get {key}"), e)),
+        }
+    }
+
+    fn list_now(&self, prefix: &Key) -> BackupResult<Vec<Object>> {
+        self.present()?;
+        let mut objects = Vec::new();
+        let mut left = vec![prefix.clone()];
+        while let Some(directory) = left.pop() {
+            let entries = match fs::read_dir(self.path(&directory)) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                other => other.map_err(|e| failed(format!("list {directory}"), e))?,
+            };
+            for entry in entries {
+                let entry = entry.map_err(|e| failed(format!("list {directory}"), e))?;
+                let found = entry.metadata().map_err(|e| failed(format!("list {directory}"), e))?;
+                let key = entry.file_name().to_str().and_then(|name| Key::parse(&format!("{directory}/{name}")));
+                match key {
+                    Some(key) if found.is_dir() => left.push(key),
+                    Some(key) if found.is_file() => objects.push(Object { key, bytes: found.len() }),
+                    _ => {
+                        tracing::warn!(directory = %directory, name = ?entry.file_name(), "something in the backup store is not ours")
+                    }
+                }
+            }
+        }
+        objects.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(objects)
+    }
+
+    fn delete_now(&self, key: &Key) -> BackupResult<()> {
+        self.present()?;
+        let path = self.path(key);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(format!("delete {key}"), e)),
+            _ => {}
+        }
+        // Directories that are empty now go as well, up to the first component.
+        let above = path.ancestors().skip(1).take_while(|above| above.parent() != Some(&self.root) && *above != self.root);
+        for directory in above {
+            if fs::remove_dir(directory).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn settle_now(&self) -> BackupResult<()> {
+        self.present()?;
+        let sync = || -> io::Result<()> { Ok(rustix::fs::syncfs(File::open(&self.root)?)?) };
+        sync().map_err(|e| failed(format!("flush {}", self.root.display()), e))
+    }
+
+    async fn on_disk<T: Send + 'static>(&self, work: impl FnOnce(&Self) -> BackupResult<T> + Send + 'static) -> BackupResult<T> {
+        let this = self.clone();
+        blocking(move || work(&this)).await
+    }
+}
+
+#[async_trait]
+impl BackupStore for LocalStore {
+    fn name(&self) -> &'static str {
+        "local"
+    }
+
+    async fn put(&self, key: &Key, content: Bytes) -> BackupResult<()> {
+        let (key, under_way) = (key.clone(), self.under_way.clone().read_owned().await);
+        self.on_disk(move |this| {
+            let _under_way = under_way;
+            this.put_now(&key, &content)
+        })
+        .await
+    }
+
+    async fn get(&self, key: &Key) -> BackupResult<Bytes> {
+        let key = key.clone();
+        self.on_disk(move |this| this.get_now(&key)).await
+    }
+
+    async fn list(&self, prefix: &Key) -> BackupResult<Vec<Object>> {
+        drop(self.under_way.write().await);
+        let prefix = prefix.clone();
+        self.on_disk(move |this| this.list_now(&prefix)).await
+    }
+
+    async fn delete(&self, key: &Key) -> BackupResult<()> {
+        let key = key.clone();
+        self.on_disk(move |this| this.delete_now(&key)).await
+    }
+
+    async fn settle(&self) -> BackupResult<()> {
+        self.on_disk(Self::settle_now).await
+    }
+}
+
+fn make_directory(path: &Path) -> BackupResult<()> {
+    make_directories(path).map_err(|e| failed(format!("make {}", path.display()), e))
+}
+
+fn make_directories(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).recursive(true).create(path)
+}
+
+fn failed(doing: String, cause: io::Error) -> BackupError {
+    match cause.kind() {
+        _ if is_full(&cause) => BackupError::Full(format!("{doing}: {cause}")),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => BackupError::Denied(format!("{doing}: {cause}")),
+        _ => BackupError::Unreachable(format!("{doing}: {cause}")),
+    }
+}

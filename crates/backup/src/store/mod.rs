@@ -1,0 +1,101 @@
+//! Where backups are kept: objects under keys, each written whole, whatever is behind it.
+
+mod local;
+
+use crate::error::BackupResult;
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::fmt;
+
+pub use local::LocalStore;
+
+/// Largest object that is ever put: everything longer is stored in pieces. So memory is bounded, an upload that was interrupted leaves
+/// no half of an object, and each object can be read back and compared alone.
+pub const PIECE: usize = 4 * 1024 * 1024;
+
+/// The name of an object: plain components, separated by slashes. Nothing that anybody sent us is ever part of one.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(String);
+
+impl Key {
+    /// A key from outside, e.g. from a listing; `None` if it is none of ours.
+    pub fn parse(text: &str) -> Option<Self> {
+        let plain = |part: &str| {
+            !part.is_empty() && !part.starts_with('.') && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+        };
+        text.split('/').all(plain).then(|| Self(text.to_owned()))
+    }
+
+    /// One that this crate has made of ids and checksums.
+    pub(crate) fn known(text: String) -> Self {
+        debug_assert!(Self::parse(&text).is_some(), "{text}");
+        Self(text)
+    }
+
+    pub(crate) fn child(&self, name: &str) -> Self {
+        Self::known(format!("{}/{name}", self.0))
+    }
+
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An object in a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Its key.
+    pub key: Key,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// A store. Every call may be repeated, by anybody.
+#[async_trait]
+pub trait BackupStore: Send + Sync + fmt::Debug {
+    /// Word for logs and settings.
+    fn name(&self) -> &'static str;
+
+    /// Puts an object of at most [`PIECE`] bytes, whole or not at all, in place of what was there.
+    async fn put(&self, key: &Key, content: Bytes) -> BackupResult<()>;
+
+    /// The object; [`crate::BackupError::Missing`] if the store says that there is none.
+    async fn get(&self, key: &Key) -> BackupResult<Bytes>;
+
+    /// Every object below `prefix`, by key; empty only if the store says so.
+    async fn list(&self, prefix: &Key) -> BackupResult<Vec<Object>>;
+
+    /// Removes an object; one that is not there is done.
+    async fn delete(&self, key: &Key) -> BackupResult<()>;
+
+    /// Returns when everything that was put before is where a power failure cannot reach it.
+    async fn settle(&self) -> BackupResult<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_can_neither_leave_the_store_nor_hide() {
+        for good in ["a", "active/0f/manifest.json", "pool/x-1/ab/abcd.0"] {
+            assert_eq!(Key::parse(good).map(|key| key.to_string()).as_deref(), Some(good));
+        }
+        for bad in ["", "/", "/a", "a/", "a//b", "../a", "a/..", "a/.b", "a b", "a\0", "ä", "a/./b", "a\\b"] {
+            assert_eq!(Key::parse(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Writing a backup: parts in any order, the manifest at the end.
+
+use crate::digest::sha256;
+use crate::error::{BackupError, BackupResult};
+use crate::files::Wanted;
+use crate::manifest::{FORMAT, Facts, FilesPart, Manifest, Part};
+use crate::store::{BackupStore, Key, Object};
+use crate::{Backups, archive, layout, pieces, pool};
+use async_trait::async_trait;
+use bytes::Bytes;
+use domain::ids::{BackupId, InstanceId};
+use futures::Stream;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// How `pg_dump -Fc` begins (PostgreSQL, `pg_backup_archiver.c`).
+const DUMP_HEAD: &[u8] = b"PGDMP";
+/// What lies between who makes content and who stores it.
+const PIPE: usize = 256 * 1024;
+
+/// A backup that is being written. Dropping a call's future ends the call; what it left is replaced by the next try, or removed by
+/// [`Backups::remove`].
+#[derive(Debug)]
+pub struct Writer {
+    store: Arc<dyn BackupStore>,
+    counted: Arc<Counted>,
+    id: BackupId,
+    instance: InstanceId,
+    dump: Option<Part>,
+    data: Option<Part>,
+    files: Option<FilesPart>,
+}
+
+/// What was stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// SHA-256 of the manifest: to be kept where the store cannot change it.
+    pub manifest_sha256: Vec<u8>,
+    /// Bytes that belong to this backup alone.
+    pub own_bytes: u64,
+    /// Bytes that were sent to the store this time.
+    pub new_bytes: u64,
+    /// Files of the filestore.
+    pub files: u64,
+    /// Their bytes.
+    pub files_bytes: u64,
+}
+
+impl Writer {
+    pub(crate) fn new(store: Arc<dyn BackupStore>, id: BackupId, instance: InstanceId) -> Self {
+        let counted = Arc::new(Counted { inner: store, sent: AtomicU64::new(0) });
+        Self { store: counted.clone(), counted, id, instance, dump: None, data: None, files: None }
+    }
+
+    /// Bytes sent so far: whoever waits can see whether it goes on.
+    pub fn sent(&self) -> Sent {
+        Sent(self.counted.clone())
+    }
+
+    /// Removes what an earlier try left.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn begin(&mut self) -> BackupResult<()> {
+        (self.dump, self.data, self.files) = (None, None, None);
+        Backups::new(self.store.clone()).remove(self.id).await
+    }
+
+    /// Stores a dump in custom format.
+    ///
+    /// # Errors
+    /// [`BackupError::Refused`] for something that is none; those of the store and of the reader.
+    pub async fn dump(&mut self, mut dump: impl AsyncRead + Unpin + Send) -> BackupResult<()> {
+        let mut head = Vec::new();
+        let read = (&mut dump).take(DUMP_HEAD.len() as u64).read_to_end(&mut head).await;
+        read.map_err(|e| BackupError::out_of(e, "read the dump"))?;
+        if head != DUMP_HEAD {
+            return Err(BackupError::Refused("what should be a dump does not begin like one".to_owned()));
+        }
+        let whole = pieces::compressed(std::io::Cursor::new(head).chain(dump));
+        self.dump = Some(pieces::write(&self.store, &layout::part(self.id, layout::DUMP), whole).await?);
+        Ok(())
+    }
+
+    /// Makes sure that the pool has the `wanted` files of a filestore, which come in the order of their names, each once.
+    ///
+    /// # Errors
+    /// [`BackupError::Vanished`] if one is not there or not what its name says; those of the store and of the stream.
+    pub async fn files(&mut self, source: OwnedFd, wanted: impl Stream<Item = BackupResult<Wanted>> + Send) -> BackupResult<()> {
+        let (into, list) = tokio::io::duplex(PIPE);
+        let key = layout::part(self.id, layout::FILES);
+        let written = pieces::write(&self.store, &key, pieces::compressed(list));
+        let (kept, list) = tokio::try_join!(pool::keep(&self.store, self.instance, source, wanted, into), written)?;
+        self.files = Some(FilesPart { list, count: kept.count, bytes: kept.bytes });
+        Ok(())
+    }
+
+    /// Stores the rest of a data directory.
+    ///
+    /// # Errors
+    /// Those of the store; a file cannot be read.
+    pub async fn data(&mut self, source: OwnedFd) -> BackupResult<()> {
+        let (into, from) = tokio::io::duplex(PIPE);
+        let key = layout::part(self.id, layout::DATA);
+        let written = pieces::write(&self.store, &key, pieces::compressed(from));
+        let ((), part) = tokio::try_join!(archive::pack(source, into), written)?;
+        self.data = Some(part);
+        Ok(())
+    }
+
+    /// Writes the manifest and reads it back. Only now there is a backup.
+    ///
+    /// # Errors
+    /// [`BackupError::Refused`] while a part is missing; those of the store.
+    pub async fn finish(self, facts: Facts) -> BackupResult<Stored> {
+        let (Some(dump), Some(data), Some(files)) = (self.dump, self.data, self.files) else {
+            return Err(BackupError::Refused("a backup without all of its parts".to_owned()));
+        };
+        let manifest = Manifest { format: FORMAT, backup: self.id, instance: self.instance, facts, dump, data, files };
+        let text = manifest.to_bytes()?;
+        // What the manifest speaks of has reached the disk before the manifest does.
+        self.store.settle().await?;
+        let sum = pieces::put_checked(&self.store, layout::manifest(self.id), Bytes::from(text.clone())).await?.sha256;
+        self.store.settle().await?;
+        debug_assert_eq!(sum, sha256(&text));
+        Ok(Stored {
+            manifest_sha256: hex::decode(&sum).map_err(|e| BackupError::Refused(format!("sum of the manifest: {e}")))?,
+            own_bytes: manifest.own_bytes() + text.len() as u64,
+            new_bytes: self.counted.sent.load(Ordering::Relaxed),
+            files: manifest.files.count,
+            files_bytes: manifest.files.bytes,
+        })
+    }
+}
+
+/// How many bytes a [`Writer`] has sent.
+#[derive(Clone, Debug)]
+pub struct Sent(Arc<Counted>);
+
+impl Sent {
+    /// Until now.
+    pub fn bytes(&self) -> u64 {
+        self.0.sent.load(Ordering::Relaxed)
+    }
+}
+
+/// A store, and what was sent to it.
+#[derive(Debug)]
+struct Counted {
+    inner: Arc<dyn BackupStore>,
+    sent: AtomicU64,
+}
+
+#[async_trait]
+impl BackupStore for Counted {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    async fn put(&self, key: &Key, content: Bytes) -> BackupResult<()> {
+        let bytes = content.len() as u64;
+        self.inner.put(key, content).await?;
+        self.sent.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn get(&self, key: &Key) -> BackupResult<Bytes> {
+        self.inner.get(key).await
+    }
+
+    async fn list(&self, prefix: &Key) -> BackupResult<Vec<Object>> {
+        self.inner.list(prefix).await
+    }
+
+    async fn delete(&self, key: &Key) -> BackupResult<()> {
+        self.inner.delete(key).await
+    }
+
+    async fn settle(&self) -> BackupResult<()> {
+        self.inner.settle().await
+    }
+}

@@ -1,0 +1,118 @@
+//! A store that fails, and a writer that is ended, at every point.
+
+use crate::rig::{Rig, backup_id};
+use async_trait::async_trait;
+use backup::store::{BackupStore, Key, Object};
+use backup::{BackupError, BackupResult, Backups};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::task::{Context, Poll};
+
+/// A store in which the n-th call fails, or never returns.
+#[derive(Debug)]
+struct Faulty {
+    inner: Arc<dyn BackupStore>,
+    left: AtomicI64,
+    hangs: bool,
+}
+
+impl Faulty {
+    async fn turn(&self) -> BackupResult<()> {
+        if self.left.fetch_sub(1, Ordering::Relaxed) != 0 {
+            return Ok(());
+        }
+        if self.hangs {
+            std::future::pending::<()>().await;
+        }
+        Err(BackupError::Unreachable("on purpose".to_owned()))
+    }
+}
+
+#[async_trait]
+impl BackupStore for Faulty {
+    fn name(&self) -> &'static str {
+        "faulty"
+    }
+
+    async fn put(&self, key: &Key, content: Bytes) -> BackupResult<()> {
+        self.turn().await?;
+        self.inner.put(key, content).await
+    }
+
+    async fn get(&self, key: &Key) -> BackupResult<Bytes> {
+        self.turn().await?;
+        self.inner.get(key).await
+    }
+
+    async fn list(&self, prefix: &Key) -> BackupResult<Vec<Object>> {
+        self.turn().await?;
+        self.inner.list(prefix).await
+    }
+
+    async fn delete(&self, key: &Key) -> BackupResult<()> {
+        self.turn().await?;
+        self.inner.delete(key).await
+    }
+
+    async fn settle(&self) -> BackupResult<()> {
+        self.turn().await?;
+        self.inner.settle().await
+    }
+}
+
+fn faulty(rig: &Rig, at: i64, hangs: bool) -> Backups {
+    Backups::new(Arc::new(Faulty { inner: rig.store(), left: AtomicI64::new(at), hangs }))
+}
+
+/// Nothing is left of a backup that was taken back, and nothing of its contents when nobody else has them.
+async fn take_back(rig: &Rig) {
+    let backups = rig.backups();
+    backups.remove(backup_id(1)).await.unwrap();
+    assert_eq!(rig.objects("active"), Vec::<String>::new());
+    backups.prune(rig.instance, &[]).await.unwrap();
+    assert_eq!(rig.objects("pool"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_store_that_fails_once_never_yields_a_backup() {
+    let mut rig = Rig::new(4);
+    rig.dump.truncate(1000);
+    for at in 0.. {
+        match rig.back_up_into(&faulty(&rig, at, false), backup_id(1)).await {
+            Err(error) => assert!(matches!(error, BackupError::Unreachable(_)), "call {at}: {error}"),
+            Ok(stored) => {
+                assert!(at > 15, "{at}");
+                rig.backups().open(backup_id(1), &stored.manifest_sha256).await.unwrap().verify(true).await.unwrap();
+                return;
+            }
+        }
+        if at % 7 == 0 {
+            take_back(&rig).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_writer_that_is_ended_anywhere_leaves_nothing_that_cannot_be_taken_back() {
+    let mut rig = Rig::new(4);
+    rig.dump.truncate(1000);
+    for at in 0.. {
+        let backups = faulty(&rig, at, true);
+        let mut writing = std::pin::pin!(rig.back_up_into(&backups, backup_id(1)));
+        // It stands still when it has come to the call that never returns; until then other threads work for it.
+        let ended = std::future::poll_fn(|cx: &mut Context<'_>| match writing.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Pending => Poll::Pending,
+        });
+        match tokio::time::timeout(std::time::Duration::from_millis(60), ended).await {
+            Ok(Some(Ok(_))) => {
+                assert!(at > 30, "{at}");
+                break;
+            }
+            Ok(other) => panic!("call {at}: {other:?}"),
+            Err(_) => take_back(&rig).await,
+        }
+    }
+    take_back(&rig).await;
+}

@@ -1,0 +1,86 @@
+//! What was backed up is what is restored, and what is there already is not sent again.
+
+use crate::rig::{Rig, backup_id, contents, facts, open};
+use backup::{BackupError, Class};
+use std::fs;
+
+#[tokio::test]
+async fn what_is_restored_is_what_was_there_but_for_logins() {
+    let rig = Rig::new(300);
+    let stored = rig.back_up(backup_id(1)).await.unwrap();
+    let backup = rig.backups().open(backup_id(1), &stored.manifest_sha256).await.unwrap();
+    assert_eq!(backup.manifest().facts, facts());
+    let verified = backup.verify(true).await.unwrap();
+    assert_eq!((verified.files, verified.files_bytes), (stored.files, stored.files_bytes));
+    assert_eq!(backup.verify(false).await.unwrap(), verified);
+    let restored = rig.restore(&backup, "restored").await.unwrap();
+    let mut before = contents(&rig.path("data"));
+    before.retain(|path, _| !path.starts_with("sessions/"));
+    assert_eq!(before.len(), 303);
+    assert!(contents(&restored) == before);
+}
+
+#[tokio::test]
+async fn an_unchanged_filestore_is_not_stored_again() {
+    let mut rig = Rig::new(500);
+    rig.dump.truncate(1000);
+    let first = rig.back_up(backup_id(1)).await.unwrap();
+    let second = rig.back_up(backup_id(2)).await.unwrap();
+    assert!(second.new_bytes * 100 < first.new_bytes * 3, "{} of {}", second.new_bytes, first.new_bytes);
+    let pool = rig.objects("pool").len();
+    let added = rig.add_file(b"one more");
+    let third = rig.back_up(backup_id(3)).await.unwrap();
+    assert_eq!(rig.objects("pool").len(), pool + 1);
+    assert_eq!(third.files, first.files + 1);
+    // What an instance shares, it shares with nobody else.
+    assert!(rig.objects("pool").iter().all(|path| path.contains(&rig.instance.to_string())), "{added}");
+}
+
+#[tokio::test]
+async fn removing_a_backup_takes_what_no_other_needs() {
+    let mut rig = Rig::new(40);
+    let first = rig.back_up(backup_id(1)).await.unwrap();
+    rig.wanted.truncate(20);
+    rig.add_file(b"in the second only");
+    let second = rig.back_up(backup_id(2)).await.unwrap();
+    let backups = rig.backups();
+    let kept = backups.open(backup_id(2), &second.manifest_sha256).await.unwrap();
+    backups.remove(backup_id(1)).await.unwrap();
+    backups.remove(backup_id(1)).await.unwrap();
+    let gone = backups.open(backup_id(1), &first.manifest_sha256).await.unwrap_err();
+    assert_eq!(gone.class(), Class::Permanent, "{gone}");
+    assert!(backups.prune(rig.instance, &[kept.clone()]).await.unwrap() > 0);
+    assert_eq!(backups.prune(rig.instance, &[kept.clone()]).await.unwrap(), 0);
+    kept.verify(true).await.unwrap();
+    backups.remove(backup_id(2)).await.unwrap();
+    backups.prune(rig.instance, &[]).await.unwrap();
+    assert_eq!(rig.objects("active").len() + rig.objects("pool").len() + rig.objects(".staging").len(), 0);
+}
+
+#[tokio::test]
+async fn a_file_that_is_missing_or_another_one_fails_the_backup() {
+    let mut rig = Rig::new(5);
+    let name = rig.add_file(b"soon gone");
+    let path = rig.filestore().join(name.directory()).join(name.as_str());
+    fs::write(&path, b"soon gonE").unwrap();
+    let error = rig.back_up(backup_id(1)).await.unwrap_err();
+    assert!(matches!(&error, BackupError::Vanished { .. }) && error.class() == Class::Transient, "{error}");
+    fs::remove_file(&path).unwrap();
+    let error = rig.back_up(backup_id(1)).await.unwrap_err();
+    assert!(matches!(error, BackupError::Vanished { .. }), "{error}");
+    assert!(!rig.path("store/active").join(backup_id(1).to_string()).join("manifest.json").exists());
+    fs::write(&path, b"soon gone").unwrap();
+    rig.back_up(backup_id(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_no_dump_is_no_backup() {
+    let mut rig = Rig::new(1);
+    for nothing in [Vec::new(), b"PGD".to_vec(), b"psql: error".to_vec()] {
+        rig.dump = nothing;
+        assert!(matches!(rig.back_up(backup_id(1)).await, Err(BackupError::Refused(_))));
+    }
+    let mut writer = rig.backups().writer(backup_id(1), rig.instance);
+    writer.data(open(&rig.path("data"))).await.unwrap();
+    assert!(matches!(writer.finish(facts()).await, Err(BackupError::Refused(_))), "parts are missing");
+}
