@@ -5,7 +5,7 @@ use crate::suite::{each_rule_in_turn, rules};
 use crate::worker::{Doing, driver, run_and_kill};
 use async_trait::async_trait;
 use domain::version::OdooVersion;
-use runtime::{Image, InstanceRuntime, Observed, OneOff, Readiness, Task, Workload};
+use runtime::{Files, Image, InstanceRuntime, Observed, OneOff, Readiness, Task, Workload};
 use rustix::process::{Pid, Signal, kill_process};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
@@ -68,7 +68,7 @@ impl Foundation {
     }
 
     async fn run(&self, task: Task) -> runtime::OneOffEnd {
-        let run = OneOff { workload: self.template.clone(), task, limit: LIMIT };
+        let run = OneOff { workload: self.template.clone(), task, limit: LIMIT, files: Files::Live };
         driver(self.ground.directories.root(), &installations()).run_once(&run).await.unwrap()
     }
 
