@@ -9,6 +9,7 @@ mod fence;
 mod isolation;
 mod lane;
 mod probe;
+mod real;
 mod repair;
 mod reset;
 mod rig;

@@ -142,7 +142,7 @@ async fn it_may_be_cut_at_any_time() {
     fence.release().await.unwrap();
     // Over all of it, and closely where the two renames are: in the end.
     let early = (0..6).map(|n| whole * n / 6);
-    for delay in early.chain((0..16).map(|n| whole - Duration::from_millis(6) + Duration::from_micros(500) * n)) {
+    for delay in early.chain((0..16).map(|n| whole - Duration::from_millis(22) + Duration::from_millis(1) * n)) {
         let mut fence = confirmed(pair.rig.server.fence(&pair.tenant.mark, token).await).await;
         let cut = tokio::time::timeout(delay, fence.switch(&switch)).await;
         drop(fence);
