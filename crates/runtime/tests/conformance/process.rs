@@ -356,6 +356,24 @@ async fn a_run_on_staged_files_needs_no_service_down() {
 }
 
 #[tokio::test]
+async fn a_service_that_comes_up_beside_a_run_stays_known() {
+    let stage = StandIn::new();
+    let workload = stage.workload_that("ENDLESS").await;
+    let mut run = beside(&stage, &workload, Task::Update(vec!["all".into()])).await;
+    run.limit = Duration::from_secs(2);
+    let (runtime, begun) = (stage.runtime(), workload.directory.join("incoming-1/starts"));
+    let plain = Workload { environment: Default::default(), ..workload.clone() };
+    let service = async {
+        until("it runs", async || begun.exists()).await;
+        stage.up(&plain).await
+    };
+    let (end, pid) = tokio::join!(runtime.run_once(&run), service);
+    assert_eq!(end.unwrap_err().class(), Class::Transient);
+    assert!(is_alive(pid) && runtime.observe(&workload.service).await.unwrap().is_up());
+    assert!(processes_with(&staged_conf(&workload)).is_empty());
+}
+
+#[tokio::test]
 async fn a_run_without_its_staged_files_is_refused() {
     let stage = StandIn::new();
     let workload = stage.workload().await;
