@@ -17,9 +17,6 @@ use std::time::Duration;
 /// Longest time for a script: it may rewrite a large table.
 const SCRIPT_LIMIT: Duration = Duration::from_secs(600);
 
-/// What each savepoint item did.
-pub(super) type Skipped = Option<String>;
-
 /// A session of the tenant's role in one database, opened under a confirmed fence that lives as long.
 #[derive(Debug)]
 pub struct TenantSession<'fence> {
@@ -60,7 +57,8 @@ pub(super) struct TenantTx<'c> {
 
 impl TenantTx<'_> {
     pub(super) async fn execute(&mut self, query: Query<'_, Postgres, PgArguments>) -> OdooResult<u64> {
-        Ok(self.server.answer(query.execute(&mut *self.tx)).await?.rows_affected())
+        let done = self.server.answer(query.execute(&mut *self.tx)).await.map_err(of_tenant)?;
+        Ok(done.rows_affected())
     }
 
     pub(super) async fn text(&mut self, question: &'static str) -> OdooResult<String> {
@@ -70,12 +68,12 @@ impl TenantTx<'_> {
     /// Several statements that somebody else wrote.
     pub(super) async fn script(&mut self, script: &str) -> OdooResult<()> {
         let run = self.tx.execute(sqlx::raw_sql(AssertSqlSafe(script.to_owned())));
-        within(self.server, SCRIPT_LIMIT, run).await.map(drop)
+        within(self.server, SCRIPT_LIMIT, run).await.map(drop).map_err(of_tenant)
     }
 
     /// Does one thing that may fail without harm to the rest, and says why if it did. What says nothing about the statement, such as a
     /// lost server, is an error all the same.
-    pub(super) async fn optionally(&mut self, query: Query<'_, Postgres, PgArguments>) -> OdooResult<Skipped> {
+    pub(super) async fn optionally(&mut self, query: Query<'_, Postgres, PgArguments>) -> OdooResult<Option<String>> {
         let server = self.server;
         let mut inner = server.answer((*self.tx).begin()).await?;
         let done = server.answer(query.execute(&mut *inner)).await;
@@ -90,6 +88,16 @@ impl TenantTx<'_> {
     }
 
     pub(super) async fn commit(self) -> OdooResult<()> {
-        self.server.answer(self.tx.commit()).await
+        self.server.answer(self.tx.commit()).await.map_err(of_tenant)
+    }
+}
+
+/// What the tenant's role may not do says nothing of ours.
+fn of_tenant(error: OdooError) -> OdooError {
+    match error {
+        OdooError::Refused { sqlstate, cause, .. } => {
+            OdooError::Unfit { what: "the tenant's code".to_owned(), faults: vec![format!("{sqlstate}: {cause}")] }
+        }
+        other => other,
     }
 }

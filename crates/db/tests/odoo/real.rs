@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Runs Odoo on a database of the tenant's; returns what it prints.
-#[allow(clippy::disallowed_methods, reason = "where Odoo is installed is a matter of the machine")]
+#[allow(clippy::disallowed_methods, clippy::expect_used, reason = "where Odoo is installed is a matter of the machine")]
 fn odoo(rig: &Rig, tenant: &Tenant, place: &Path, words: &[&str], database: &str) -> String {
     let launcher = std::env::var("INSTANCE_TEST_ODOO").expect("INSTANCE_TEST_ODOO must name the launcher of Odoo 19");
     let conf = place.join("odoo.conf");

@@ -75,8 +75,8 @@ enum Way {
 }
 
 impl DataDirectories {
-    /// Makes `incoming-<number>`, empty and ours, and opens it for filling. What was staged under the number before goes. Whoever
-    /// still writes to that writes to nothing.
+    /// Makes `incoming-<number>`, empty and ours, and opens it for filling. What was staged under the number before goes: whoever still
+    /// writes there can make no more files.
     pub async fn stage(&self, directory: &Path, owner: Owner, turn: Turn, number: u32) -> RuntimeResult<OwnedFd> {
         let (this, directory) = (self.clone(), directory.to_owned());
         in_turn(turn, move |asked| this.stage_now(&directory, owner, number, asked)).await
