@@ -139,13 +139,13 @@ pub struct OneOff {
 pub enum Files {
     /// The live ones: the service must be down.
     Live,
-    /// Those that are staged beside them ([`crate::directory::DataDirectories::stage`]) and were handed over. Whether the service is
-    /// up makes no difference.
+    /// Those that are staged beside them ([`crate::directory::DataDirectories::stage`]) and were handed over. Whether the
+    /// service is up makes no difference.
     Staged {
         /// Their number.
         number: u32,
-        /// The database whose filestore lies there: the one that shall have these files in the end. If the run works on another, it
-        /// finds the filestore under that one's name as well.
+        /// The database whose filestore lies there: the one that shall have these files in the end. If the run works on another,
+        /// it finds the filestore under that one's name as well.
         filestore: PhysicalName,
     },
 }

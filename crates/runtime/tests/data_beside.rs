@@ -1,4 +1,5 @@
-//! Data beside the live ones: staged, handed over, exchanged, put back, removed; by name only, so that a kill at any moment is survived.
+//! Data beside the live ones: staged, handed over, exchanged, put back, removed; by name only, so that a kill at any moment is
+//! survived.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 use domain::ids::{InstanceId, OperationId};

@@ -1,5 +1,5 @@
-//! Databases beside a live one: an empty one to load a backup into, a copy to try an update on. They carry its mark, belong to its
-//! tenant, and go by a name that is made from its own.
+//! Databases beside a live one: an empty one to load a backup into, a copy to try an update on. They carry its mark, belong to
+//! its tenant, and go by a name that is made from its own.
 
 use super::databases::{DatabaseState, Recorded, foreign};
 use super::error::{OdooError, OdooResult};
@@ -7,8 +7,8 @@ use super::fence::Fence;
 use super::quote::ident;
 use domain::names::PhysicalName;
 
-/// The name of a database beside `live`: `<live>_n<number>` for a new one, `<live>_o<number>` for an old one. Adopted names may be as
-/// long as a name can be; of those, what fits is used, and whose the database is tells the mark.
+/// The name of a database beside `live`: `<live>_n<number>` for a new one, `<live>_o<number>` for an old one. Adopted names may
+/// be as long as a name can be; of those, what fits is used, and whose the database is tells the mark.
 ///
 /// # Errors
 /// [`OdooError::Missing`] where no name can be made.
@@ -23,8 +23,8 @@ pub fn beside(live: &PhysicalName, kind: char, number: u32) -> OdooResult<Physic
 }
 
 impl Fence {
-    /// An empty database of `owner`, made just now: what an earlier attempt left under its name is dropped. Never one with an OID in
-    /// `kept`, whatever its name. Returns the OID.
+    /// An empty database of `owner`, made just now: what an earlier attempt left under its name is dropped. Never one with an
+    /// OID in `kept`, whatever its name. Returns the OID.
     ///
     /// # Errors
     /// [`OdooError::Foreign`] for somebody else's database of that name; [`OdooError::Mismatch`] for one that is kept.

@@ -268,8 +268,8 @@ impl Fence {
         self.shut_database(name, recorded).await
     }
 
-    /// The same but for the role, which may still log in elsewhere: a copy of the database can be made, and Odoo can work on that.
-    /// The tenant owns the database and could open it again.
+    /// The same but for the role, which may still log in elsewhere: a copy of the database can be made, and Odoo can work on
+    /// that. The tenant owns the database and could open it again.
     ///
     /// # Errors
     /// [`OdooError::Mismatch`] when the database is not ours.

@@ -162,8 +162,8 @@ impl UnconfirmedFence {
         }
     }
 
-    /// The same for sessions with a tenant's login. A tenant can give its own sessions such a name, and open new ones for ever: only
-    /// those that are there now are ended and waited for.
+    /// The same for sessions with a tenant's login. A tenant can give its own sessions such a name, and open new ones for ever:
+    /// only those that are there now are ended and waited for.
     async fn end_earlier_tenant_sessions(&mut self) -> OdooResult<()> {
         let (prefix, token) = (format!("ois:{}:", self.mark), self.token);
         let (server, conn) = self.admin.parts();

@@ -101,8 +101,8 @@ impl Snapshot {
         self.parameter("database.uuid").await
     }
 
-    /// Whether this is the Odoo that was saved: its core tables can be read, module `base` is installed, there are users, and each
-    /// of these tables has as many rows as the manifest says. A manifest without counts asks for nothing more.
+    /// Whether this is the Odoo that was saved: its core tables can be read, module `base` is installed, there are users, and
+    /// each of these tables has as many rows as the manifest says. A manifest without counts asks for nothing more.
     ///
     /// # Errors
     /// [`OdooError::Unfit`] with everything that is not so.

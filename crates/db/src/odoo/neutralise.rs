@@ -4,8 +4,8 @@ use super::error::{OdooError, OdooResult};
 use super::snapshot::Snapshot;
 use super::tenant::TenantSession;
 
-/// Tables with something that must be off, and the condition that tells it. Odoo puts in one mail server that leads nowhere, so that
-/// nothing falls back to another.
+/// Tables with something that must be off, and the condition that tells it. Odoo puts in one mail server that leads nowhere, so
+/// that nothing falls back to another.
 const LIVE: [(&str, &[&str], &str); 4] = [
     ("ir_mail_server", &["active", "smtp_host"], "active AND smtp_host IS DISTINCT FROM 'invalid'"),
     ("fetchmail_server", &["active"], "active"),
@@ -18,8 +18,8 @@ impl TenantSession<'_> {
     /// Runs what `odoo neutralize --stdout` printed, in a transaction of ours: all of it or nothing.
     ///
     /// # Errors
-    /// [`OdooError::Unfit`] for a text that is no such script, and for one that ends the transaction by itself: what it did is then
-    /// unknown, and the copy must go.
+    /// [`OdooError::Unfit`] for a text that is no such script, and for one that ends the transaction by itself: what it did is
+    /// then unknown, and the copy must go.
     pub async fn neutralise(&mut self, script: &str) -> OdooResult<()> {
         const TRANSACTION: &str = "SELECT pg_current_xact_id()::text";
         let statements = statements(script).ok_or_else(|| unfit("it is not BEGIN; ... COMMIT;"))?;

@@ -33,9 +33,9 @@ const OWNED: &str = r"
         UNION ALL SELECT 2, 'pg_extension'::regclass, e.oid, e.extowner FROM pg_extension e JOIN own ON own.schema = e.extnamespace
         UNION ALL SELECT 2, 'pg_largeobject'::regclass, oid, lomowner FROM pg_largeobject_metadata)";
 
-/// `pg_database_owner` is whoever owns the database. Members of an extension, and what the server made on the way to something else
-/// (row types, constructors of ranges), belong to whoever it gave them to. The multirange of a range comes last: up to PostgreSQL 16 it
-/// keeps its owner, later it follows the range and may not be given to anybody by itself.
+/// `pg_database_owner` is whoever owns the database. Members of an extension, and what the server made on the way to something
+/// else (row types, constructors of ranges), belong to whoever it gave them to. The multirange of a range comes last: up to
+/// PostgreSQL 16 it keeps its owner, later it follows the range and may not be given to anybody by itself.
 const NOT_THE_TENANTS: &str = "
     SELECT o.kind, CASE WHEN pg_has_role(o.owner, 'USAGE') AND o.class <> 'pg_extension'::regclass
                 THEN format('ALTER %s %s OWNER TO %I', replace(i.type, 'statistics object', 'statistics'), i.identity, $1) END,
@@ -87,8 +87,8 @@ const DEFAULTS: &str = "
      ORDER BY part";
 
 impl Inside<'_> {
-    /// Puts a loaded database into its tenant's hands, and nobody else's: owner of the database and of everything in it, no right of
-    /// PUBLIC on the database, none of other roles in it, no default rights of ours. Idempotent.
+    /// Puts a loaded database into its tenant's hands, and nobody else's: owner of the database and of everything in it, no
+    /// right of PUBLIC on the database, none of other roles in it, no default rights of ours. Idempotent.
     ///
     /// # Errors
     /// [`OdooError::Unfit`] with what cannot be put right: it belongs to a role that is beyond us.

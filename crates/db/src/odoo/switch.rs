@@ -87,8 +87,8 @@ impl AdminConnection {
 }
 
 impl Fence {
-    /// Exchanges the two, unless that was done. Both are closed for it, the role too, and stay so: [`Self::open_database`] opens the
-    /// one that serves. Returns how long the two renames took; nothing if they had been done.
+    /// Exchanges the two, unless that was done. Both are closed for it, the role too, and stay so: [`Self::open_database`] opens
+    /// the one that serves. Returns how long the two renames took; nothing if they had been done.
     ///
     /// # Errors
     /// [`OdooError::Mismatch`] when OID, owner or mark of one differ, when one was half dropped (a rename would work, and nothing

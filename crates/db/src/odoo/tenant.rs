@@ -1,7 +1,7 @@
 //! Writing where a tenant's own code may run: in a session that is the tenant's, from its login on.
 //!
-//! `SET ROLE` would not do. A trigger or a script of the tenant's may say `RESET ROLE` and go on with the rights of whoever logged
-//! in; here these are no more than its own.
+//! `SET ROLE` would not do. A trigger or a script of the tenant's may say `RESET ROLE` and go on with the rights of whoever
+//! logged in; here these are no more than its own.
 
 use super::connection::within;
 use super::error::{OdooError, OdooResult};
@@ -71,8 +71,8 @@ impl TenantTx<'_> {
         within(self.server, SCRIPT_LIMIT, run).await.map(drop).map_err(of_tenant)
     }
 
-    /// Does one thing that may fail without harm to the rest, and says why if it did. What says nothing about the statement, such as a
-    /// lost server, is an error all the same.
+    /// Does one thing that may fail without harm to the rest, and says why if it did. What says nothing about the statement,
+    /// such as a lost server, is an error all the same.
     pub(super) async fn optionally(&mut self, query: Query<'_, Postgres, PgArguments>) -> OdooResult<Option<String>> {
         let server = self.server;
         let mut inner = server.answer((*self.tx).begin()).await?;

@@ -1,8 +1,8 @@
-//! Data beside the live ones, for a restore or an update: staged in `incoming-<number>`, put in their place in one go, and what they
-//! replaced kept in `replaced-<number>` until it is put back or removed.
+//! Data beside the live ones, for a restore or an update: staged in `incoming-<number>`, put in their place in one go, and what
+//! they replaced kept in `replaced-<number>` until it is put back or removed.
 //!
-//! Both are in the data directory itself, so that a rename is enough, and belong to us: an Odoo cannot exchange them. Each step is
-//! told by which of the three names are there, and so may be repeated after a kill at any moment.
+//! Both are in the data directory itself, so that a rename is enough, and belong to us: an Odoo cannot exchange them. Each step
+//! is told by which of the three names are there, and so may be repeated after a kill at any moment.
 
 use super::copy::copy_beside;
 use super::filestore::exists;
@@ -75,15 +75,15 @@ enum Way {
 }
 
 impl DataDirectories {
-    /// Makes `incoming-<number>`, empty and ours, and opens it for filling. What was staged under the number before goes: whoever still
-    /// writes there can make no more files.
+    /// Makes `incoming-<number>`, empty and ours, and opens it for filling. What was staged under the number before goes:
+    /// whoever still writes there can make no more files.
     pub async fn stage(&self, directory: &Path, owner: Owner, turn: Turn, number: u32) -> RuntimeResult<OwnedFd> {
         let (this, directory) = (self.clone(), directory.to_owned());
         in_turn(turn, move |asked| this.stage_now(&directory, owner, number, asked)).await
     }
 
-    /// The same, filled with the live data and handed over. Files of filestores are the same files under a second name: Odoo never
-    /// rewrites one. All others are copied; what is neither file, directory nor link is left out.
+    /// The same, filled with the live data and handed over. Files of filestores are the same files under a second name: Odoo
+    /// never rewrites one. All others are copied; what is neither file, directory nor link is left out.
     pub async fn stage_copy(&self, directory: &Path, owner: Owner, turn: Turn, number: u32) -> RuntimeResult<Copied> {
         let (this, directory) = (self.clone(), directory.to_owned());
         in_turn(turn, move |asked| {
@@ -110,8 +110,8 @@ impl DataDirectories {
         .await
     }
 
-    /// Puts staged data in the place of the live ones, which become `replaced-<number>`. Done already: nothing happens. Refused while
-    /// a process works in the directory.
+    /// Puts staged data in the place of the live ones, which become `replaced-<number>`. Done already: nothing happens. Refused
+    /// while a process works in the directory.
     pub async fn swap(&self, directory: &Path, owner: Owner, turn: Turn, number: u32) -> RuntimeResult<()> {
         self.go(directory, owner, turn, number, Way::Forth).await
     }

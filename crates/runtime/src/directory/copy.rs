@@ -31,8 +31,8 @@ pub(super) fn copy(from: &OwnedFd, to: OwnedFd, account: Account) -> io::Result<
     Copying { account, is_beside: false, unflushed: Vec::new(), files: 0, bytes: 0 }.all(from, to)
 }
 
-/// The same for a copy beside the original, in the hands of the same account: files of filestores get a second name instead, links are
-/// copied as links, and what is neither is left out.
+/// The same for a copy beside the original, in the hands of the same account: files of filestores get a second name instead,
+/// links are copied as links, and what is neither is left out.
 pub(super) fn copy_beside(from: &OwnedFd, to: OwnedFd, account: Account) -> io::Result<(u64, u64)> {
     Copying { account, is_beside: true, unflushed: Vec::new(), files: 0, bytes: 0 }.all(from, to)
 }

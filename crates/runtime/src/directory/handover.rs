@@ -10,8 +10,8 @@ use std::os::fd::OwnedFd;
 /// Deeper trees are nobody's data; each level keeps a file open.
 const DEEPEST: usize = 100;
 
-/// Hands over everything below `top`, and in the end `top` itself: until then the account cannot enter it. What every data directory
-/// has is made.
+/// Hands over everything below `top`, and in the end `top` itself: until then the account cannot enter it. What every data
+/// directory has is made.
 pub(super) fn hand_over(top: &OwnedFd, account: Account) -> io::Result<()> {
     match make_directory(top, "filestore", 0o700) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),

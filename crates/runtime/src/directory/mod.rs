@@ -1,9 +1,9 @@
 //! Data directories of instances: `<root>/<name>/{data/filestore/<database>, conf/odoo.conf, addons, log}`.
 //!
-//! Owns: making, checking, filling, measuring and removing them, exchanging the data in them, and who may read what. Directories and the mark belong to us, so
-//! that an Odoo cannot exchange them; `data` and the configuration file belong to Odoo's account. Nothing outside the root is
-//! ever touched, and no symbolic link below it is followed.
-//! Leaves to others: names (the row's), quotas, and what runs on a directory (the drivers).
+//! Owns: making, checking, filling, measuring and removing them, exchanging the data in them, and who may read what. Directories
+//! and the mark belong to us, so that an Odoo cannot exchange them; `data` and the configuration file belong to Odoo's account.
+//! Nothing outside the root is ever touched, and no symbolic link below it is followed. Leaves to others: names (the row's),
+//! quotas, and what runs on a directory (the drivers).
 
 mod beside;
 mod conf;

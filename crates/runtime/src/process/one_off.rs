@@ -1,9 +1,9 @@
 //! One bounded run of Odoo: initialisation of a database, installation or update of modules, the script that makes it harmless.
 //!
-//! The run takes a lock like a service, so there is never a second Odoo on the same files: the directory's own, or that of what is
-//! staged beside it, so that the service may go on meanwhile. It ends with its caller: when
-//! the future is dropped or the limit is over, its process group is killed. A caller that was killed itself leaves the run behind;
-//! its successor ends it first.
+//! The run takes a lock like a service, so there is never a second Odoo on the same files: the directory's own, or that of what
+//! is staged beside it, so that the service may go on meanwhile. It ends with its caller: when the future is dropped or the
+//! limit is over, its process group is killed. A caller that was killed itself leaves the run behind; its successor ends it
+//! first.
 
 use super::launch::{Streams, Words};
 use super::record::{Record, Wanted};
@@ -160,7 +160,8 @@ fn record(workload: &Workload) -> Record {
     }
 }
 
-/// Takes back the record that the run made: it is no service. A service that came up beside a run on staged files has made it its own.
+/// Takes back the record that the run made: it is no service. A service that came up beside a run on staged files has made it
+/// its own.
 async fn forget(runtime: &ProcessRuntime, workload: &Workload) -> RuntimeResult<()> {
     let service = workload.service.clone();
     runtime
