@@ -1,7 +1,7 @@
 //! The operating system account that Odoo runs as.
 
 use crate::error::{RuntimeError, RuntimeResult};
-use rustix::fs::{Gid, Uid};
+use rustix::fs::{AtFlags, Gid, Uid};
 use std::fs;
 use std::os::fd::AsFd;
 
@@ -47,6 +47,17 @@ impl Account {
         match self {
             Self::Own => Ok(()),
             Self::Other { uid, gid } => Ok(rustix::fs::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?),
+        }
+    }
+
+    /// Gives a symbolic link itself to this account.
+    pub(crate) fn own_link(self, place: impl AsFd, name: &std::ffi::CStr) -> std::io::Result<()> {
+        match self {
+            Self::Own => Ok(()),
+            Self::Other { uid, gid } => {
+                let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+                Ok(rustix::fs::chownat(place, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?)
+            }
         }
     }
 

@@ -32,7 +32,7 @@ use std::time::Duration;
 pub use error::{Class, RuntimeError, RuntimeResult};
 pub use events::{Cursor, Events, ServiceEvent};
 pub use observed::{Listed, Observed, OneOffEnd, Readiness};
-pub use workload::{Image, Limits, OneOff, Owner, Service, Task, TenantDatabase, Turn, Workload};
+pub use workload::{Files, Image, Limits, OneOff, Owner, Service, Task, TenantDatabase, Turn, Workload};
 
 /// An engine that runs Odoo. Every call may be repeated after a crash of the caller, by another caller. A call that changes
 /// something carries a [`Turn`], in the workload or beside the service: once a service has seen a later one, also as a service
@@ -75,8 +75,8 @@ pub trait InstanceRuntime: Send + Sync {
     /// Every service that carries our mark.
     async fn list(&self) -> RuntimeResult<Vec<Listed>>;
 
-    /// Runs Odoo once on the workload, whose service must be down. Left-overs of an earlier run on the same directory are ended
-    /// first. Dropping the future, or the limit, ends the run with everything it started.
+    /// Runs Odoo once on the workload, whose service must be down unless the run works on staged files. Left-overs of an earlier
+    /// run on the same directory are ended first. Dropping the future, or the limit, ends the run with everything it started.
     async fn run_once(&self, one_off: &OneOff) -> RuntimeResult<OneOffEnd>;
 
     /// Logs in to a running Odoo and fetches what login page and web client name, so that Odoo builds and stores its assets.

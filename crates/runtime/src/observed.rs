@@ -70,6 +70,8 @@ pub struct Listed {
 pub struct OneOffEnd {
     /// Exit status; `None` if a signal ended it.
     pub exit: Option<i32>,
-    /// Last lines of its output, oldest first.
+    /// Last lines of its log, oldest first.
     pub log: Vec<String>,
+    /// What it printed, for a task that prints something; of others, nothing.
+    pub output: String,
 }

@@ -1,5 +1,6 @@
 //! The text of `odoo.conf`. Pure: a workload in, text out. Why each key is set is said beside it.
 
+use crate::directory::DATA;
 use crate::error::{RuntimeError, RuntimeResult};
 use crate::workload::Workload;
 use base64::Engine;
@@ -15,6 +16,11 @@ const MASTER_KEY: &str = "admin_passwd = ";
 
 /// The configuration without the master password's line: equal workloads give equal text.
 pub(crate) fn body(workload: &Workload) -> RuntimeResult<String> {
+    body_on(workload, DATA)
+}
+
+/// The same for an Odoo that works on another part of the directory than `data`.
+pub(crate) fn body_on(workload: &Workload, data: &str) -> RuntimeResult<String> {
     let database = &workload.database;
     let name = database.name.as_str();
     let directory = workload
@@ -38,7 +44,7 @@ pub(crate) fn body(workload: &Workload) -> RuntimeResult<String> {
     set("db_maxconn", &database.connection_limit.saturating_sub(4).clamp(2, 24).to_string())?;
     set("dbfilter", &only(name))?;
     set("list_db", "False")?;
-    set("data_dir", &format!("{directory}/data"))?;
+    set("data_dir", &format!("{directory}/{data}"))?;
     // Odoo up to 19 listens on all interfaces unless told otherwise.
     set("http_interface", "127.0.0.1")?;
     if let Some(port) = workload.port {

@@ -120,7 +120,7 @@ pub struct Workload {
     pub environment: BTreeMap<EnvName, String>,
 }
 
-/// One bounded run of Odoo on a workload's database and directory, while its service is down.
+/// One bounded run of Odoo on a workload's database.
 #[derive(Clone, Debug)]
 pub struct OneOff {
     /// Database, directory, image and mark; nothing of it is left running.
@@ -129,6 +129,25 @@ pub struct OneOff {
     pub task: Task,
     /// After this time the run is ended by force.
     pub limit: Duration,
+    /// The files it works on.
+    pub files: Files,
+}
+
+/// Which files of a data directory a run works on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Files {
+    /// The live ones: the service must be down.
+    Live,
+    /// Those that are staged beside them ([`crate::directory::DataDirectories::stage`]) and were handed over. Whether the
+    /// service is up makes no difference.
+    Staged {
+        /// Their number.
+        number: u32,
+        /// The database whose filestore lies there: the one that shall have these files in the end. If the run works on another,
+        /// it finds the filestore under that one's name as well.
+        filestore: PhysicalName,
+    },
 }
 
 /// What a [`OneOff`] does.
@@ -139,4 +158,8 @@ pub enum Task {
     Initialise,
     /// Installs these modules.
     Install(Vec<String>),
+    /// Updates these modules; `all` is every installed one.
+    Update(Vec<String>),
+    /// Prints what would make the database harmless, as one script, and changes nothing ([`crate::OneOffEnd::output`]).
+    Neutralise,
 }

@@ -14,6 +14,9 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// The same for what copies or removes files. A drop was seen to take 35 s behind a checkpoint; steps that do this have 180 s.
 const FILES_LIMIT: Duration = Duration::from_secs(120);
 
+/// The same for what reads or copies a whole database of a customer's: it takes what it takes, and its step says how long.
+pub(super) const LONG_LIMIT: Duration = Duration::from_secs(3600);
+
 /// The admin role in the maintenance database of one server, or in the database of the fences. Its public methods only read.
 #[derive(Debug)]
 pub struct AdminConnection {
@@ -58,6 +61,11 @@ impl AdminConnection {
     /// The same for making and dropping databases.
     pub(super) async fn run_on_files(&mut self, sql: String) -> OdooResult<()> {
         run(&self.server, &mut self.conn, sql, FILES_LIMIT).await
+    }
+
+    /// The same for copying a database of any size.
+    pub(super) async fn run_for_long(&mut self, sql: String) -> OdooResult<()> {
+        run(&self.server, &mut self.conn, sql, LONG_LIMIT).await
     }
 
     pub(super) fn into_conn(self) -> PgConnection {
@@ -109,7 +117,11 @@ async fn run(server: &OdooServer, conn: &mut PgConnection, sql: String, limit: D
     within(server, limit, conn.execute(sqlx::raw_sql(AssertSqlSafe(sql)))).await.map(drop)
 }
 
-async fn within<T>(server: &OdooServer, limit: Duration, query: impl Future<Output = Result<T, sqlx::Error>>) -> OdooResult<T> {
+pub(super) async fn within<T>(
+    server: &OdooServer,
+    limit: Duration,
+    query: impl Future<Output = Result<T, sqlx::Error>>,
+) -> OdooResult<T> {
     match tokio::time::timeout(limit, query).await {
         Ok(result) => result.map_err(|error| server.error(error)),
         Err(_) => Err(server.unreachable("a statement did not end in time")),

@@ -115,7 +115,7 @@ impl AdminConnection {
     }
 
     /// What `DROP DATABASE ... WITH (FORCE)` would fail on, by name.
-    async fn drop_blockers(&mut self, name: &PhysicalName) -> OdooResult<Vec<String>> {
+    pub(super) async fn drop_blockers(&mut self, name: &PhysicalName) -> OdooResult<Vec<String>> {
         let (server, conn) = self.parts();
         let blockers = sqlx::query_scalar(
             "SELECT 'prepared transaction ' || gid FROM pg_prepared_xacts WHERE database = $1
@@ -240,7 +240,7 @@ impl Fence {
     }
 
     /// One transaction. A clone does not inherit the template's revokes.
-    async fn label_and_open(&mut self, name: &PhysicalName) -> OdooResult<u32> {
+    pub(super) async fn label_and_open(&mut self, name: &PhysicalName) -> OdooResult<u32> {
         let revoke = if is_on(Mutation::SkipRevoke) {
             String::new()
         } else {
@@ -265,6 +265,15 @@ impl Fence {
     /// [`OdooError::Mismatch`] when role or database is not ours.
     pub async fn close_database(&mut self, name: &PhysicalName, recorded: Recorded<'_>) -> OdooResult<()> {
         self.forbid_login(recorded.owner).await?;
+        self.shut_database(name, recorded).await
+    }
+
+    /// The same but for the role, which may still log in elsewhere: a copy of the database can be made, and Odoo can work on
+    /// that. The tenant owns the database and could open it again.
+    ///
+    /// # Errors
+    /// [`OdooError::Mismatch`] when the database is not ours.
+    pub async fn shut_database(&mut self, name: &PhysicalName, recorded: Recorded<'_>) -> OdooResult<()> {
         match self.state(name, recorded).await? {
             DatabaseState::Foreign(facts) => return Err(self.not_ours(name, &facts)),
             DatabaseState::Ours(facts) if facts.allows_connections => {
@@ -281,6 +290,15 @@ impl Fence {
     /// # Errors
     /// [`OdooError::Missing`] when role or database is absent or only half there; [`OdooError::Mismatch`] when one is not ours.
     pub async fn open_database(&mut self, name: &PhysicalName, recorded: Recorded<'_>) -> OdooResult<()> {
+        self.let_in(name, recorded).await?;
+        self.allow_login(recorded.owner).await
+    }
+
+    /// The same but for the role: if that may not log in, only we get in, for a last backup.
+    ///
+    /// # Errors
+    /// As [`Self::open_database`].
+    pub async fn let_in(&mut self, name: &PhysicalName, recorded: Recorded<'_>) -> OdooResult<()> {
         self.verify_database(name, recorded).await?;
         let facts = match self.state(name, recorded).await? {
             DatabaseState::Ours(facts) => facts,
@@ -292,7 +310,7 @@ impl Fence {
         if !facts.allows_connections {
             self.catalogue().run(format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", ident(name))).await?;
         }
-        self.allow_login(recorded.owner).await
+        Ok(())
     }
 
     /// Drops the database after comparing it with what was recorded, whoever is connected. Absent is done.
@@ -335,17 +353,17 @@ impl Fence {
         self.catalogue().database(name, &mark).await
     }
 
-    async fn state(&mut self, name: &PhysicalName, recorded: Recorded<'_>) -> OdooResult<DatabaseState> {
+    pub(super) async fn state(&mut self, name: &PhysicalName, recorded: Recorded<'_>) -> OdooResult<DatabaseState> {
         let mark = self.mark().clone();
         self.catalogue().database_state(name, recorded, &mark).await
     }
 
-    fn not_ours(&self, name: &PhysicalName, facts: &DatabaseFacts) -> OdooError {
+    pub(super) fn not_ours(&self, name: &PhysicalName, facts: &DatabaseFacts) -> OdooError {
         mismatch(name, &format!("mark {}", self.mark()), facts)
     }
 }
 
-fn foreign(name: &PhysicalName) -> OdooError {
+pub(super) fn foreign(name: &PhysicalName) -> OdooError {
     OdooError::Foreign { what: format!("database {name}") }
 }
 

@@ -96,6 +96,14 @@ pub enum OdooError {
         /// The object.
         what: String,
     },
+    /// What was loaded, copied or written does not hold what it must: it is of no use.
+    #[error("{what} is of no use: {}", .faults.join("; "))]
+    Unfit {
+        /// The object.
+        what: String,
+        /// What is not so, one sentence each.
+        faults: Vec<String>,
+    },
     /// Our role lacks a right or its password is wrong (42501, class 28): the bootstrap is incomplete.
     #[error("{server} refuses our role ({sqlstate}): {cause}")]
     Refused {
@@ -123,7 +131,7 @@ impl OdooError {
         match self {
             Self::Unreachable { .. } | Self::Away { .. } | Self::DiskFull { .. } | Self::Busy { .. } => Verdict::Snooze,
             Self::StaleToken => Verdict::LeaseLost,
-            Self::Foreign { .. } => Verdict::Permanent,
+            Self::Foreign { .. } | Self::Unfit { .. } => Verdict::Permanent,
             Self::Mismatch { .. } | Self::Blocked { .. } | Self::Refused { .. } => Verdict::NeedsAttention,
             // Our statement does not fit what is there; the next try would be the same statement.
             Self::Server { source, .. }

@@ -12,8 +12,9 @@ use super::error::{OdooError, OdooResult};
 use super::server::OdooServer;
 use crate::mutation::{Mutation, is_on, stall};
 use domain::names::{Mark, PhysicalName};
-use sqlx::Connection as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection as _, PgConnection};
 use std::time::{Duration, Instant};
 
 /// Where the locks are: advisory locks belong to one database. Made by the bootstrap script.
@@ -139,6 +140,7 @@ impl UnconfirmedFence {
     /// before it writes ([`Fence::inside`]).
     async fn end_earlier_sessions(&mut self) -> OdooResult<()> {
         let start = Instant::now();
+        self.end_earlier_tenant_sessions().await?;
         loop {
             let (prefix, token) = (format!("ois:{}:", self.mark), self.token);
             let (server, conn) = self.admin.parts();
@@ -157,6 +159,32 @@ impl UnconfirmedFence {
             for (pid, _) in earlier {
                 self.terminate(pid).await?;
             }
+        }
+    }
+
+    /// The same for sessions with a tenant's login. A tenant can give its own sessions such a name, and open new ones for ever:
+    /// only those that are there now are ended and waited for.
+    async fn end_earlier_tenant_sessions(&mut self) -> OdooResult<()> {
+        let (prefix, token) = (format!("ois:{}:", self.mark), self.token);
+        let (server, conn) = self.admin.parts();
+        let sessions = sqlx::query_as(
+            "SELECT pid, application_name FROM pg_stat_activity
+              WHERE usename <> current_user AND pg_has_role(usesysid, 'USAGE') AND starts_with(application_name, $1)",
+        );
+        let mut sessions: Vec<(i32, String)> = server.answer(sessions.bind(&prefix).fetch_all(&mut *conn)).await?;
+        sessions.retain(|(_, name)| token_in(&self.mark, name).is_some_and(|theirs| theirs < token));
+        let pids: Vec<i32> = sessions.into_iter().map(|(pid, _)| pid).collect();
+        let start = Instant::now();
+        loop {
+            let left = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid = ANY($1)";
+            let left: i64 = server.answer(sqlx::query_scalar(left).bind(&pids).fetch_one(&mut *conn)).await?;
+            if left == 0 {
+                return Ok(());
+            }
+            if start.elapsed() > PATIENCE {
+                return Err(OdooError::Busy { holder: "a tenant's session of an earlier owner that does not end".to_owned() });
+            }
+            tokio::time::sleep(POLL).await;
         }
     }
 
@@ -204,6 +232,21 @@ impl Fence {
         let (server, conn) = self.admin.parts();
         server.answer(sqlx::query("SELECT 1").execute(conn)).await?;
         Ok(Inside::new(self, connection))
+    }
+
+    /// The same as the tenant, by its own login.
+    pub(super) async fn tenant_connection(
+        &mut self,
+        database: &PhysicalName,
+        role: &PhysicalName,
+        password: &SecretString,
+    ) -> OdooResult<(OdooServer, PgConnection)> {
+        let server = self.admin.server().clone();
+        let options = fenced(&server, &self.mark, self.token).database(database.as_str());
+        let conn = server.enter(options.username(role.as_str()).password(password.expose_secret())).await?;
+        let (server, admin) = self.admin.parts();
+        server.answer(sqlx::query("SELECT 1").execute(admin)).await?;
+        Ok((server.clone(), conn))
     }
 
     /// Ends the connection and waits until it is said goodbye to, so that the next step finds the lock free.

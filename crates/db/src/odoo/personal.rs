@@ -53,7 +53,8 @@ impl Inside<'_> {
         tx.commit().await
     }
 
-    /// A transaction with the rights of a tenant: triggers and the like run with them as well.
+    /// A transaction with the rights of a tenant: triggers and the like run with them as well. Only where no tenant has been
+    /// yet: what it left could take our rights back, so there one writes in a [`super::TenantSession`].
     async fn as_role(&mut self, role: &PhysicalName) -> OdooResult<Tenant<'_>> {
         let (server, conn) = self.connection.parts();
         let mut tx = server.answer(conn.begin()).await?;

@@ -188,8 +188,11 @@ impl Fence {
 }
 
 impl AdminConnection {
-    /// Names of the databases that a role owns.
-    pub(super) async fn databases_of(&mut self, role: &PhysicalName) -> OdooResult<Vec<String>> {
+    /// Names of the databases that a role owns: of a tenant's, the live one and those beside it.
+    ///
+    /// # Errors
+    /// Any [`OdooError`].
+    pub async fn databases_of(&mut self, role: &PhysicalName) -> OdooResult<Vec<String>> {
         let (server, conn) = self.parts();
         let owned = "SELECT d.datname::text FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba WHERE r.rolname = $1";
         server.answer(sqlx::query_scalar(owned).bind(role.as_str()).fetch_all(conn)).await

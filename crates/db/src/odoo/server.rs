@@ -57,6 +57,11 @@ impl Identity {
 const SETTINGS: [(&str, &str); 3] =
     [("search_path", "pg_catalog"), ("default_transaction_read_only", "off"), ("statement_timeout", "0")];
 
+/// The same, where the server knows the setting, inside a tenant's database: what stands there as a view is not read, since its
+/// functions would run with our rights (CVE-2024-7348), and no transaction ends by its length.
+const GUARD: &str = "SELECT set_config(name, CASE name WHEN 'transaction_timeout' THEN '0' ELSE 'view, foreign-table' END, false)
+                       FROM pg_settings WHERE name IN ('transaction_timeout', 'restrict_nonsystem_relation_kind')";
+
 /// One Odoo server. Opens connections; holds none.
 #[derive(Clone, Debug)]
 pub struct OdooServer {
@@ -125,6 +130,10 @@ impl OdooServer {
             Err(error) if error.is_no_entry() => {
                 self.admin_connection().await?;
                 Err(error)
+            }
+            Ok(mut conn) => {
+                self.answer(sqlx::query(GUARD).execute(&mut conn)).await?;
+                Ok(conn)
             }
             other => other,
         }

@@ -1,7 +1,7 @@
 //! `conf/odoo.conf` on disk: for Odoo to read and for nobody but us to write. A tenant who runs code in its Odoo must not be able to
 //! change its own limits or what it listens on.
 
-use super::{DataDirectories, Place, foreign};
+use super::{DATA, DataDirectories, Place, foreign};
 use crate::error::{RuntimeError, RuntimeResult};
 use crate::odoo_conf;
 use crate::turn::{Entered, in_turn};
@@ -19,6 +19,11 @@ const LONGEST: u64 = 256 * 1024;
 /// Where the configuration of a data directory lies.
 pub(crate) fn conf_path(directory: &Path) -> PathBuf {
     directory.join("conf/odoo.conf")
+}
+
+/// The same for a run on staged files.
+pub(crate) fn staged_conf_path(directory: &Path, number: u32) -> PathBuf {
+    directory.join(format!("conf/incoming-{number}.conf"))
 }
 
 /// What stands there; of an adopted directory that is whatever somebody wrote, so not more than a configuration can be.
@@ -43,21 +48,32 @@ impl DataDirectories {
         .await
     }
 
-    pub(crate) fn write_conf_now(&self, _: &Entered, workload: &Workload, entropy: &dyn Entropy) -> RuntimeResult<()> {
+    pub(crate) fn write_conf_now(&self, entered: &Entered, workload: &Workload, entropy: &dyn Entropy) -> RuntimeResult<()> {
+        self.write_conf_at(entered, workload, &conf_path(&workload.directory), DATA, entropy)
+    }
+
+    /// Writes it to another place, for an Odoo that works on another part of the directory.
+    pub(crate) fn write_conf_at(
+        &self,
+        _: &Entered,
+        workload: &Workload,
+        path: &Path,
+        data: &str,
+        entropy: &dyn Entropy,
+    ) -> RuntimeResult<()> {
         match self.check_now(&workload.directory, workload.service.owner)? {
             Place::Ours(_) => {}
             Place::Foreign => return Err(foreign(&workload.directory)),
             Place::Absent => return Err(RuntimeError::Permanent(format!("{} is missing", workload.directory.display()))),
         }
-        let path = conf_path(&workload.directory);
-        let earlier = read(&path).map_err(|e| RuntimeError::io(format!("read {}", path.display()), &e))?;
+        let earlier = read(path).map_err(|e| RuntimeError::io(format!("read {}", path.display()), &e))?;
         let kept = earlier.as_deref().and_then(odoo_conf::master_line).map(str::to_owned);
         let master = kept.unwrap_or_else(|| odoo_conf::new_master_line(entropy));
-        let text = format!("{}{master}\n", odoo_conf::body(workload)?);
+        let text = format!("{}{master}\n", odoo_conf::body_on(workload, data)?);
         if earlier.as_deref() == Some(text.as_str()) {
             return Ok(());
         }
-        self.replace(&path, &text).map_err(|e| RuntimeError::io(format!("write {}", path.display()), &e))
+        self.replace(path, &text).map_err(|e| RuntimeError::io(format!("write {}", path.display()), &e))
     }
 
     /// Puts a whole new file in place, so that nobody ever reads half of one.

@@ -104,7 +104,7 @@ impl DataDirectories {
     }
 }
 
-fn exists(area: &OwnedFd, name: &str) -> io::Result<bool> {
+pub(super) fn exists(area: &OwnedFd, name: &str) -> io::Result<bool> {
     match statat(area, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(_) => Ok(true),
         Err(rustix::io::Errno::NOENT) => Ok(false),

@@ -1,13 +1,15 @@
 //! Data directories of instances: `<root>/<name>/{data/filestore/<database>, conf/odoo.conf, addons, log}`.
 //!
-//! Owns: making, checking, filling, measuring and removing them, and who may read what. Directories and the mark belong to us, so
-//! that an Odoo cannot exchange them; `data` and the configuration file belong to Odoo's account. Nothing outside the root is
-//! ever touched, and no symbolic link below it is followed.
-//! Leaves to others: names (the row's), quotas, and what runs on a directory (the drivers).
+//! Owns: making, checking, filling, measuring and removing them, exchanging the data in them, and who may read what. Directories
+//! and the mark belong to us, so that an Odoo cannot exchange them; `data` and the configuration file belong to Odoo's account.
+//! Nothing outside the root is ever touched, and no symbolic link below it is followed. Leaves to others: names (the row's),
+//! quotas, and what runs on a directory (the drivers).
 
+mod beside;
 mod conf;
 mod copy;
 mod filestore;
+mod handover;
 mod root_id;
 mod tree;
 
@@ -23,7 +25,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub(crate) use conf::conf_path;
+pub use beside::{Beside, SwapState};
+pub(crate) use beside::{DATA, incoming};
+pub(crate) use conf::{conf_path, staged_conf_path};
 pub use filestore::{Copied, Filestore};
 pub use root_id::{name_root, root_id};
 pub(crate) use tree::{flush, private};
@@ -181,7 +185,7 @@ impl DataDirectories {
             Place::Ours(_) => {}
         }
         // Whoever starts a process takes its lock in a turn of this directory, so none can begin between look and rename.
-        if !lock::is_free(directory)? {
+        if !lock::all_free(directory)? {
             return Err(RuntimeError::Transient(format!("a process works on {}", directory.display())));
         }
         fs::rename(directory, gone).map_err(|e| RuntimeError::io(format!("take {} away", directory.display()), &e))

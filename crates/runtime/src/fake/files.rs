@@ -2,7 +2,9 @@
 
 use super::wire::Order;
 use crate::account::Account;
+use crate::directory::{DATA, incoming};
 use crate::error::{RuntimeError, RuntimeResult};
+use crate::workload::Files;
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
@@ -35,6 +37,15 @@ pub(super) const INITIAL: &[Stored] = &[
     },
 ];
 
+/// What an update adds.
+pub(super) const UPDATED: &[Stored] = &[Stored {
+    sha1: "282af5e42ba1a8781367069b02c4ef9634d7fc9a",
+    content: b"a new icon\n",
+    name: "icon_image",
+    url: None,
+    mimetype: "text/plain",
+}];
+
 /// What a visit to login page and web client adds.
 pub(super) const ASSETS: &[Stored] = &[
     Stored {
@@ -53,9 +64,34 @@ pub(super) const ASSETS: &[Stored] = &[
     },
 ];
 
-/// Writes the files below `data/filestore/<database>`; those that are there stay.
-pub(super) fn store(order: &Order, files: &[Stored], account: Account) -> RuntimeResult<()> {
-    let top = order.directory.join("data/filestore").join(&order.database);
+/// The part of a data directory that a run works on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Seat {
+    part: String,
+    /// The filestore there, if it is not the database's.
+    filestore: Option<String>,
+}
+
+impl Seat {
+    pub(super) fn live() -> Self {
+        Self { part: DATA.to_owned(), filestore: None }
+    }
+
+    /// Staged files must be there, as for any driver.
+    pub(super) fn of(order: &Order, files: &Files) -> RuntimeResult<Self> {
+        let Files::Staged { number, filestore } = files else { return Ok(Self::live()) };
+        let part = incoming(*number);
+        match fs::symlink_metadata(order.directory.join(&part)) {
+            Ok(found) if found.is_dir() => Ok(Self { part, filestore: Some(filestore.as_str().to_owned()) }),
+            _ => Err(RuntimeError::Permanent(format!("there is no {part} in {}", order.directory.display()))),
+        }
+    }
+}
+
+/// Writes the files into the database's filestore; those that are there stay.
+pub(super) fn store(order: &Order, seat: &Seat, files: &[Stored], account: Account) -> RuntimeResult<()> {
+    let database = seat.filestore.as_ref().unwrap_or(&order.database);
+    let top = order.directory.join(&seat.part).join("filestore").join(database);
     let write = || -> io::Result<()> {
         make(&top, account)?;
         for file in files {
@@ -106,7 +142,7 @@ mod tests {
 
     #[test]
     fn files_are_named_by_their_content() {
-        for file in INITIAL.iter().chain(ASSETS) {
+        for file in INITIAL.iter().chain(ASSETS).chain(UPDATED) {
             let mut sum = Command::new("sha1sum").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
             sum.stdin.take().unwrap().write_all(file.content).unwrap();
             let output = sum.wait_with_output().unwrap().stdout;

@@ -27,6 +27,9 @@ CREATE TABLE IF NOT EXISTS ir_cron (
     id serial PRIMARY KEY, cron_name varchar, user_id integer NOT NULL REFERENCES res_users ON DELETE RESTRICT,
     interval_number integer NOT NULL CHECK (interval_number > 0), interval_type varchar NOT NULL, active boolean,
     nextcall timestamp NOT NULL, lastcall timestamp, create_date timestamp, write_date timestamp);
+CREATE TABLE IF NOT EXISTS ir_mail_server (
+    id serial PRIMARY KEY, name varchar NOT NULL, smtp_host varchar, smtp_port integer, smtp_encryption varchar,
+    smtp_authentication varchar NOT NULL, active boolean, create_date timestamp, write_date timestamp);
 
 INSERT INTO res_partner (id, name, complete_name, email, type, active) VALUES
     (1, 'My Company', 'My Company', NULL, 'contact', true), (2, 'System', 'System', 'odoobot@example.com', 'contact', false),

@@ -1,5 +1,6 @@
 //! The fake runtime's process: a socket, one request per connection.
 
+use super::files::Seat;
 use super::one_off;
 use super::state::State;
 use super::wire::{Effect, Order, Reply, Request};
@@ -7,7 +8,7 @@ use crate::account::Account;
 use crate::directory::{DataDirectories, Place};
 use crate::error::{RuntimeError, RuntimeResult};
 use crate::observed::{Observed, OneOffEnd, Readiness};
-use crate::workload::{Image, Service, Task};
+use crate::workload::{Files, Image, Service, Task};
 use domain::version::OdooVersion;
 use serde::Serialize;
 use serde_json::Value;
@@ -110,8 +111,8 @@ impl Server {
             Request::Logs { service, lines } => value(&self.state().logs(&service, lines)?),
             Request::Events { after } => value(&self.state().events(after.as_ref())),
             Request::List => value(&self.state().list()),
-            Request::RunOnce { order, task, limit_ms } => {
-                value(&self.run_once(order, task, Duration::from_millis(limit_ms)).await?)
+            Request::RunOnce { order, task, limit_ms, files } => {
+                value(&self.run_once(order, task, Duration::from_millis(limit_ms), files).await?)
             }
             Request::WarmAssets { order } => value(&self.warm(&order).await?),
             control => self.control(control),
@@ -165,15 +166,17 @@ impl Server {
         self.settings.directories.account()
     }
 
-    async fn run_once(&self, order: Order, task: Task, limit: Duration) -> RuntimeResult<OneOffEnd> {
+    async fn run_once(&self, order: Order, task: Task, limit: Duration, files: Files) -> RuntimeResult<OneOffEnd> {
         self.require_directory(&order)?;
-        let (settings, account, subject) = (self.settings.clone(), self.account(), order.clone());
-        let body = async move { tokio::time::timeout(limit, one_off::run(&settings.psql, &subject, &task, account)).await };
+        let seat = Seat::of(&order, &files)?;
+        let (settings, account, subject, ground) = (self.settings.clone(), self.account(), order.clone(), seat.clone());
+        let body =
+            async move { tokio::time::timeout(limit, one_off::run(&settings.psql, &subject, &ground, &task, account)).await };
         // The run may begin only when it is known, so that an earlier one has been told to end.
         let (begin, begun) = tokio::sync::oneshot::channel::<()>();
         let task = tokio::spawn(async move { if begun.await.is_ok() { Some(body.await) } else { None } });
-        let id = self.state().begin_run(&order, task.abort_handle()).inspect_err(|_| task.abort())?;
-        let run = Run { server: self, name: &order.name, id, task: task.abort_handle() };
+        let id = self.state().begin_run(&order, &seat, task.abort_handle()).inspect_err(|_| task.abort())?;
+        let run = Run { server: self, name: &order.name, seat: &seat, id, task: task.abort_handle() };
         let ended = if begin.send(()).is_ok() { task.await } else { Ok(None) };
         drop(run);
         if matches!(ended, Ok(Some(Ok(_)))) {
@@ -200,6 +203,7 @@ impl Server {
 struct Run<'a> {
     server: &'a Server,
     name: &'a str,
+    seat: &'a Seat,
     id: u64,
     task: tokio::task::AbortHandle,
 }
@@ -207,7 +211,7 @@ struct Run<'a> {
 impl Drop for Run<'_> {
     fn drop(&mut self) {
         self.task.abort();
-        self.server.state().close_run(self.name, self.id);
+        self.server.state().close_run(self.name, self.seat, self.id);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The fake runtime's memory: services, scripted faults, counts.
 
+use super::files::Seat;
 use super::wire::{Call, Counts, Effect, Fault, Order};
 use crate::error::{RuntimeError, RuntimeResult};
 use crate::events::{Cursor, Events, ServiceEvent};
@@ -18,8 +19,8 @@ pub(super) struct State {
     services: BTreeMap<String, Held>,
     faults: Vec<Fault>,
     counts: BTreeMap<String, Counts>,
-    /// One-off runs under way, by service.
-    runs: BTreeMap<String, Run>,
+    /// One-off runs under way, by service and the files they work on.
+    runs: BTreeMap<(String, Seat), Run>,
     next_run: u64,
     told: Told,
     /// The highest token that ever acted on a service, also when it is gone.
@@ -162,7 +163,7 @@ impl State {
             }
             log = std::mem::take(&mut held.log);
         }
-        self.end_run(&order.name);
+        self.end_run(&order.name, &Seat::live());
         self.halt(&order.name);
         let name = order.name.clone();
         let status = Observed::Running { since: now() };
@@ -187,7 +188,7 @@ impl State {
 
     pub(super) fn stop(&mut self, service: &Service, turn: Turn) -> RuntimeResult<()> {
         self.enter(service, turn)?;
-        self.end_run(&service.name);
+        self.end_runs(&service.name);
         self.halt(&service.name);
         Ok(())
     }
@@ -234,25 +235,26 @@ impl State {
     }
 
     /// Notes a one-off run, which must be the only writer; an earlier one of the same service is ended.
-    pub(super) fn begin_run(&mut self, order: &Order, task: AbortHandle) -> RuntimeResult<u64> {
+    pub(super) fn begin_run(&mut self, order: &Order, seat: &Seat, task: AbortHandle) -> RuntimeResult<u64> {
         let service = Service { name: order.name.clone(), owner: order.owner };
         self.enter(&service, order.turn)?;
-        if self.held(&service)?.is_some_and(|held| held.status.is_up()) {
+        if *seat == Seat::live() && self.held(&service)?.is_some_and(|held| held.status.is_up()) {
             return Err(RuntimeError::Transient(format!("service {} is up", order.name)));
         }
-        self.end_run(&order.name);
+        self.end_run(&order.name, seat);
         self.next_run += 1;
         let run = Run { id: self.next_run, database: database(order), task };
-        self.runs.insert(order.name.clone(), run);
+        self.runs.insert((order.name.clone(), seat.clone()), run);
         self.count(&order.name).one_offs += 1;
         self.note_writers(&order.name, &database(order));
         Ok(self.next_run)
     }
 
     /// Forgets a run that is over.
-    pub(super) fn close_run(&mut self, name: &str, id: u64) {
-        if self.runs.get(name).is_some_and(|run| run.id == id) {
-            self.runs.remove(name);
+    pub(super) fn close_run(&mut self, name: &str, seat: &Seat, id: u64) {
+        let key = (name.to_owned(), seat.clone());
+        if self.runs.get(&key).is_some_and(|run| run.id == id) {
+            self.runs.remove(&key);
         }
     }
 
@@ -261,9 +263,17 @@ impl State {
         self.count(name).one_offs_ended += 1;
     }
 
-    fn end_run(&mut self, name: &str) {
-        if let Some(run) = self.runs.remove(name) {
+    fn end_run(&mut self, name: &str, seat: &Seat) {
+        if let Some(run) = self.runs.remove(&(name.to_owned(), seat.clone())) {
             run.task.abort();
+        }
+    }
+
+    /// Those on staged files as well.
+    fn end_runs(&mut self, name: &str) {
+        let seats: Vec<Seat> = self.runs.keys().filter(|(of, _)| of == name).map(|(_, seat)| seat.clone()).collect();
+        for seat in seats {
+            self.end_run(name, &seat);
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::error::{RuntimeError, RuntimeResult};
 use crate::events::Cursor;
 use crate::fingerprint::fingerprint;
-use crate::workload::{Image, OneOff, Owner, Service, Task, Turn, Workload};
+use crate::workload::{Files, Image, OneOff, Owner, Service, Task, Turn, Workload};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -157,7 +157,7 @@ pub(super) enum Request {
     Logs { service: Service, lines: usize },
     Events { after: Option<Cursor> },
     List,
-    RunOnce { order: Order, task: Task, limit_ms: u64 },
+    RunOnce { order: Order, task: Task, limit_ms: u64, files: Files },
     WarmAssets { order: Order },
     // From tests only.
     AddFault { fault: Fault },
@@ -170,7 +170,8 @@ pub(super) enum Request {
 impl Request {
     pub(super) fn run_once(one_off: &OneOff) -> RuntimeResult<Self> {
         let limit_ms = u64::try_from(one_off.limit.as_millis()).unwrap_or(u64::MAX);
-        Ok(Self::RunOnce { order: Order::of(&one_off.workload)?, task: one_off.task.clone(), limit_ms })
+        let (order, task, files) = (Order::of(&one_off.workload)?, one_off.task.clone(), one_off.files.clone());
+        Ok(Self::RunOnce { order, task, limit_ms, files })
     }
 
     /// Which call it is and for which service, so that faults can be matched; control requests are never hit.

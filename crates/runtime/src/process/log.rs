@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 const LIMIT: u64 = 16 * 1024 * 1024;
 /// Tails are taken from this much of each part.
 const TAIL: u64 = 1024 * 1024;
+/// The most bytes that a run may print: many times what all of Odoo's modules together do.
+const PRINTED: u64 = 8 * 1024 * 1024;
 /// The longest line that is handed out, in characters.
 const LONGEST: usize = 4096;
 /// The longest reason that goes into a row.
@@ -23,6 +25,11 @@ pub(super) fn service_log(directory: &Path) -> PathBuf {
 /// The log of the latest one-off run.
 pub(super) fn one_off_log(directory: &Path) -> PathBuf {
     directory.join("log/one-off.log")
+}
+
+/// What the latest one-off run printed, where that is told apart.
+pub(super) fn one_off_output(directory: &Path) -> PathBuf {
+    directory.join("log/one-off.out")
 }
 
 fn older(path: &Path) -> PathBuf {
@@ -72,6 +79,23 @@ fn length(path: &Path) -> io::Result<u64> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(0),
         Err(e) => Err(e),
     }
+}
+
+/// All of it, of a text that somebody goes on working with.
+pub(super) fn whole(path: &Path) -> RuntimeResult<String> {
+    let work = || -> io::Result<String> {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(PRINTED + 1).read_to_end(&mut bytes)?;
+        let fits = u64::try_from(bytes.len()).is_ok_and(|length| length <= PRINTED);
+        String::from_utf8(bytes)
+            .ok()
+            .filter(|_| fits)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it is too long, or no text"))
+    };
+    work().map_err(|e| match e.kind() {
+        io::ErrorKind::InvalidData => RuntimeError::Permanent(format!("{}: {e}", path.display())),
+        _ => RuntimeError::io(format!("read {}", path.display()), &e),
+    })
 }
 
 /// The last `count` lines, oldest first.

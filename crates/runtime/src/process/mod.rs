@@ -12,12 +12,13 @@ pub(crate) mod lock;
 mod log;
 mod one_off;
 mod record;
+mod seat;
 mod start;
 mod stop;
 mod table;
 
 use crate::InstanceRuntime;
-use crate::directory::{DataDirectories, conf_path};
+use crate::directory::DataDirectories;
 use crate::error::{RuntimeError, RuntimeResult, blocking};
 use crate::events::{Cursor, Events, by_looking};
 use crate::observed::{Listed, Observed, OneOffEnd, Readiness};
@@ -29,13 +30,13 @@ use chrono::{DateTime, Utc};
 use domain::sources::Entropy;
 use domain::version::OdooVersion;
 use record::{Record, Records, Wanted};
+use seat::Seat;
 use secrecy::SecretString;
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use table::{Members, ProcessTable};
@@ -85,14 +86,14 @@ impl ProcessRuntime {
     /// Since when the process of a service runs, if it does.
     async fn runs_since(&self, workload: &Workload) -> RuntimeResult<Option<DateTime<Utc>>> {
         let directory = workload.directory.clone();
-        self.look(move |_| Ok(members(&ProcessTable::read()?, &directory)?.service)).await
+        self.look(move |_| Ok(members(&ProcessTable::read()?, &Seat::live(&directory))?.service)).await
     }
 
     /// Every service, with the beginning of its process; without a look at its port, which nobody should feel who is only watched.
     fn processes(&self) -> RuntimeResult<Vec<(Service, String)>> {
         let (records, table) = (self.records.all()?, ProcessTable::read()?);
         let state = |(name, record): (String, Record)| {
-            let state = match (members(&table, &record.directory)?.service, record.wanted) {
+            let state = match (members(&table, &Seat::live(&record.directory))?.service, record.wanted) {
                 (Some(since), _) => format!("since {since}"),
                 (None, Wanted::Running) => "ended".to_owned(),
                 (None, Wanted::Stopped) => "stopped".to_owned(),
@@ -113,17 +114,17 @@ impl ProcessRuntime {
     }
 }
 
-/// The live processes of a directory, and whether its lock is free.
-fn members(table: &ProcessTable, directory: &Path) -> RuntimeResult<Members> {
-    Ok(table.of(&conf_path(directory), lock::id(directory)?))
+/// The live processes that work there.
+fn members(table: &ProcessTable, seat: &Seat) -> RuntimeResult<Members> {
+    Ok(table.of(&seat.conf(), lock::id(&seat.lock())?))
 }
 
 /// What a recorded service is doing, by a process table read just now.
 fn state(record: &Record, table: &ProcessTable) -> RuntimeResult<Observed> {
     log::rotate(&log::service_log(&record.directory));
     // The lock is read first: a process that ends between the two looks then still counts as one that is there.
-    let free = lock::is_free(&record.directory)?;
-    let members = members(table, &record.directory)?;
+    let free = lock::is_free(&lock::path(&record.directory))?;
+    let members = members(table, &Seat::live(&record.directory))?;
     Ok(match (members.service, record.wanted) {
         (Some(since), _) if record.port.is_some_and(accepts) => Observed::Running { since },
         (Some(_), _) => Observed::Starting,

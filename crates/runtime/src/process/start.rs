@@ -2,7 +2,9 @@
 //!
 //! Each look decides and acts in one section of the caller's turn, so that a worker that was overtaken starts nothing.
 
+use super::launch::{Streams, Words};
 use super::record::{Record, Wanted};
+use super::seat::Seat;
 use super::stop::Target;
 use super::table::ProcessTable;
 use super::{GRACE, POLL, ProcessRuntime, accepts, is_free, launch, lock, log, members, port_of, state, stop};
@@ -63,7 +65,7 @@ fn look(runtime: &ProcessRuntime, asked: &Asked, workload: &Workload, wanted: &R
     let known = runtime.records.load(&workload.service)?;
     require_directory(runtime, workload)?;
     let table = ProcessTable::read()?;
-    let members = members(&table, &workload.directory)?;
+    let members = members(&table, &Seat::live(&workload.directory))?;
     let port = known.as_ref().map_or(wanted.port, |record| record.port);
     if members.leftover {
         return Ok(Next::End(port));
@@ -77,7 +79,7 @@ fn look(runtime: &ProcessRuntime, asked: &Asked, workload: &Workload, wanted: &R
         runtime.records.save(&workload.service.name, wanted)?;
         return state(wanted, &table).map(Next::Done);
     }
-    match lock::try_take(&workload.directory)? {
+    match lock::try_take(&lock::path(&workload.directory))? {
         Some(lock) => begin(runtime, &entered, workload, wanted, lock).map(|()| Next::Done(Observed::Starting)),
         None => Ok(Next::Wait),
     }
@@ -116,7 +118,9 @@ fn begin(runtime: &ProcessRuntime, entered: &Both, workload: &Workload, wanted: 
     if let Some(port) = wanted.port.filter(|port| accepts(*port) || !is_free(*port)) {
         return Err(RuntimeError::Transient(format!("port {port} is taken by another process")));
     }
-    let mut child = launch::launch(workload, &[], lock, &log, runtime.directories.account())?;
+    let seat = Seat::live(&workload.directory);
+    let streams = Streams { lock, log: log::open(&log)?, output: None };
+    let mut child = launch::launch(workload, &seat, &Words::default(), streams, runtime.directories.account())?;
     let service = workload.service.name.clone();
     // The child outlives this task and this process; the task only collects its exit status, so that no zombie stays.
     tokio::spawn(async move {

@@ -4,13 +4,14 @@
 //! successor has started.
 
 use super::record::Wanted;
+use super::seat::Seat;
 use super::table::{self, ProcessTable};
 use super::{GRACE, POLL, ProcessRuntime, accepts, lock, members};
 use crate::error::{RuntimeError, RuntimeResult};
 use crate::workload::{Service, Turn, Workload};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How long the kernel gets to end a killed process.
@@ -25,13 +26,28 @@ pub(super) struct Target {
     service: Service,
     turn: Turn,
     directory: PathBuf,
+    /// Only what works there; `None` is anywhere in the directory.
+    seat: Option<Seat>,
     port: Option<u16>,
 }
 
 impl Target {
-    /// Everything that works on a workload's directory, and whoever answers at this port.
+    /// Everything that works on a workload's live data, and whoever answers at this port.
     pub(super) fn of(workload: &Workload, port: Option<u16>) -> Self {
-        Self { service: workload.service.clone(), turn: workload.turn, directory: workload.directory.clone(), port }
+        Self { port, ..Self::at(workload, Seat::live(&workload.directory)) }
+    }
+
+    /// Everything that works at one place of a workload's directory.
+    pub(super) fn at(workload: &Workload, seat: Seat) -> Self {
+        let (service, directory) = (workload.service.clone(), workload.directory.clone());
+        Self { service, turn: workload.turn, directory, seat: Some(seat), port: None }
+    }
+
+    fn seats(&self) -> RuntimeResult<Vec<Seat>> {
+        match &self.seat {
+            Some(seat) => Ok(vec![seat.clone()]),
+            None => Seat::all(&self.directory),
+        }
     }
 }
 
@@ -50,7 +66,7 @@ pub(super) async fn stop(runtime: &ProcessRuntime, service: &Service, turn: Turn
         })
         .await?;
     let Some(record) = known else { return Ok(()) };
-    let target = Target { service: service.clone(), turn, directory: record.directory, port: record.port };
+    let target = Target { service: service.clone(), turn, directory: record.directory, seat: None, port: record.port };
     clear(runtime, &target, grace).await
 }
 
@@ -62,7 +78,7 @@ pub(super) async fn remove(runtime: &ProcessRuntime, service: &Service, turn: Tu
         .act(turn, move |this, asked| {
             let _entered = this.directories.enter_service(&service, asked)?;
             let Some(record) = this.records.load(&service)? else { return Ok(()) };
-            match left(&record.directory, None)? {
+            match left(&Seat::all(&record.directory)?, None)? {
                 Some(left) => Err(RuntimeError::Transient(format!("{} came up again: {}", service.name, left.what))),
                 None => this.records.delete(&service.name),
             }
@@ -81,7 +97,7 @@ pub(super) async fn clear(runtime: &ProcessRuntime, target: &Target, grace: Dura
         let (left, groups) = runtime
             .act(target.turn, move |this, asked| {
                 let _entered = this.directories.enter_service(&subject.service, asked)?;
-                let left = left(&subject.directory, subject.port)?;
+                let left = left(&subject.seats()?, subject.port)?;
                 if let Some(left) = &left {
                     left.end(force, &mut groups)?;
                 }
@@ -129,13 +145,22 @@ impl Left {
     }
 }
 
-fn left(directory: &Path, port: Option<u16>) -> RuntimeResult<Option<Left>> {
-    let groups = members(&ProcessTable::read()?, directory)?.groups;
+fn left(seats: &[Seat], port: Option<u16>) -> RuntimeResult<Option<Left>> {
+    let table = ProcessTable::read()?;
+    let (mut groups, mut held) = (BTreeSet::new(), Vec::new());
+    for seat in seats {
+        groups.append(&mut members(&table, seat)?.groups);
+        if !lock::is_free(&seat.lock())? {
+            held.push(seat.lock());
+        }
+    }
     let mut strays = Vec::new();
     let what = if !groups.is_empty() {
         "processes run"
-    } else if !lock::is_free(directory)? {
-        strays = table::holders(lock::id(directory)?);
+    } else if !held.is_empty() {
+        for lock in held {
+            strays.append(&mut table::holders(lock::id(&lock)?));
+        }
         "its lock is held"
     } else if port.is_some_and(accepts) {
         PORT

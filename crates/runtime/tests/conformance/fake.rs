@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use domain::version::OdooVersion;
 use runtime::directory::Filestore;
 use runtime::fake::{Call, Counts, Effect, FakeControl, FakeRuntime, Fault, FaultClass};
-use runtime::{Class, Image, InstanceRuntime, Observed, OneOff, Readiness, Task, Workload};
+use runtime::{Class, Files, Image, InstanceRuntime, Observed, OneOff, Readiness, Task, Workload};
 use secrecy::SecretString;
 use std::path::PathBuf;
 use std::process::{Child, Command};
@@ -194,7 +194,7 @@ async fn an_initialisation_fills_database_and_filestore() {
     let (runtime, mut workload) = (fake.runtime(), fake.workload().await);
     let cluster = database(&mut workload);
     let name = workload.database.name.clone();
-    let run = |task| OneOff { workload: workload.clone(), task, limit: LIMIT };
+    let run = |task| OneOff { workload: workload.clone(), task, limit: LIMIT, files: Files::Live };
     for _ in 0..2 {
         let end = runtime.run_once(&run(Task::Initialise)).await.unwrap();
         assert_eq!(end.exit, Some(0), "{:?}", end.log);
@@ -234,11 +234,12 @@ async fn a_failed_run_says_so_and_a_running_service_refuses_one() {
     let _cluster = database(&mut workload);
     let mut wrong = workload.clone();
     wrong.database.password = SecretString::from("another");
-    let end = runtime.run_once(&OneOff { workload: wrong, task: Task::Initialise, limit: LIMIT }).await.unwrap();
+    let end =
+        runtime.run_once(&OneOff { workload: wrong, task: Task::Initialise, limit: LIMIT, files: Files::Live }).await.unwrap();
     assert_ne!(end.exit, Some(0));
     assert!(end.log.iter().any(|line| line.contains("authentication failed")), "{:?}", end.log);
     runtime.ensure(&workload).await.unwrap();
-    let run = OneOff { workload: workload.clone(), task: Task::Initialise, limit: LIMIT };
+    let run = OneOff { workload: workload.clone(), task: Task::Initialise, limit: LIMIT, files: Files::Live };
     assert_eq!(runtime.run_once(&run).await.unwrap_err().class(), Class::Transient);
 }
 
@@ -249,7 +250,7 @@ async fn a_run_ends_with_its_caller() {
     let cluster = database(&mut workload);
     let name = workload.database.name.as_str();
     // A table that is locked by another session keeps the run waiting.
-    let run = OneOff { workload: workload.clone(), task: Task::Initialise, limit: LIMIT };
+    let run = OneOff { workload: workload.clone(), task: Task::Initialise, limit: LIMIT, files: Files::Live };
     assert_eq!(runtime.run_once(&run).await.unwrap().exit, Some(0));
     cluster.psql(name, "BEGIN; LOCK TABLE res_users; PREPARE TRANSACTION 'keeps the lock'").unwrap();
     let waiting =
@@ -262,4 +263,52 @@ async fn a_run_ends_with_its_caller() {
     cluster.psql(name, "ROLLBACK PREPARED 'keeps the lock'").unwrap();
     let counts = fake.counts(&workload).await;
     assert_eq!((counts.one_offs, counts.one_offs_ended), (2, 1));
+}
+
+#[tokio::test]
+async fn an_update_and_a_script_on_staged_files_beside_a_running_service() {
+    let fake = Fake::new().await;
+    let (runtime, mut workload) = (fake.runtime(), fake.workload().await);
+    let cluster = database(&mut workload);
+    let live = workload.database.name.clone();
+    let run = OneOff { workload: workload.clone(), task: Task::Initialise, limit: LIMIT, files: Files::Live };
+    assert_eq!(runtime.run_once(&run).await.unwrap().exit, Some(0));
+    let copy = format!("{live}_n1");
+    cluster.psql("postgres", &format!("CREATE DATABASE {copy} TEMPLATE {live} OWNER {live}")).unwrap();
+    runtime.ensure(&workload).await.unwrap();
+    let (owner, turn) = (workload.service.owner, workload.turn);
+    fake.ground.directories.stage_copy(&workload.directory, owner, turn, 1).await.unwrap();
+    let mut beside = workload.clone();
+    beside.database.name = copy.clone().try_into().unwrap();
+    let run = |task, number| OneOff {
+        workload: beside.clone(),
+        task,
+        limit: LIMIT,
+        files: Files::Staged { number, filestore: live.clone() },
+    };
+    let all = Task::Update(vec!["all".into()]);
+    assert_eq!(runtime.run_once(&run(all.clone(), 2)).await.unwrap_err().class(), Class::Permanent);
+    let end = runtime.run_once(&run(all, 1)).await.unwrap();
+    assert_eq!(end.exit, Some(0), "{:?}", end.log);
+    let version = "SELECT DISTINCT latest_version FROM ir_module_module WHERE state = 'installed' AND name = 'base'";
+    assert_eq!(
+        (cluster.psql(&copy, version).unwrap(), cluster.psql(live.as_str(), version).unwrap()),
+        ("19.0.2.0".into(), "19.0.1.3".into())
+    );
+    let files = |part: &str| {
+        let area = workload.directory.join(part).join("filestore");
+        let stores: Vec<_> = std::fs::read_dir(&area).unwrap().map(|store| store.unwrap().file_name()).collect();
+        assert_eq!(stores, [live.as_str()]);
+        std::fs::read_dir(area.join(live.as_str())).unwrap().count()
+    };
+    assert_eq!((files("data"), files("incoming-1")), (2, 3));
+    let end = runtime.run_once(&run(Task::Neutralise, 1)).await.unwrap();
+    assert!(end.output.starts_with("BEGIN;\n") && end.output.ends_with("COMMIT;\n"), "{}", end.output);
+    cluster.psql(&copy, &format!("SET ROLE {live}; {}", end.output)).unwrap();
+    assert_eq!(
+        cluster.psql(&copy, "SELECT value FROM ir_config_parameter WHERE key = 'database.is_neutralized'").unwrap(),
+        "true"
+    );
+    assert!(runtime.observe(&workload.service).await.unwrap().is_up());
+    assert_eq!(fake.counts(&workload).await.most_writers, 1);
 }

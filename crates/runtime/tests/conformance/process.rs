@@ -4,9 +4,9 @@ use crate::stage::{Ground, PASSWORD, Stage, processes_with, until};
 use crate::suite::{each_rule_is_a_test, rules};
 use crate::worker::{Doing, driver, run_and_kill};
 use async_trait::async_trait;
-use domain::names::EnvName;
+use domain::names::{EnvName, PhysicalName};
 use domain::version::OdooVersion;
-use runtime::{Class, Image, InstanceRuntime, Observed, OneOff, Readiness, Task, Workload};
+use runtime::{Class, Files, Image, InstanceRuntime, Observed, OneOff, Readiness, Task, Workload};
 use rustix::process::{Pid, Signal, kill_process};
 use secrecy::SecretString;
 use std::fs::{self, Permissions};
@@ -254,7 +254,12 @@ async fn a_missing_installation_fails_the_start() {
 async fn a_one_off_run_returns_exit_and_log_and_leaves_nothing() {
     let stage = StandIn::new();
     let workload = stage.workload().await;
-    let run = OneOff { workload: workload.clone(), task: Task::Install(vec!["crm".into(), "stock".into()]), limit: GRACE };
+    let run = OneOff {
+        workload: workload.clone(),
+        task: Task::Install(vec!["crm".into(), "stock".into()]),
+        limit: GRACE,
+        files: Files::Live,
+    };
     let end = stage.runtime().run_once(&run).await.unwrap();
     assert_eq!(end.exit, Some(0));
     assert!(end.log.iter().any(|line| line.contains("-i crm,stock --stop-after-init")), "{:?}", end.log);
@@ -268,7 +273,7 @@ async fn a_one_off_run_is_refused_beside_a_running_service() {
     let stage = StandIn::new();
     let workload = stage.workload().await;
     let pid = stage.up(&workload).await;
-    let run = OneOff { workload: workload.clone(), task: Task::Initialise, limit: GRACE };
+    let run = OneOff { workload: workload.clone(), task: Task::Initialise, limit: GRACE, files: Files::Live };
     assert_eq!(stage.runtime().run_once(&run).await.unwrap_err().class(), Class::Transient);
     assert!(is_alive(pid));
 }
@@ -277,7 +282,8 @@ async fn a_one_off_run_is_refused_beside_a_running_service() {
 async fn a_one_off_run_ends_at_its_limit() {
     let stage = StandIn::new();
     let workload = stage.workload_that("ENDLESS").await;
-    let run = OneOff { workload: workload.clone(), task: Task::Initialise, limit: Duration::from_millis(500) };
+    let run =
+        OneOff { workload: workload.clone(), task: Task::Initialise, limit: Duration::from_millis(500), files: Files::Live };
     let began = Instant::now();
     assert_eq!(stage.runtime().run_once(&run).await.unwrap_err().class(), Class::Transient);
     assert!(began.elapsed() < Duration::from_secs(10));
@@ -288,7 +294,7 @@ async fn a_one_off_run_ends_at_its_limit() {
 async fn a_one_off_run_ends_with_the_wish_for_it() {
     let stage = StandIn::new();
     let workload = stage.workload_that("ENDLESS").await;
-    let run = OneOff { workload: workload.clone(), task: Task::Initialise, limit: GRACE };
+    let run = OneOff { workload: workload.clone(), task: Task::Initialise, limit: GRACE, files: Files::Live };
     let runtime = stage.runtime();
     tokio::select! {
         end = runtime.run_once(&run) => panic!("it ended by itself: {end:?}"),
@@ -305,7 +311,129 @@ async fn a_one_off_run_of_a_killed_worker_is_ended_by_its_successor() {
     tokio::task::spawn_blocking(move || run_and_kill(&root, &subject, Doing::OneOff)).await.unwrap();
     let left = pid(&workload);
     workload.environment.clear();
-    let run = OneOff { workload: workload.clone(), task: Task::Initialise, limit: GRACE };
+    let run = OneOff { workload: workload.clone(), task: Task::Initialise, limit: GRACE, files: Files::Live };
     assert_eq!(stage.runtime().run_once(&run).await.unwrap().exit, Some(0));
     assert!(!is_alive(left));
+}
+
+/// A run on what is staged as number 1 beside the workload's data, on a database beside its own.
+async fn beside(stage: &StandIn, workload: &Workload, task: Task) -> OneOff {
+    let (directories, owner, turn) = (&stage.ground.directories, workload.service.owner, workload.turn);
+    directories.stage_copy(&workload.directory, owner, turn, 1).await.unwrap();
+    let filestore = workload.database.name.clone();
+    let mut workload = workload.clone();
+    workload.database.name = PhysicalName::new(format!("{filestore}_n1")).unwrap();
+    OneOff { workload, task, limit: GRACE, files: Files::Staged { number: 1, filestore } }
+}
+
+fn staged_conf(workload: &Workload) -> PathBuf {
+    workload.directory.join("conf/incoming-1.conf")
+}
+
+#[tokio::test]
+async fn a_run_on_staged_files_needs_no_service_down() {
+    let stage = StandIn::new();
+    let workload = stage.workload().await;
+    let name = workload.database.name.as_str();
+    fs::create_dir_all(workload.directory.join("data/filestore").join(name).join("ab")).unwrap();
+    let pid = stage.up(&workload).await;
+    let run = beside(&stage, &workload, Task::Update(vec!["base".into(), "sale".into()])).await;
+    let end = stage.runtime().run_once(&run).await.unwrap();
+    assert_eq!(end.exit, Some(0), "{:?}", end.log);
+    let said = |text: &str| assert!(end.log.iter().any(|line| line.contains(text)), "{text}: {:?}", end.log);
+    said("-u base,sale --stop-after-init");
+    // It is another database, and has the files under its name as well.
+    said(&format!("{name}_n1 stand_in: filestore {name}_n1 ab"));
+    let starts = |part: &str| fs::read_to_string(workload.directory.join(part).join("starts")).unwrap().lines().count();
+    assert_eq!((starts("data"), starts("incoming-1")), (1, 2), "the copy had one when it was made");
+    assert!(is_alive(pid) && stage.runtime().observe(&workload.service).await.unwrap().is_up());
+    assert_eq!(fs::read_dir(workload.directory.join("incoming-1/filestore")).unwrap().count(), 1, "the second name is gone");
+    assert!(!staged_conf(&workload).exists(), "and the password with it");
+    stage.ground.directories.swap(&workload.directory, workload.service.owner, workload.turn, 1).await.unwrap_err();
+    stage.runtime().stop(&workload.service, workload.turn, GRACE).await.unwrap();
+    stage.ground.directories.swap(&workload.directory, workload.service.owner, workload.turn, 1).await.unwrap();
+    stage.up(&workload).await;
+}
+
+#[tokio::test]
+async fn a_service_that_comes_up_beside_a_run_stays_known() {
+    let stage = StandIn::new();
+    let workload = stage.workload_that("ENDLESS").await;
+    let mut run = beside(&stage, &workload, Task::Update(vec!["all".into()])).await;
+    run.limit = Duration::from_secs(2);
+    let (runtime, begun) = (stage.runtime(), workload.directory.join("incoming-1/starts"));
+    let plain = Workload { environment: Default::default(), ..workload.clone() };
+    let service = async {
+        until("it runs", async || begun.exists()).await;
+        stage.up(&plain).await
+    };
+    let (end, pid) = tokio::join!(runtime.run_once(&run), service);
+    assert_eq!(end.unwrap_err().class(), Class::Transient);
+    assert!(is_alive(pid) && runtime.observe(&workload.service).await.unwrap().is_up());
+    assert!(processes_with(&staged_conf(&workload)).is_empty());
+}
+
+#[tokio::test]
+async fn a_run_without_its_staged_files_is_refused() {
+    let stage = StandIn::new();
+    let workload = stage.workload().await;
+    let mut run = beside(&stage, &workload, Task::Update(vec!["all".into()])).await;
+    run.files = Files::Staged { number: 2, filestore: workload.database.name.clone() };
+    assert_eq!(stage.runtime().run_once(&run).await.unwrap_err().class(), Class::Permanent);
+    run.files = Files::Live;
+    run.task = Task::Update(vec!["base --shell".into()]);
+    assert_eq!(stage.runtime().run_once(&run).await.unwrap_err().class(), Class::Permanent);
+}
+
+#[tokio::test]
+async fn what_a_run_prints_is_told_apart_from_its_log() {
+    let stage = StandIn::new();
+    let workload = stage.workload().await;
+    let live = OneOff { workload: workload.clone(), task: Task::Neutralise, limit: GRACE, files: Files::Live };
+    for run in [live, beside(&stage, &workload, Task::Neutralise).await] {
+        for _ in 0..2 {
+            let end = stage.runtime().run_once(&run).await.unwrap();
+            assert_eq!(end.output, "BEGIN;\nUPDATE ir_cron SET active = false;\nCOMMIT;\n");
+            assert!(end.log.iter().any(|line| line == "a warning of a library"), "{:?}", end.log);
+            assert!(end.log.iter().any(|line| line.contains("begins with neutralize -c") && line.ends_with("--stdout")));
+        }
+    }
+    let other = OneOff { workload: workload.clone(), task: Task::Initialise, limit: GRACE, files: Files::Live };
+    assert_eq!(stage.runtime().run_once(&other).await.unwrap().output, "");
+}
+
+#[tokio::test]
+async fn a_stop_ends_runs_on_staged_files_and_a_start_does_not() {
+    let stage = StandIn::new();
+    let workload = stage.workload_that("ENDLESS").await;
+    let run = beside(&stage, &workload, Task::Update(vec!["all".into()])).await;
+    let (runtime, begun) = (stage.runtime(), workload.directory.join("incoming-1/starts"));
+    let plain = Workload { environment: Default::default(), ..workload.clone() };
+    let others = async {
+        until("it runs", async || begun.exists()).await;
+        let service = stage.up(&plain).await;
+        let beside = processes_with(&staged_conf(&workload));
+        assert!(beside.len() == 1 && is_alive(service), "{beside:?}");
+        stage.runtime().stop(&workload.service, workload.turn, GRACE).await.unwrap();
+        assert!(!is_alive(beside[0]) && !is_alive(service));
+    };
+    let (end, ()) = tokio::join!(runtime.run_once(&run), others);
+    assert_eq!(end.unwrap().exit, None, "it was ended by a signal");
+}
+
+#[tokio::test]
+async fn a_run_on_staged_files_of_a_killed_worker_is_ended_by_its_successor() {
+    let stage = StandIn::new();
+    let workload = stage.workload_that("ENDLESS").await;
+    let mut run = beside(&stage, &workload, Task::Update(vec!["all".into()])).await;
+    let (root, subject) = (stage.ground.directories.root().to_owned(), workload.clone());
+    tokio::task::spawn_blocking(move || run_and_kill(&root, &subject, Doing::Staged)).await.unwrap();
+    let left = processes_with(&staged_conf(&workload))[0];
+    let (directories, owner, turn) = (&stage.ground.directories, workload.service.owner, workload.turn);
+    let in_use = directories.stage(&workload.directory, owner, turn, 1).await.unwrap_err();
+    assert_eq!(in_use.class(), Class::Transient);
+    run.workload.environment.clear();
+    assert_eq!(stage.runtime().run_once(&run).await.unwrap().exit, Some(0));
+    assert!(!is_alive(left));
+    directories.stage(&workload.directory, owner, turn, 1).await.unwrap();
 }

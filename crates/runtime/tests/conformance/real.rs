@@ -5,7 +5,7 @@ use crate::suite::{each_rule_in_turn, rules};
 use crate::worker::{Doing, driver, run_and_kill};
 use async_trait::async_trait;
 use domain::version::OdooVersion;
-use runtime::{Image, InstanceRuntime, Observed, OneOff, Readiness, Task, Workload};
+use runtime::{Files, Image, InstanceRuntime, Observed, OneOff, Readiness, Task, Workload};
 use rustix::process::{Pid, Signal, kill_process};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
@@ -68,7 +68,7 @@ impl Foundation {
     }
 
     async fn run(&self, task: Task) -> runtime::OneOffEnd {
-        let run = OneOff { workload: self.template.clone(), task, limit: LIMIT };
+        let run = OneOff { workload: self.template.clone(), task, limit: LIMIT, files: Files::Live };
         driver(self.ground.directories.root(), &installations()).run_once(&run).await.unwrap()
     }
 
@@ -160,6 +160,7 @@ async fn real_odoo_keeps_every_rule() {
     rules!(each_rule_in_turn Real::on(&foundation););
     the_process_is_clean(&Real::on(&foundation)).await;
     files_decide_readiness(&Real::on(&foundation)).await;
+    a_copy_is_updated_and_neutralised_beside_its_original(&Real::on(&foundation)).await;
     modules_are_installed_and_exit_codes_lie(&foundation).await;
 }
 
@@ -188,6 +189,42 @@ async fn files_decide_readiness(stage: &Real) {
     let not_ready = Readiness::NotYet { reason: "an asset of the login page answers 500".into() };
     until("the login page shows without its files", async || runtime.ready(&workload).await.unwrap() == not_ready).await;
     assert!(matches!(runtime.observe(&workload.service).await.unwrap(), Observed::Running { .. }));
+    runtime.stop(&workload.service, workload.turn, GRACE).await.unwrap();
+}
+
+async fn a_copy_is_updated_and_neutralised_beside_its_original(stage: &Real) {
+    let (runtime, workload) = (stage.runtime(), stage.workload().await);
+    let (name, cluster) = (workload.database.name.clone(), &stage.foundation.cluster);
+    let copy = format!("{name}_n1");
+    cluster
+        .psql("postgres", &format!("CREATE DATABASE {copy} TEMPLATE {} OWNER {name}", stage.foundation.template.database.name))
+        .unwrap();
+    runtime.ensure(&workload).await.unwrap();
+    until("Odoo is ready", async || runtime.ready(&workload).await.unwrap() == Readiness::Ready).await;
+    let (owner, turn) = (workload.service.owner, workload.turn);
+    let copied = stage.ground.directories.stage_copy(&workload.directory, owner, turn, 1).await.unwrap();
+    assert!(copied.files > 10, "{copied:?}");
+    let mut beside = workload.clone();
+    beside.database.name = copy.clone().try_into().unwrap();
+    let files = Files::Staged { number: 1, filestore: name.clone() };
+    let run = |task| OneOff { workload: beside.clone(), task, limit: LIMIT, files: files.clone() };
+    let end = runtime.run_once(&run(Task::Update(vec!["base".into()]))).await.unwrap();
+    assert_eq!(end.exit, Some(0), "{:?}", end.log);
+    assert!(end.log.iter().any(|line| line.contains(&format!(" {copy} odoo.modules.loading: "))), "{:?}", end.log);
+    let sql = |text: &str| cluster.psql(&copy, text).unwrap();
+    assert_eq!(sql("SELECT count(*) FROM ir_module_module WHERE state LIKE 'to %'"), "0");
+    let end = runtime.run_once(&run(Task::Neutralise)).await.unwrap();
+    assert!(end.exit == Some(0) && end.output.starts_with("BEGIN;\n") && end.output.ends_with("COMMIT;\n"), "{}", end.output);
+    sql(&end.output);
+    assert_eq!(sql("SELECT value FROM ir_config_parameter WHERE key = 'database.is_neutralized'"), "true");
+    let stores: Vec<_> =
+        fs::read_dir(workload.directory.join("incoming-1/filestore")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(stores, [name.as_str()]);
+    assert_eq!(runtime.ready(&workload).await.unwrap(), Readiness::Ready);
+    runtime.stop(&workload.service, workload.turn, GRACE).await.unwrap();
+    stage.ground.directories.swap(&workload.directory, owner, turn, 1).await.unwrap();
+    runtime.ensure(&workload).await.unwrap();
+    until("Odoo is ready on its new files", async || runtime.ready(&workload).await.unwrap() == Readiness::Ready).await;
     runtime.stop(&workload.service, workload.turn, GRACE).await.unwrap();
 }
 

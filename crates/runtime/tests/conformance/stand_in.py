@@ -10,7 +10,7 @@ home = conf['data_dir']
 
 
 def say(level, text):
-    print('2026-01-01 00:00:00,000 1', level, conf['db_name'], 'stand_in:', text, flush=True)
+    print('2026-01-01 00:00:00,000 1', level, conf['db_name'], 'stand_in:', text, file=sys.stderr, flush=True)
 
 
 with open(home + '/starts', 'a') as starts:
@@ -21,7 +21,13 @@ if 'WITH_CHILD' in os.environ:
 if 'EXIT_AT_ONCE' in os.environ:
     say('CRITICAL', 'told to exit')
     sys.exit(1)
+if sys.argv[1] == 'neutralize':
+    print('BEGIN;\nUPDATE ir_cron SET active = false;\nCOMMIT;', flush=True)
+    print('a warning of a library', file=sys.stderr, flush=True)
+    sys.exit(0)
 if '--stop-after-init' in sys.argv:
+    for store in sorted(os.listdir(home + '/filestore')):
+        say('INFO', 'filestore ' + store + ' ' + ' '.join(sorted(os.listdir(home + '/filestore/' + store))))
     if 'ENDLESS' in os.environ:
         signal.pause()
     say('INFO', 'initialised')

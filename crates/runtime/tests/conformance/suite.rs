@@ -4,7 +4,7 @@ use crate::stage::{Stage, later, new_operation, until};
 use domain::ids::InstanceId;
 use domain::sources::random_uuid;
 use domain::version::OdooVersion;
-use runtime::{Class, Cursor, Observed, OneOff, Owner, Readiness, Service, Task, Turn, Workload};
+use runtime::{Class, Cursor, Files, Observed, OneOff, Owner, Readiness, Service, Task, Turn, Workload};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -237,7 +237,7 @@ fn earlier(workload: &Workload) -> Workload {
 }
 
 fn run_of(workload: Workload) -> OneOff {
-    OneOff { workload, task: Task::Initialise, limit: GRACE }
+    OneOff { workload, task: Task::Initialise, limit: GRACE, files: Files::Live }
 }
 
 pub async fn an_overtaken_turn_changes_nothing(stage: impl Stage) {

@@ -7,7 +7,7 @@ use domain::version::OdooVersion;
 use runtime::account::Account;
 use runtime::directory::DataDirectories;
 use runtime::process::{ProcessRuntime, ProcessSettings};
-use runtime::{Image, InstanceRuntime, Limits, OneOff, Service, Task, TenantDatabase, Workload};
+use runtime::{Files, Image, InstanceRuntime, Limits, OneOff, Service, Task, TenantDatabase, Workload};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -40,6 +40,7 @@ struct Order {
     password: String,
     environment: BTreeMap<String, String>,
     one_off: bool,
+    staged: bool,
 }
 
 impl Order {
@@ -75,6 +76,8 @@ pub enum Doing {
     Ensure,
     /// A one-off run, which was under way.
     OneOff,
+    /// A one-off run on what was staged as number 1, which was under way.
+    Staged,
 }
 
 /// Runs a worker that gets so far, and kills it.
@@ -90,7 +93,8 @@ pub fn run_and_kill(root: &Path, workload: &Workload, doing: Doing) {
         port: workload.port,
         password: workload.database.password.expose_secret().to_owned(),
         environment: workload.environment.iter().map(|(name, value)| (name.as_str().to_owned(), value.clone())).collect(),
-        one_off: doing == Doing::OneOff,
+        one_off: doing != Doing::Ensure,
+        staged: doing == Doing::Staged,
     };
     let mut worker = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "worker::body", "--ignored", "--nocapture"])
@@ -110,12 +114,16 @@ pub fn run_and_kill(root: &Path, workload: &Workload, doing: Doing) {
 async fn body() {
     let Ok(order) = std::env::var(ORDER) else { return };
     let order: Order = serde_json::from_str(&order).unwrap();
-    let (root, one_off) = (order.root.clone(), order.one_off);
+    let (root, one_off, staged) = (order.root.clone(), order.one_off, order.staged);
     let workload = order.workload();
+    let (part, files) = match staged {
+        true => ("incoming-1", Files::Staged { number: 1, filestore: workload.database.name.clone() }),
+        false => ("data", Files::Live),
+    };
     let runtime = driver(&root, "unused");
     if one_off {
-        let begun = workload.directory.join("data/starts");
-        let run = OneOff { workload, task: Task::Initialise, limit: Duration::from_secs(600) };
+        let begun = workload.directory.join(part).join("starts");
+        let run = OneOff { workload, task: Task::Initialise, limit: Duration::from_secs(600), files };
         let seen = crate::stage::until("the run has begun", async || begun.exists());
         tokio::join!(async { runtime.run_once(&run).await.unwrap() }, async {
             seen.await;

@@ -9,7 +9,7 @@ use crate::sagas::site::turn;
 use crate::sagas::waiting::unless_told_to_stop;
 use async_trait::async_trait;
 use domain::operation::Place;
-use runtime::{OneOff, OneOffEnd, Task};
+use runtime::{Files, OneOff, OneOffEnd, Task};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +50,8 @@ impl Step for Initialise {
             database::make_empty(cx, &ground).await?;
             data_directory::make_empty(cx, &self.0, &ground).await?;
         }
-        let run = OneOff { workload: ground.workload(cx, &self.0, None)?, task: Task::Initialise, limit: RUN };
+        let run =
+            OneOff { workload: ground.workload(cx, &self.0, None)?, task: Task::Initialise, limit: RUN, files: Files::Live };
         let end = unless_told_to_stop(cx, self.0.runtime.run_once(&run)).await?;
         let states = ground.inside().await?.module_states().await?;
         if states.is_installed("base") && states.pending.is_empty() && errors_of(&end).is_empty() {

@@ -9,7 +9,7 @@ use crate::sagas::waiting::unless_told_to_stop;
 use async_trait::async_trait;
 use db::odoo::ModuleStates;
 use domain::operation::Place;
-use runtime::{OneOff, Task};
+use runtime::{Files, OneOff, Task};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -78,7 +78,7 @@ impl Undo for Addons {
 impl Addons {
     async fn install(&self, cx: &Cx, site: &Site, names: Vec<String>) -> Result<(), StepError> {
         let task = Task::Install(names.clone());
-        let run = OneOff { workload: site.workload(cx, &self.0)?, task, limit: RUN };
+        let run = OneOff { workload: site.workload(cx, &self.0)?, task, limit: RUN, files: Files::Live };
         let end = unless_told_to_stop(cx, self.0.runtime.run_once(&run)).await?;
         let states = site.inside().await?.module_states().await?;
         if all_installed(&states, &names) {

@@ -1,0 +1,103 @@
+//! Writing where a tenant's own code may run: in a session that is the tenant's, from its login on.
+//!
+//! `SET ROLE` would not do. A trigger or a script of the tenant's may say `RESET ROLE` and go on with the rights of whoever
+//! logged in; here these are no more than its own.
+
+use super::connection::within;
+use super::error::{OdooError, OdooResult};
+use super::fence::Fence;
+use super::server::OdooServer;
+use domain::names::PhysicalName;
+use secrecy::SecretString;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Postgres, Transaction};
+use std::time::Duration;
+
+/// Longest time for a script: it may rewrite a large table.
+const SCRIPT_LIMIT: Duration = Duration::from_secs(600);
+
+/// A session of the tenant's role in one database, opened under a confirmed fence that lives as long.
+#[derive(Debug)]
+pub struct TenantSession<'fence> {
+    server: OdooServer,
+    conn: PgConnection,
+    /// Holds the lock.
+    _fence: &'fence mut Fence,
+}
+
+impl Fence {
+    /// Logs in to `database` as its tenant.
+    ///
+    /// # Errors
+    /// [`OdooError::Refused`] for a wrong password and a role that may not log in; else as [`Self::inside`].
+    pub async fn as_tenant(
+        &mut self,
+        database: &PhysicalName,
+        role: &PhysicalName,
+        password: &SecretString,
+    ) -> OdooResult<TenantSession<'_>> {
+        let (server, conn) = self.tenant_connection(database, role, password).await?;
+        Ok(TenantSession { server, conn, _fence: self })
+    }
+}
+
+impl TenantSession<'_> {
+    pub(super) async fn begin(&mut self) -> OdooResult<TenantTx<'_>> {
+        let tx = self.server.answer(self.conn.begin()).await?;
+        Ok(TenantTx { server: &self.server, tx })
+    }
+}
+
+/// A transaction of the tenant's.
+pub(super) struct TenantTx<'c> {
+    server: &'c OdooServer,
+    tx: Transaction<'c, Postgres>,
+}
+
+impl TenantTx<'_> {
+    pub(super) async fn execute(&mut self, query: Query<'_, Postgres, PgArguments>) -> OdooResult<u64> {
+        let done = self.server.answer(query.execute(&mut *self.tx)).await.map_err(of_tenant)?;
+        Ok(done.rows_affected())
+    }
+
+    pub(super) async fn text(&mut self, question: &'static str) -> OdooResult<String> {
+        self.server.answer(sqlx::query_scalar(question).fetch_one(&mut *self.tx)).await
+    }
+
+    /// Several statements that somebody else wrote.
+    pub(super) async fn script(&mut self, script: &str) -> OdooResult<()> {
+        let run = self.tx.execute(sqlx::raw_sql(AssertSqlSafe(script.to_owned())));
+        within(self.server, SCRIPT_LIMIT, run).await.map(drop).map_err(of_tenant)
+    }
+
+    /// Does one thing that may fail without harm to the rest, and says why if it did. What says nothing about the statement,
+    /// such as a lost server, is an error all the same.
+    pub(super) async fn optionally(&mut self, query: Query<'_, Postgres, PgArguments>) -> OdooResult<Option<String>> {
+        let server = self.server;
+        let mut inner = server.answer((*self.tx).begin()).await?;
+        let done = server.answer(query.execute(&mut *inner)).await;
+        match done {
+            Ok(_) => server.answer(inner.commit()).await.map(|()| None),
+            Err(error @ (OdooError::Server { .. } | OdooError::Refused { .. })) => {
+                server.answer(inner.rollback()).await?;
+                Ok(Some(error.to_string()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) async fn commit(self) -> OdooResult<()> {
+        self.server.answer(self.tx.commit()).await.map_err(of_tenant)
+    }
+}
+
+/// What the tenant's role may not do says nothing of ours.
+fn of_tenant(error: OdooError) -> OdooError {
+    match error {
+        OdooError::Refused { sqlstate, cause, .. } => {
+            OdooError::Unfit { what: "the tenant's code".to_owned(), faults: vec![format!("{sqlstate}: {cause}")] }
+        }
+        other => other,
+    }
+}
