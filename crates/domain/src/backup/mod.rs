@@ -1,5 +1,7 @@
 //! Backups as clients know them (contract 4.3 and 16.1).
 
+pub mod retention;
+
 use crate::words;
 use chrono::{DateTime, Utc};
 
