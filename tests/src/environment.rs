@@ -33,6 +33,8 @@ pub(crate) fn common(pair: &Pair, services: &Services, more: &[(String, String)]
 
 pub(crate) fn of_worker(pair: &Pair, directory: &Path, runtime: &Runtime) -> Result<Vec<(String, String)>> {
     let admin = pair.odoo_admin();
+    let backups = directory.join("backups");
+    std::fs::create_dir_all(&backups)?;
     let mut all = vec![
         variable("ODOO_POSTGRES_HOST", &admin.host),
         variable("ODOO_POSTGRES_PORT", admin.port.to_string()),
@@ -42,6 +44,7 @@ pub(crate) fn of_worker(pair: &Pair, directory: &Path, runtime: &Runtime) -> Res
         variable("PURGE_FINAL_BACKUP", "false"),
         variable("STORAGE_QUOTA", "none"),
         variable("CEPHFS_INSTANCES_PATH", directory.join("instances").display().to_string()),
+        variable("CEPHFS_BACKUPS_PATH", backups.display().to_string()),
         variable("FAULTS_FILE", directory.join("faults").display().to_string()),
     ];
     match runtime {

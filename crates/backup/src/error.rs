@@ -36,6 +36,9 @@ pub enum BackupError {
         /// What was found.
         why: String,
     },
+    /// What shall be backed up cannot be asked what belongs to it.
+    #[error("{0}")]
+    Source(String),
     /// A file or directory of this machine cannot be read or written.
     #[error("{doing}: {cause}")]
     Local {
@@ -70,7 +73,7 @@ impl BackupError {
             Self::Unreachable(_) => Class::Unreachable,
             Self::Full(_) => Class::Full,
             Self::Local { cause, .. } if is_full(cause) => Class::Full,
-            Self::Local { .. } | Self::Vanished { .. } => Class::Transient,
+            Self::Local { .. } | Self::Vanished { .. } | Self::Source(_) => Class::Transient,
             Self::Denied(_) | Self::Missing(_) | Self::Damaged { .. } | Self::Refused(_) => Class::Permanent,
         }
     }

@@ -47,6 +47,9 @@ pub struct Facts {
     pub database_bytes: u64,
     /// Where Odoo keeps attachments.
     pub attachments: Attachments,
+    /// Attachments that name a file which Odoo itself could not find: there is none of them in the backup.
+    #[serde(default)]
+    pub unusable_attachments: u64,
     /// Installed modules with their versions.
     pub modules: BTreeMap<String, String>,
     /// Rows of the most important tables, in the snapshot.
@@ -69,7 +72,7 @@ pub struct Row {
     /// The table.
     pub table: String,
     /// Its rows.
-    pub count: i64,
+    pub count: u64,
 }
 
 /// A stored stream.

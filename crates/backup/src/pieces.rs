@@ -7,7 +7,7 @@ use crate::store::{BackupStore, Key, PIECE};
 use async_compression::Level;
 use async_compression::tokio::bufread::{ZstdDecoder, ZstdEncoder};
 use bytes::{Bytes, BytesMut};
-use futures::stream::{self, Stream, StreamExt, TryStreamExt};
+use futures::stream::{self, FuturesOrdered, Stream, StreamExt, TryStreamExt};
 use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt, BufReader};
@@ -27,24 +27,27 @@ fn piece(prefix: &Key, number: usize) -> Key {
 pub(crate) async fn write(
     store: &Arc<dyn BackupStore>,
     prefix: &Key,
-    content: impl AsyncRead + Unpin + Send,
+    mut content: impl AsyncRead + Unpin + Send,
 ) -> BackupResult<Part> {
-    let whole = std::sync::Mutex::new((Summing::sha256(), 0_u64));
-    let pieces = stream::try_unfold((content, 0_usize), async |(mut content, number)| {
-        let bytes = fill(&mut content).await.map_err(|e| BackupError::out_of(e, "read what is to be stored"))?;
+    let (mut whole, mut bytes, mut pieces) = (Summing::sha256(), 0, Vec::new());
+    let mut under_way = FuturesOrdered::new();
+    for number in 0.. {
+        let next = fill(&mut content).await.map_err(|e| BackupError::out_of(e, "read what is to be stored"))?;
         // Something empty is one empty piece: that it is empty is known, too.
-        if bytes.is_empty() && number > 0 {
-            return Ok(None);
+        if next.is_empty() && number > 0 {
+            break;
         }
-        let mut whole = whole.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        whole.0.add(&bytes);
-        whole.1 += bytes.len() as u64;
-        Ok(Some(((number, bytes), (content, number + 1))))
-    });
-    let stored = pieces.map_ok(|(number, bytes)| put_checked(store, piece(prefix, number), bytes)).try_buffered(AT_ONCE);
-    let pieces: Vec<Piece> = stored.try_collect().await?;
-    let (sum, bytes) = whole.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    Ok(Part { bytes, sha256: sum.hex(), pieces })
+        whole.add(&next);
+        bytes += next.len() as u64;
+        under_way.push_back(put_checked(store.clone(), piece(prefix, number), next));
+        if under_way.len() == AT_ONCE {
+            pieces.extend(under_way.try_next().await?);
+        }
+    }
+    while let Some(piece) = under_way.try_next().await? {
+        pieces.push(piece);
+    }
+    Ok(Part { bytes, sha256: whole.hex(), pieces })
 }
 
 async fn fill(content: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> {
@@ -59,11 +62,11 @@ async fn fill(content: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> {
 }
 
 /// Puts an object and compares what the store has then.
-pub(crate) async fn put_checked(store: &Arc<dyn BackupStore>, key: Key, bytes: Bytes) -> BackupResult<Piece> {
+pub(crate) async fn put_checked(store: Arc<dyn BackupStore>, key: Key, bytes: Bytes) -> BackupResult<Piece> {
     let sum = sha256(&bytes);
     let piece = Piece { bytes: bytes.len() as u64, sha256: sum };
     store.put(&key, bytes).await?;
-    get_checked(store, &key, &piece).await?;
+    get_checked(&store, &key, &piece).await?;
     Ok(piece)
 }
 

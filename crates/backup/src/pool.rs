@@ -10,10 +10,10 @@ use crate::store::{BackupStore, Key, PIECE};
 use crate::tree;
 use bytes::Bytes;
 use domain::ids::InstanceId;
-use futures::stream::{self, Stream, StreamExt, TryStreamExt};
+use futures::stream::{self, FuturesUnordered, Stream, StreamExt, TryStreamExt};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -83,8 +83,8 @@ pub(crate) async fn keep(
         if group.windows(2).any(|pair| pair[0].name >= pair[1].name) {
             return Err(BackupError::Refused("the names of files are not in order".to_owned()));
         }
-        let shelf = Shelf::look(store, instance, &name).await?;
-        let each = group.into_iter().map(|wanted| keep_one(store, &shelf, source.clone(), wanted));
+        let shelf = Arc::new(Shelf::look(store, instance, &name).await?);
+        let each = group.into_iter().map(|wanted| keep_one(store.clone(), shelf.clone(), source.clone(), wanted));
         let mut entries = stream::iter(each).buffered(AT_ONCE);
         while let Some(entry) = entries.next().await {
             let entry = entry?;
@@ -97,7 +97,7 @@ pub(crate) async fn keep(
     Ok(kept)
 }
 
-async fn keep_one(store: &Arc<dyn BackupStore>, shelf: &Shelf, source: Arc<OwnedFd>, wanted: Wanted) -> BackupResult<Entry> {
+async fn keep_one(store: Arc<dyn BackupStore>, shelf: Arc<Shelf>, source: Arc<OwnedFd>, wanted: Wanted) -> BackupResult<Entry> {
     if let Some(bytes) = wanted.bytes {
         let entry = Entry { name: wanted.name.clone(), bytes };
         if shelf.has(&entry) {
@@ -119,7 +119,7 @@ async fn keep_one(store: &Arc<dyn BackupStore>, shelf: &Shelf, source: Arc<Owned
         if bytes <= PIECE as u64 {
             compare(std::mem::replace(&mut sum, Summing::sha1()), &entry.name)?;
         }
-        put_checked(store, key, piece).await?;
+        put_checked(store.clone(), key, piece).await?;
     }
     if bytes > PIECE as u64
         && let Err(wrong) = compare(sum, &entry.name)
@@ -155,69 +155,70 @@ fn vanished(name: &ContentName, why: impl std::fmt::Display) -> BackupError {
     BackupError::Vanished { file: name.to_string(), why: why.to_string() }
 }
 
-/// Reads a content of the pool and compares it; each piece goes to `take`.
-async fn fetch(
-    store: &Arc<dyn BackupStore>,
-    instance: InstanceId,
-    entry: &Entry,
-    mut take: impl AsyncFnMut(Bytes) -> BackupResult<()>,
-) -> BackupResult<()> {
-    let mut sum = Summing::sha1();
-    for (key, length) in objects(&directory(instance, entry.name.directory()), entry) {
-        let piece = match store.get(&key).await {
-            Err(BackupError::Missing(what)) => return Err(BackupError::damaged(what, "it is missing")),
-            other => other?,
-        };
-        if piece.len() as u64 != length {
-            return Err(BackupError::damaged(key.as_str(), "it has another length"));
-        }
-        sum.add(&piece);
-        take(piece).await?;
+/// An object of the pool, in its length.
+async fn fetch(store: &Arc<dyn BackupStore>, key: &Key, length: u64) -> BackupResult<Bytes> {
+    match store.get(key).await {
+        Err(BackupError::Missing(what)) => Err(BackupError::damaged(what, "it is missing")),
+        Ok(piece) if piece.len() as u64 != length => Err(BackupError::damaged(key.as_str(), "it has another length")),
+        other => other,
     }
-    if sum.hex() != entry.name.as_str() {
-        return Err(BackupError::damaged(format!("content {}", entry.name), "it is not what its name says"));
+}
+
+fn proven(sum: Summing, entry: &Entry) -> BackupResult<()> {
+    if sum.hex() == entry.name.as_str() {
+        return Ok(());
     }
-    Ok(())
+    Err(BackupError::damaged(format!("content {}", entry.name), "it is not what its name says"))
 }
 
 /// Compares a content.
-pub(crate) async fn check(store: &Arc<dyn BackupStore>, instance: InstanceId, entry: &Entry) -> BackupResult<()> {
-    fetch(store, instance, entry, async |_| Ok(())).await
+pub(crate) async fn check(store: Arc<dyn BackupStore>, instance: InstanceId, entry: Entry) -> BackupResult<()> {
+    let mut sum = Summing::sha1();
+    for (key, length) in objects(&directory(instance, entry.name.directory()), &entry) {
+        sum.add(&fetch(&store, &key, length).await?);
+    }
+    proven(sum, &entry)
 }
 
 /// Writes a content into a new filestore. It is compared while it is written; a file that turned out to be wrong ends everything.
 pub(crate) async fn restore(
-    store: &Arc<dyn BackupStore>,
+    store: Arc<dyn BackupStore>,
     instance: InstanceId,
-    entry: &Entry,
-    target: &Arc<OwnedFd>,
+    entry: Entry,
+    target: Arc<OwnedFd>,
 ) -> BackupResult<()> {
-    let (name, into) = (entry.name.clone(), target.clone());
-    let create =
-        move || -> io::Result<File> { tree::create_file(tree::ensure_directory(&*into, name.directory())?, name.as_str()) };
-    let mut file = Some(blocking(move || create().map_err(|e| BackupError::local("make a file", e))).await?);
-    fetch(store, instance, entry, async |piece| {
-        let mut open = file.take().ok_or_else(|| BackupError::local("write a file", io::Error::other("it is closed")))?;
-        let write = move || match open.write_all(&piece) {
-            Ok(()) => Ok(open),
+    let name = entry.name.clone();
+    let create = move || tree::create_file(tree::ensure_directory(&*target, name.directory())?, name.as_str());
+    let mut file = blocking(move || create().map_err(|e| BackupError::local("make a file", e))).await?;
+    let mut sum = Summing::sha1();
+    for (key, length) in objects(&directory(instance, entry.name.directory()), &entry) {
+        let piece = fetch(&store, &key, length).await?;
+        sum.add(&piece);
+        let write = move || match file.write_all(&piece) {
+            Ok(()) => Ok(file),
             Err(e) => Err(BackupError::local("write a file", e)),
         };
-        file = Some(blocking(write).await?);
-        Ok(())
-    })
-    .await
+        file = blocking(write).await?;
+    }
+    proven(sum, &entry)
 }
 
 /// Works on the entries of a list, several at once.
-pub(crate) async fn each(list: &mut Listed, work: impl AsyncFn(Entry) -> BackupResult<()>) -> BackupResult<Kept> {
+pub(crate) async fn each<W>(list: &mut Listed, work: impl Fn(Entry) -> W) -> BackupResult<Kept>
+where
+    W: Future<Output = BackupResult<()>>,
+{
     let mut kept = Kept::default();
-    let work = &work;
-    let entries = stream::try_unfold(list, async |list| Ok(list.next().await?.map(|entry| (entry, list))));
-    let counted = entries.inspect_ok(|entry| {
+    let mut under_way = FuturesUnordered::new();
+    while let Some(entry) = list.next().await? {
         kept.count += 1;
         kept.bytes += entry.bytes;
-    });
-    counted.try_for_each_concurrent(AT_ONCE, async |entry| work(entry).await).await?;
+        under_way.push(work(entry));
+        if under_way.len() == AT_ONCE {
+            under_way.try_next().await?;
+        }
+    }
+    while under_way.try_next().await?.is_some() {}
     Ok(kept)
 }
 

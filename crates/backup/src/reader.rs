@@ -60,7 +60,7 @@ impl Backup {
         let instance = self.manifest.instance;
         let mut list = self.list();
         let kept = if contents {
-            pool::each(&mut list, async |entry| pool::check(&self.store, instance, &entry).await).await?
+            pool::each(&mut list, |entry| pool::check(self.store.clone(), instance, entry)).await?
         } else {
             self.verify_presence(&mut list).await?
         };
@@ -99,7 +99,8 @@ impl Backup {
     pub async fn restore_files(&self, target: OwnedFd) -> BackupResult<Verified> {
         let (instance, target) = (self.manifest.instance, Arc::new(target));
         let mut list = self.list();
-        let kept = pool::each(&mut list, async |entry| pool::restore(&self.store, instance, &entry, &target).await).await?;
+        let restore = |entry| pool::restore(self.store.clone(), instance, entry, target.clone());
+        let kept = pool::each(&mut list, restore).await?;
         let verified = self.count(kept)?;
         blocking(move || rustix::fs::syncfs(&*target).map_err(|e| BackupError::local("flush the filestore", e))).await?;
         Ok(verified)

@@ -5,11 +5,12 @@ use crate::error::{BackupError, BackupResult};
 use crate::files::Wanted;
 use crate::manifest::{FORMAT, Facts, FilesPart, Manifest, Part};
 use crate::store::{BackupStore, Key, Object};
-use crate::{Backups, archive, layout, pieces, pool};
+use crate::{Backups, archive, layout, pieces, pool, tree};
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::ids::{BackupId, InstanceId};
 use futures::Stream;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -97,6 +98,26 @@ impl Writer {
         Ok(())
     }
 
+    /// The same for the filestore of `database` in a data directory. One that is not there has no files.
+    ///
+    /// # Errors
+    /// As [`Self::files`].
+    pub async fn files_of(
+        &mut self,
+        data: &OwnedFd,
+        database: &str,
+        wanted: impl Stream<Item = BackupResult<Wanted>> + Send,
+    ) -> BackupResult<()> {
+        let found = tree::open_directory(data, "filestore").and_then(|files| tree::open_directory(files, database));
+        let source = match found {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                data.try_clone().map_err(|e| BackupError::local("open the filestore", e))?
+            }
+            found => found.map_err(|e| BackupError::local("open the filestore", e))?,
+        };
+        self.files(source, wanted).await
+    }
+
     /// Stores the rest of a data directory.
     ///
     /// # Errors
@@ -122,7 +143,7 @@ impl Writer {
         let text = manifest.to_bytes()?;
         // What the manifest speaks of has reached the disk before the manifest does.
         self.store.settle().await?;
-        let sum = pieces::put_checked(&self.store, layout::manifest(self.id), Bytes::from(text.clone())).await?.sha256;
+        let sum = pieces::put_checked(self.store.clone(), layout::manifest(self.id), Bytes::from(text.clone())).await?.sha256;
         self.store.settle().await?;
         debug_assert_eq!(sum, sha256(&text));
         Ok(Stored {

@@ -19,6 +19,20 @@ pub enum SslMode {
     VerifyFull,
 }
 
+impl SslMode {
+    /// As libpq spells it (PostgreSQL docs, 34.1.2 "sslmode").
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disable => "disable",
+            Self::Allow => "allow",
+            Self::Prefer => "prefer",
+            Self::Require => "require",
+            Self::VerifyCa => "verify-ca",
+            Self::VerifyFull => "verify-full",
+        }
+    }
+}
+
 /// Address and login of one PostgreSQL server.
 #[derive(Clone, Debug)]
 pub struct Endpoint {

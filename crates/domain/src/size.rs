@@ -177,10 +177,34 @@ impl From<CpuLimit> for Decimal {
     }
 }
 
+/// A number of bytes as people read it, e.g. `23.4 MB`; units of 1024.
+pub fn for_people(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KB", "MB", "GB", "TB", "PB"];
+    // Exact enough: one decimal is shown.
+    let mut amount = bytes as f64;
+    let mut unit = "bytes";
+    for next in UNITS {
+        if amount < 1024.0 {
+            break;
+        }
+        (amount, unit) = (amount / 1024.0, next);
+    }
+    if unit == "bytes" { format!("{bytes} bytes") } else { format!("{amount:.1} {unit}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn people_read_one_decimal_and_a_unit() {
+        for (bytes, text) in
+            [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1.0 KB"), (24_536_678, "23.4 MB"), (u64::MAX, "16384.0 PB")]
+        {
+            assert_eq!(for_people(bytes), text);
+        }
+    }
 
     #[test]
     fn sizes_are_digits_and_a_unit() {

@@ -10,6 +10,11 @@ pub fn text(moment: &DateTime<Utc>) -> String {
     moment.to_rfc3339_opts(SecondsFormat::Micros, false)
 }
 
+/// As mails say it, e.g. `November 23, 2026 at 03:04 AM UTC` (contract 18).
+pub fn for_people(moment: DateTime<Utc>) -> String {
+    moment.format("%B %d, %Y at %I:%M %p UTC").to_string()
+}
+
 /// Writes a time.
 ///
 /// # Errors
@@ -32,6 +37,12 @@ pub fn serialize_option<S: Serializer>(moment: &Option<DateTime<Utc>>, serialize
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn people_read_months_and_half_days() {
+        let moment = DateTime::from_timestamp(1_795_403_086, 0).unwrap();
+        assert_eq!(for_people(moment), "November 23, 2026 at 03:04 AM UTC");
+    }
 
     #[test]
     fn whole_seconds_keep_their_six_digits() {

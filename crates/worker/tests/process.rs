@@ -18,6 +18,7 @@ struct Bench {
     pair: Pair,
     port: Port,
     instances: tempfile::TempDir,
+    backups: tempfile::TempDir,
 }
 
 /// A running worker, killed at the latest when the test is over.
@@ -54,7 +55,8 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 impl Bench {
     fn new() -> Self {
         let pair = Pair::start(&Options::default()).unwrap();
-        Self { pair, port: Port::reserve().unwrap(), instances: tempfile::tempdir().unwrap() }
+        let directory = || tempfile::tempdir().unwrap();
+        Self { pair, port: Port::reserve().unwrap(), instances: directory(), backups: directory() }
     }
 
     fn command(&self, arguments: &[&str], more: &[(&str, &str)]) -> Command {
@@ -79,6 +81,7 @@ impl Bench {
             .env("STORAGE_QUOTA", "none")
             .env("PURGE_FINAL_BACKUP", "false")
             .env("CEPHFS_INSTANCES_PATH", self.instances.path())
+            .env("CEPHFS_BACKUPS_PATH", self.backups.path())
             .env("WORKER_HEALTH_ADDR", format!("127.0.0.1:{}", self.port.number()))
             .envs(more.iter().copied())
             .stdin(Stdio::null());

@@ -30,15 +30,9 @@ pub struct LocalStore {
 
 impl LocalStore {
     /// The store below `root`, whose file `.root` must hold `id`: a file system that is not mounted holds nothing, and must not
-    /// look like a store that holds nothing.
-    ///
-    /// # Errors
-    /// [`BackupError::Unreachable`] if the root is not there or another one.
-    pub fn open(root: impl Into<PathBuf>, id: impl Into<String>) -> BackupResult<Self> {
-        let store = Self { root: root.into(), id: id.into(), under_way: Arc::default() };
-        store.present()?;
-        make_directory(&store.root.join(STAGING))?;
-        Ok(store)
+    /// look like a store that holds nothing. While it is not so, every call is [`BackupError::Unreachable`].
+    pub fn new(root: impl Into<PathBuf>, id: impl Into<String>) -> Self {
+        Self { root: root.into(), id: id.into(), under_way: Arc::default() }
     }
 
     fn present(&self) -> BackupResult<()> {
@@ -59,9 +53,11 @@ impl LocalStore {
             return Err(BackupError::Refused(format!("{key}: {} bytes in one object", content.len())));
         }
         let attempt = ATTEMPTS.fetch_add(1, Ordering::Relaxed);
-        let draft = self.root.join(STAGING).join(format!("{}-{attempt}", std::process::id()));
+        let staging = self.root.join(STAGING);
+        let draft = staging.join(format!("{}-{attempt}", std::process::id()));
         let target = self.path(key);
         let write = || -> io::Result<()> {
+            make_directories(&staging)?;
             let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&draft)?;
             file.write_all(content)?;
             drop(file);
@@ -189,10 +185,6 @@ impl BackupStore for LocalStore {
     async fn settle(&self) -> BackupResult<()> {
         self.on_disk(Self::settle_now).await
     }
-}
-
-fn make_directory(path: &Path) -> BackupResult<()> {
-    make_directories(path).map_err(|e| failed(format!("make {}", path.display()), e))
 }
 
 fn make_directories(path: &Path) -> io::Result<()> {

@@ -79,7 +79,7 @@ impl Rig {
     }
 
     pub(crate) fn store(&self) -> Arc<dyn BackupStore> {
-        Arc::new(LocalStore::open(self.path("store"), ROOT).unwrap())
+        Arc::new(LocalStore::new(self.path("store"), ROOT))
     }
 
     pub(crate) fn backups(&self) -> Backups {
@@ -148,6 +148,7 @@ pub(crate) fn facts() -> Facts {
         database: "db".to_owned(),
         database_bytes: 1,
         attachments: Attachments::Files,
+        unusable_attachments: 0,
         modules: BTreeMap::from([("base".to_owned(), "19.0.1.3".to_owned())]),
         rows: vec![Row { table: "res_users".to_owned(), count: 5 }],
     }

@@ -164,7 +164,7 @@ variables! {
     PROCESS_PORT_RANGE WORKER "RUNTIME=process: ports of the instances, `first-last`.".or("20000-29999");
     FAKE_RUNTIME_SOCKET WORKER "RUNTIME=fake: socket of the fake runtime.";
     CEPHFS_INSTANCES_PATH WORKER "Root of the data directories.".or("/mnt/cephfs/odoo_instances");
-    CEPHFS_BACKUPS_PATH WORKER "Root of the backups.".or("/mnt/cephfs/odoo_backups").later();
+    CEPHFS_BACKUPS_PATH WORKER "Root of the backups; it must exist.".or("/mnt/cephfs/odoo_backups");
     STORAGE_QUOTA WORKER "`ceph` sets `ceph.quota.max_bytes`, and failing is an error; `none` sets no quota. A build without quotas refuses to start with `ceph`.".or("ceph");
     ODOO_IMAGE_PROFILE WORKER "`official` or `bitnami`, for new instances.".or("official");
     ODOO_IMAGE_OFFICIAL WORKER "Image pattern of profile `official`.".or("odoo:{version}");

@@ -107,7 +107,9 @@ impl Snapshot {
     /// # Errors
     /// [`OdooError::Unfit`] with everything that is not so.
     pub async fn verify_restored(&mut self, expected: &BTreeMap<String, u64>) -> OdooResult<()> {
-        let found = self.row_counts(CORE_TABLES.into_iter().chain(expected.keys().map(String::as_str))).await?;
+        let core = CORE_TABLES.into_iter().map(str::to_owned);
+        let tables: Vec<String> = core.chain(expected.keys().cloned()).collect();
+        let found = self.row_counts(tables).await?;
         let mut faults: Vec<String> =
             CORE_TABLES.iter().filter(|table| !found.contains_key(**table)).map(|table| format!("{table} is missing")).collect();
         if found.get("res_users") == Some(&0) {

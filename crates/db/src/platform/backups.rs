@@ -8,6 +8,7 @@ use crate::platform::{PlatformDb, PlatformTx};
 use chrono::{DateTime, Utc};
 use domain::backup::{Origin, State};
 use domain::ids::{BackupId, CustomerId, InstanceId, OperationId};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// A backup that is about to be taken.
@@ -30,7 +31,7 @@ pub struct NewBackup {
 }
 
 /// What is known of a backup that is whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Whole {
     /// SHA-256 of its manifest.
     pub manifest_sha256: Vec<u8>,

@@ -52,6 +52,7 @@ pub mod possessions;
 pub mod progress;
 mod readers;
 pub mod record;
+pub mod replaced;
 pub mod servers;
 pub mod settings;
 pub mod templates;

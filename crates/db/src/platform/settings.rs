@@ -7,12 +7,16 @@ use crate::platform::readers::ask;
 /// Name of the setting that holds the id of the instances' root directory.
 pub const INSTANCES_ROOT: &str = "instances_root";
 
+/// Name of the setting that holds the id of the backups' root directory.
+pub const BACKUPS_ROOT: &str = "backups_root";
+
 /// The value of a setting, text as all of them are.
 ///
 /// # Errors
 /// Database errors only.
 pub async fn get(db: &PlatformDb, name: &str) -> DbResult<Option<String>> {
-    let value = ask!(db, connection => sqlx::query_scalar!("SELECT value #>> '{}' FROM instance_service.settings WHERE name = $1", name).fetch_optional(&mut *connection));
+    let value = || sqlx::query_scalar!("SELECT value #>> '{}' FROM instance_service.settings WHERE name = $1", name);
+    let value = ask!(db, connection => value().fetch_optional(&mut *connection));
     Ok(value.flatten())
 }
 

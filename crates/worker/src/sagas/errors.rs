@@ -2,6 +2,7 @@
 
 use crate::engine::{StepError, Verdict};
 use crate::reconcile::LookError;
+use backup::BackupError;
 use db::odoo::OdooError;
 use runtime::{Class, RuntimeError};
 use std::time::Duration;
@@ -62,6 +63,25 @@ impl From<RuntimeError> for StepError {
             (Class::Permanent, _) => Self::permanent("runtime_error", error.public(), &error),
             (Class::Foreign, _) => Self::permanent("name_taken", error.public(), &error),
             (Class::Stale, _) => Self::new(Verdict::LeaseLost, "lease_lost", BUSY, &error),
+        }
+    }
+}
+
+impl From<BackupError> for StepError {
+    fn from(error: BackupError) -> Self {
+        const AWAY: &str = "The store of the backups is not available at the moment; the operation goes on by itself.";
+        const FAILED: &str = "The backup could not be read or written.";
+        match (error.class(), &error) {
+            (backup::Class::Unreachable, _) => Self::unreachable("backup_store_unreachable", AWAY, &error),
+            (backup::Class::Full, _) => {
+                tracing::error!(error = %error, "there is no room for a backup");
+                Self::snooze(MUCH_LATER, "backup_store_full", AWAY, &error)
+            }
+            (backup::Class::Transient, _) => Self::retry("backup_failed", FAILED, &error),
+            (backup::Class::Permanent, BackupError::Damaged { .. }) => {
+                Self::permanent("backup_damaged", "This backup is damaged. Nothing was changed.", &error)
+            }
+            (backup::Class::Permanent, _) => Self::permanent("backup_failed", FAILED, &error),
         }
     }
 }

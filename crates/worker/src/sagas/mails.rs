@@ -5,6 +5,7 @@ use crate::engine::{Cx, StepError};
 use db::platform::PlatformTx;
 use db::platform::instances::Instance;
 use db::platform::outbox::{self, NewMail};
+use domain::{size, times};
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -96,6 +97,62 @@ pub(super) async fn deleted(tx: &mut PlatformTx, cx: &Cx, tools: &Tools, instanc
     mail.secrets.insert("instance_name".to_owned(), instance.name.clone().into());
     mail.secrets.insert("backup_info".to_owned(), "No backup is kept.".into());
     send(tx, cx, tools, mail).await
+}
+
+/// `backup_completed`; `bytes` are those of database and files.
+pub(super) async fn backup_completed(
+    tx: &mut PlatformTx,
+    cx: &Cx,
+    tools: &Tools,
+    instance: &Instance,
+    name: &str,
+    bytes: u64,
+) -> Result<(), StepError> {
+    let date = times::for_people(cx.operation().created_at);
+    let size = size::for_people(bytes);
+    let variables = json!({ "instance_name": instance.name, "backup_name": name, "backup_size": size, "backup_date": date });
+    send(tx, cx, tools, mail(cx, instance, "backup_completed", &["instance", "backup", "completed"], variables)).await
+}
+
+/// `backup_failed`.
+pub(super) async fn backup_failed(
+    tx: &mut PlatformTx,
+    cx: &Cx,
+    tools: &Tools,
+    instance: &Instance,
+    reason: &str,
+) -> Result<(), StepError> {
+    let reason: String = reason.chars().take(REASON_CHARS).collect();
+    let variables = json!({ "instance_name": instance.name, "error_message": reason });
+    send(tx, cx, tools, mail(cx, instance, "backup_failed", &["instance", "backup", "failed", "support"], variables)).await
+}
+
+/// `restore_completed`.
+pub(super) async fn restore_completed(
+    tx: &mut PlatformTx,
+    cx: &Cx,
+    tools: &Tools,
+    instance: &Instance,
+    name: &str,
+    url: &str,
+) -> Result<(), StepError> {
+    let date = times::for_people(cx.operation().created_at);
+    let variables = json!({ "instance_name": instance.name, "backup_name": name, "restore_date": date, "instance_url": url });
+    send(tx, cx, tools, mail(cx, instance, "restore_completed", &["instance", "restore", "completed"], variables)).await
+}
+
+/// `restore_failed`.
+pub(super) async fn restore_failed(
+    tx: &mut PlatformTx,
+    cx: &Cx,
+    tools: &Tools,
+    instance: &Instance,
+    name: &str,
+    reason: &str,
+) -> Result<(), StepError> {
+    let reason: String = reason.chars().take(REASON_CHARS).collect();
+    let variables = json!({ "instance_name": instance.name, "backup_name": name, "error_message": reason });
+    send(tx, cx, tools, mail(cx, instance, "restore_failed", &["instance", "restore", "failed", "support"], variables)).await
 }
 
 fn mail(cx: &Cx, instance: &Instance, template: &'static str, tags: &'static [&'static str], variables: Value) -> NewMail {

@@ -10,6 +10,7 @@
 
 mod accepted;
 mod apply_resources;
+mod backup;
 mod bring_up;
 pub mod build_template;
 mod delete;
@@ -17,10 +18,12 @@ mod errors;
 mod fetch_logs;
 mod hashing;
 mod mails;
+mod maintenance;
 mod passwords;
 mod provision;
 mod reconcile;
 mod restart;
+mod restore;
 #[cfg(feature = "faults")]
 mod sight;
 mod site;
@@ -55,6 +58,8 @@ pub fn all(tools: &Arc<Tools>) -> Vec<Saga> {
         suspend::saga(tools),
         terminate::saga(tools),
         delete::saga(tools),
+        backup::saga(tools),
+        restore::saga(tools),
         fetch_logs::saga(tools),
         reconcile::saga(tools),
     ]

@@ -1,6 +1,7 @@
 //! What the steps reach the world with, beside what the engine hands them.
 
 use super::hashing::Hashes;
+use backup::Backups;
 use db::odoo::{OdooServers, TenantLimits};
 use db::platform::instances::{Instance, Placement};
 use db::platform::monitoring::Effective;
@@ -8,6 +9,7 @@ use db::secrets::Keyring;
 use runtime::InstanceRuntime;
 use runtime::directory::DataDirectories;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Built once at start-up and shared by all sagas.
@@ -20,6 +22,10 @@ pub struct Tools {
     pub runtime: Arc<dyn InstanceRuntime>,
     /// The data directories.
     pub directories: DataDirectories,
+    /// Where backups are kept.
+    pub backups: Backups,
+    /// How long what a restore has replaced is kept.
+    pub keep_replaced: Duration,
     /// Where instances are served.
     pub addresses: Addresses,
     /// Limits of tenant roles.

@@ -22,6 +22,34 @@ where
     }
 }
 
+/// Longest time in which work that copies data may have nothing to show for (contract 11.5).
+const STALLED: Duration = Duration::from_secs(600);
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Waits for work for as long as it goes on: given up when what `done` says has not grown for ten minutes.
+pub(super) async fn steadily<T>(
+    done: impl Fn() -> u64,
+    work: impl Future<Output = Result<T, StepError>>,
+) -> Result<T, StepError> {
+    let stalled = async {
+        let (mut before, mut since) = (done(), Instant::now());
+        while since.elapsed() < STALLED {
+            tokio::time::sleep(LOOK).await;
+            let now = done();
+            if now != before {
+                (before, since) = (now, Instant::now());
+            }
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        () = stalled => {
+            let cause = format!("nothing has moved for {} s", STALLED.as_secs());
+            Err(StepError::retry("stalled", "The copy of your data does not go on; it is tried again.", cause))
+        }
+    }
+}
+
 /// Looks until Odoo answers or `patience` is over; at least once. `Some` is what was missing at the last look, while its database
 /// server was there: without it no Odoo comes up, and that is the server's failure.
 pub(super) async fn until_ready(

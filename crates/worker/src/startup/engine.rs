@@ -6,6 +6,7 @@ use db::odoo::TenantLimits;
 use db::queue::QueuePool;
 use domain::operation::Class;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use worker::engine::faults::Faults;
 use worker::engine::{Apalis, Engine, EngineSettings, Registry, Services, Slots};
@@ -58,6 +59,8 @@ fn tools(parts: &Parts) -> Arc<Tools> {
         servers: parts.registry.clone(),
         runtime: parts.runtime.driver.clone(),
         directories: parts.runtime.directories.clone(),
+        backups: parts.backups.clone(),
+        keep_replaced: Duration::from_secs(u64::from(parts.settings.lifecycle.restore_keep_old_hours) * 3600),
         addresses: Addresses { base_domain: addresses.base_domain.clone(), scheme: addresses.scheme.clone() },
         limits: TenantLimits::default(),
         image_profile: parts.settings.runtime.image_profile.as_str().to_owned(),
@@ -87,7 +90,7 @@ pub(crate) fn list_faults() -> anyhow::Result<()> {
     let loaded = WorkerSettings::load(&environment::snapshot(), worker::BUILT_IN)?;
     bootstrap::tls::install();
     let db = PlatformDb::connect_lazy(&loaded.settings.platform.endpoint, &PoolLimits::default(), "instance-worker faults");
-    let parts = Parts::build(loaded.settings, db, Arc::default())?;
+    let parts = Parts::build(loaded.settings, db, Arc::default(), "")?;
     let mut out = std::io::stdout().lock();
     for point in worker::engine::faults::points(&registry(&tools(&parts))?) {
         writeln!(out, "{point}")?;

@@ -11,6 +11,8 @@ mod runtime;
 pub(crate) use engine::list_faults;
 
 use anyhow::Context as _;
+use backup::Backups;
+use backup::store::LocalStore;
 use bootstrap::settings::WorkerSettings;
 use bootstrap::{Environment, OsEntropy, SystemClock, environment, http};
 use clients::notifications::{self, HttpNotificationService};
@@ -55,6 +57,7 @@ struct Parts {
     keyring: Arc<Keyring>,
     registry: Arc<OdooServers>,
     runtime: Runtime,
+    backups: Backups,
     /// How monitoring is set up; operators change it.
     monitoring: watch::Sender<Effective>,
 }
@@ -85,7 +88,8 @@ pub(crate) async fn run(
         let servers = platform::servers(&settings, &db, &registry, environment);
         platform::register(&servers, &identity).await?;
         runtime::same_root(&settings.runtime.instances_path, &db).await?;
-        let parts = Parts::build(settings, db, registry)?;
+        let backups_root = runtime::same_backups_root(&settings.runtime.backups_path, &db).await?;
+        let parts = Parts::build(settings, db, registry, &backups_root)?;
         vitals.spawn(parts.heartbeat().run(end_of_vitals.clone()));
         parts.work(servers, &readiness, &stop).await
     }
@@ -97,11 +101,12 @@ pub(crate) async fn run(
 }
 
 impl Parts {
-    fn build(settings: WorkerSettings, db: PlatformDb, registry: Arc<OdooServers>) -> anyhow::Result<Self> {
+    fn build(settings: WorkerSettings, db: PlatformDb, registry: Arc<OdooServers>, backups_root: &str) -> anyhow::Result<Self> {
+        let backups = Backups::new(Arc::new(LocalStore::new(&settings.runtime.backups_path, backups_root)));
         let keyring = Arc::new(Keyring::new(&settings.sealing.current, settings.sealing.previous.as_ref()));
         let runtime = Runtime::build(&settings.runtime)?;
         let monitoring = watch::Sender::new(wishes::configured(&settings.monitoring));
-        Ok(Self { name: engine::owner(), settings, db, keyring, registry, runtime, monitoring })
+        Ok(Self { name: engine::owner(), settings, db, keyring, registry, runtime, backups, monitoring })
     }
 
     /// Runs loops and engine until `stop`, or until the engine gives up; then ends both.

@@ -44,7 +44,7 @@ const OPEN: &str = "
 struct Subject {
     rig: Rig,
     kind: Kind,
-    /// The instance whose log is read.
+    /// The instance that every operation is about, where one is enough for all of them.
     instance: Option<InstanceId>,
 }
 
@@ -55,8 +55,18 @@ impl Subject {
             rig.prepare_template().await;
         }
         let mut subject = Self { rig, kind, instance: None };
-        if kind == Kind::FetchLogs {
+        if matches!(kind, Kind::FetchLogs | Kind::Backup | Kind::Restore) {
             subject.instance = Some(subject.running().await);
+        }
+        // What is there the first time only: contents that backups share, data that were replaced.
+        if let (Kind::Backup | Kind::Restore, Some(id)) = (kind, subject.instance) {
+            subject.rig.attach(id, b"a letter").await;
+            subject.rig.act(id, Action::Backup).await;
+            subject.rig.drain().await;
+        }
+        if let (Kind::Restore, Some(id)) = (kind, subject.instance) {
+            subject.rig.restore(id, subject.rig.backup_of(id).await).await;
+            subject.rig.drain().await;
         }
         subject
     }
@@ -112,6 +122,11 @@ impl World for Subject {
         match self.kind {
             Kind::BuildTemplate => return self.rig.build_template().await,
             Kind::FetchLogs => return self.rig.enqueue(self.logs()).await,
+            Kind::Backup => self.rig.act(self.instance.unwrap(), Action::Backup).await,
+            Kind::Restore => {
+                let id = self.instance.unwrap();
+                self.rig.restore(id, self.rig.backup_of(id).await).await;
+            }
             Kind::Delete => self.rig.delete(self.running().await).await,
             Kind::Terminate => self.rig.terminate(self.running().await).await,
             Kind::Start | Kind::Unpause | Kind::Reactivate => self.brought_back().await,
@@ -142,6 +157,7 @@ impl World for Subject {
         let mut slate: BTreeSet<String> = Snapshot::default().difference(&self.rig.snapshot()).added.into_iter().collect();
         slate.extend(self.rig.pair.postgres2.psql("postgres", OPEN).unwrap().lines().map(str::to_owned));
         slate.extend(self.rig.sql(ROWS).lines().map(str::to_owned));
+        slate.extend(self.rig.stored().into_iter().map(|object| format!("stored {object}")));
         let services = self.rig.tools.runtime.list().await.unwrap();
         slate.extend(services.into_iter().map(|service| format!("service {} {:?}", service.name, service.observed)));
         slate
@@ -230,6 +246,49 @@ async fn restart_each_step_twice() {
 async fn apply_resources_each_step_twice() {
     let subject = Subject::of(Kind::ApplyResources).await;
     proving::each_step_twice(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn backup_each_step_twice() {
+    let subject = Subject::of(Kind::Backup).await;
+    proving::each_step_twice(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn backup_fails_at_each_step() {
+    let subject = Subject::of(Kind::Backup).await;
+    proving::fail_at_each_step(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn backup_undo_twice_and_cut_off() {
+    let subject = Subject::of(Kind::Backup).await;
+    proving::every_undo_twice(&subject, &subject.saga()).await.unwrap();
+    proving::undo_cut_off(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restore_each_step_twice() {
+    let subject = Subject::of(Kind::Restore).await;
+    proving::each_step_twice(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restore_fails_at_each_step() {
+    let subject = Subject::of(Kind::Restore).await;
+    proving::fail_at_each_step(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restore_every_undo_twice() {
+    let subject = Subject::of(Kind::Restore).await;
+    proving::every_undo_twice(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restore_undo_cut_off() {
+    let subject = Subject::of(Kind::Restore).await;
+    proving::undo_cut_off(&subject, &subject.saga()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

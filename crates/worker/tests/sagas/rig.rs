@@ -1,11 +1,14 @@
 //! A pair of servers, a runtime, an engine without transport: a test hands it every operation until none is left.
 
+use ::backup::Backups;
+use ::backup::store::LocalStore;
 use bootstrap::OsEntropy;
 use db::odoo::{Identity, OdooServers, ServerAddress, TenantLimits};
 use db::platform::acceptance::{
     self, Act, Amend, ApplyResources, Create, Delete, Provision, Reactivate, Suspend, Terminate, Trigger, Unsuspend,
 };
 use db::platform::audit::{AuditContext, Door};
+use db::platform::backups;
 use db::platform::instances::{self, Instance};
 use db::platform::monitoring::Effective;
 use db::platform::operations::{self, Filter, NewOperation, Operation};
@@ -13,7 +16,8 @@ use db::platform::servers::{self, ServerHealth};
 use db::platform::templates;
 use db::platform::{PlatformDb, PoolLimits};
 use db::secrets::Keyring;
-use domain::ids::{InstanceId, OperationId, ServerId, SubscriptionId};
+use domain::backup;
+use domain::ids::{BackupId, InstanceId, OperationId, ServerId, SubscriptionId};
 use domain::instance::{Action, BillingStatus};
 use domain::names::ReservedHosts;
 use domain::operation::State;
@@ -60,7 +64,12 @@ pub(crate) struct Rig {
     pub(crate) engine: Engine,
     socket: PathBuf,
     root: tempfile::TempDir,
+    /// Where backups are kept.
+    pub(crate) store: tempfile::TempDir,
 }
+
+/// Id of the store.
+const STORE: &str = "store of the rig";
 
 impl Rig {
     /// With the fake runtime, and no fault armed.
@@ -106,6 +115,8 @@ impl Rig {
         // Made at the first use: there from the start, it is in no difference between snapshots.
         std::fs::DirBuilder::new().mode(0o700).create(root.path().join(".staging")).unwrap();
         let db = PlatformDb::connect_lazy(&pair.platform(), &PoolLimits::default(), "test");
+        let store = tempfile::tempdir().unwrap();
+        std::fs::write(store.path().join(".root"), STORE).unwrap();
         let registry = Arc::new(OdooServers::default());
         let server = register(&db, &pair, &registry).await;
         let tools = Arc::new(Tools {
@@ -113,6 +124,8 @@ impl Rig {
             servers: registry,
             runtime,
             directories,
+            backups: Backups::new(Arc::new(LocalStore::new(store.path(), STORE))),
+            keep_replaced: Duration::from_secs(3600),
             addresses: Addresses { base_domain: "apps.example".to_owned(), scheme: "http".to_owned() },
             limits: TenantLimits::default(),
             image_profile: "official".to_owned(),
@@ -122,7 +135,7 @@ impl Rig {
         });
         let faults = Faults::scripted(script);
         let engine = engine(&db, &tools, faults.clone(), "one");
-        Self { pair, db, faults, server, tools, engine, socket, root }
+        Self { pair, db, faults, server, tools, engine, socket, root, store }
     }
 
     /// A worker with these faults, which strike while an effect on postgres2 is seen there.
@@ -196,11 +209,17 @@ impl Rig {
 
     /// Asks something of an instance; it is accepted.
     pub(crate) async fn act(&self, instance_id: InstanceId, action: Action) {
+        self.ask(Act { instance_id, action, reason: None, label: None, backup: None }).await;
+    }
+
+    /// Asks for a restore.
+    pub(crate) async fn restore(&self, instance_id: InstanceId, backup: BackupId) {
+        self.ask(Act { instance_id, action: Action::Restore, reason: None, label: None, backup: Some(backup) }).await;
+    }
+
+    async fn ask(&self, request: Act) {
         let mut tx = self.db.begin().await.unwrap();
-        let acted =
-            acceptance::act(&mut tx, Act { instance_id, action, reason: None, label: None, backup: None }, &OsEntropy, &by())
-                .await
-                .unwrap();
+        let acted = acceptance::act(&mut tx, request, &OsEntropy, &by()).await.unwrap();
         assert!(matches!(acted, acceptance::Acted::Queued(..)), "{acted:?}");
         tx.commit().await.unwrap();
     }
@@ -328,6 +347,54 @@ impl Rig {
     pub(crate) async fn last_operation(&self) -> Operation {
         let filter = Filter { limit: 1, ..Filter::default() };
         operations::list(&self.db, &filter).await.unwrap().operations.remove(0)
+    }
+
+    /// The newest whole backup of an instance.
+    pub(crate) async fn backup_of(&self, id: InstanceId) -> BackupId {
+        let all = backups::of_instance(&self.db, id, 100).await.unwrap();
+        all.iter().find(|backup| backup.state == backup::State::Completed).unwrap_or_else(|| panic!("{all:#?}")).id
+    }
+
+    /// Every object of the store.
+    pub(crate) fn stored(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut left = vec![self.store.path().join("active"), self.store.path().join("pool"), self.store.path().join(".staging")];
+        while let Some(directory) = left.pop() {
+            for entry in std::fs::read_dir(&directory).into_iter().flatten() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    left.push(path);
+                } else {
+                    found.push(path.strip_prefix(self.store.path()).unwrap().display().to_string());
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
+    /// The filestore of an instance.
+    pub(crate) async fn filestore(&self, id: InstanceId) -> PathBuf {
+        let placement = self.instance(id).await.placement.unwrap();
+        Path::new(&placement.data_dir).join("data/filestore").join(placement.db_name.as_str())
+    }
+
+    /// SQL inside of an instance's database.
+    pub(crate) async fn inside(&self, id: InstanceId, sql: &str) -> String {
+        let placement = self.instance(id).await.placement.unwrap();
+        self.pair.postgres2.psql(placement.db_name.as_str(), sql).unwrap()
+    }
+
+    /// Attaches a file, as Odoo does.
+    pub(crate) async fn attach(&self, id: InstanceId, content: &[u8]) -> PathBuf {
+        let sum = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, content);
+        let name: String = sum.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let directory = self.filestore(id).await.join(&name[..2]);
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join(&name), content).unwrap();
+        let values = format!("'a file', 'binary', '{}/{name}', {}", &name[..2], content.len());
+        self.inside(id, &format!("INSERT INTO ir_attachment (name, type, store_fname, file_size) VALUES ({values})")).await;
+        directory.join(name)
     }
 
     pub(crate) async fn instance(&self, id: InstanceId) -> Instance {

@@ -87,6 +87,11 @@ impl Stack {
         self.at("instances")
     }
 
+    /// The backups.
+    fn backups(&self) -> PathBuf {
+        self.at("backups")
+    }
+
     fn processes(&self) -> Processes {
         Processes::new(&self.at("processes.json"))
     }

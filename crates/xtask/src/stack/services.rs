@@ -77,8 +77,9 @@ impl Stack {
             .env("PROCESS_ODOO_USER", ODOO_USER)
             .env("PROCESS_ALLOW_OWN_ACCOUNT", "true")
             .env("CEPHFS_INSTANCES_PATH", self.instances())
+            .env("CEPHFS_BACKUPS_PATH", self.backups())
             .env("STORAGE_QUOTA", "none")
-            // There are no backups yet, and the worker refuses to promise one.
+            // No last backup is taken yet, and the worker refuses to promise one.
             .env("PURGE_FINAL_BACKUP", "false");
         Ok(worker)
     }
@@ -97,6 +98,7 @@ impl Stack {
     /// Starts the stand-ins, the API and the worker, and waits until each is ready.
     pub(super) fn start_services(&self, odoos: &str, interrupt: &Interrupt, task: &mut Task) -> Result<()> {
         std::fs::create_dir_all(self.instances())?;
+        std::fs::create_dir_all(self.backups())?;
         let address = format!("127.0.0.1:{}", self.options.services_port);
         let mut stand_ins = self.command("dev-services")?;
         stand_ins.args([address, shown(&self.at("services"))]);

@@ -2,11 +2,13 @@
 //! of its data is never made anew.
 
 mod configuration;
+mod if_it_shall_run;
 mod open_database;
 mod ready;
 mod service;
 
 pub(super) use configuration::Configuration;
+pub(super) use if_it_shall_run::IfItShallRun;
 pub(super) use open_database::OpenDatabase;
 pub(super) use ready::Ready;
 pub(super) use service::{NAME as SERVICE, RunService};

@@ -1,0 +1,63 @@
+//! Draws the backup's id and enters it in the catalogue, before the store has anything of it.
+
+use crate::engine::{Cx, Seen, Step, StepError};
+use crate::sagas::site::locked;
+use async_trait::async_trait;
+use db::platform::backups::{self, NewBackup};
+use domain::backup::{self, Origin};
+use domain::ids::BackupId;
+use domain::operation::Place;
+use domain::sources::random_uuid;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+pub(super) const NAME: &str = "catalogue";
+
+pub(super) struct Catalogue;
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Parameters {
+    label: Option<String>,
+}
+
+/// What the step records.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Catalogued {
+    pub(super) backup: BackupId,
+    pub(super) name: String,
+}
+
+#[async_trait]
+impl Step for Catalogue {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn place(&self) -> Place {
+        Place::Postgres1
+    }
+
+    /// Entered again, it is the same entry.
+    async fn check(&self, _cx: &Cx) -> Result<Seen, StepError> {
+        Ok(Seen::Absent)
+    }
+
+    async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
+        let parameters: Parameters = cx.params()?;
+        let mut tx = cx.fenced_tx().await?;
+        let instance = locked(cx, &mut tx).await?;
+        let new = NewBackup {
+            id: BackupId::from_uuid(random_uuid(&*cx.services().entropy)),
+            instance: instance.id,
+            customer: instance.customer_id,
+            operation: cx.operation().id,
+            name: backup::name(parameters.label.as_deref(), &instance.database_name, cx.operation().created_at),
+            origin: Origin::Requested,
+            odoo_version: instance.version()?.to_string(),
+        };
+        let backup = backups::begin(&mut tx, &new).await?;
+        tx.commit().await?;
+        Ok(json!(Catalogued { backup, name: new.name }))
+    }
+}

@@ -1,0 +1,178 @@
+//! Dumps the database and stores what the dump refers to, as of one moment; everything is read back before the step is done.
+
+use super::catalogue::{self, Catalogued};
+use crate::engine::{Cx, Seen, Step, StepError, Undo};
+use crate::sagas::Tools;
+use crate::sagas::site::{Site, instance, instance_id};
+use crate::sagas::waiting::{steadily, unless_told_to_stop};
+use async_trait::async_trait;
+use backup::tools::{ClientTools, Target};
+use backup::{Attachments, BackupError, BackupResult, ContentName, Facts, Row, Wanted, Writer};
+use chrono::{DateTime, Utc};
+use db::odoo::{Extent, KEY_TABLES, OdooError, Snapshot, StoredFile};
+use db::platform::backups::{self, Whole};
+use domain::backup::State;
+use domain::ids::BackupId;
+use domain::operation::Place;
+use futures::{Stream, StreamExt};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+pub(super) const NAME: &str = "store";
+/// The operation's own limit is what ends it; and it is given up when nothing moves any more (contract 11.5).
+const LIMIT: Duration = Duration::from_secs(4 * 3600);
+
+pub(super) struct Store(pub(super) Arc<Tools>);
+
+/// What the step records.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Stored(pub(super) Whole);
+
+#[async_trait]
+impl Step for Store {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn place(&self) -> Place {
+        Place::Storage
+    }
+
+    fn weight(&self) -> u32 {
+        20
+    }
+
+    fn limit(&self) -> Duration {
+        LIMIT
+    }
+
+    /// What an interrupted try left is as of another moment.
+    async fn check(&self, cx: &Cx) -> Result<Seen, StepError> {
+        Ok(if cx.started_before(NAME) { Seen::Partial } else { Seen::Absent })
+    }
+
+    async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
+        let site = Site::of(cx, &self.0).await?;
+        let Catalogued { backup, .. } = cx.output(catalogue::NAME)?;
+        let writer = self.0.backups.writer(backup, site.instance.id);
+        let sent = writer.sent();
+        let work = steadily(move || sent.bytes(), self.take(&site, writer));
+        Ok(json!(Stored(unless_told_to_stop(cx, work).await?)))
+    }
+}
+
+/// Neither the backup is left nor anything that only it would have needed.
+#[async_trait]
+impl Undo for Store {
+    async fn undo(&self, cx: &Cx) -> Result<(), StepError> {
+        let Some(Catalogued { backup, .. }) = cx.recorded(catalogue::NAME)? else { return Ok(()) };
+        self.0.backups.remove(backup).await?;
+        let instance = instance_id(cx)?;
+        let kept = whole_ones(cx, &self.0, backup).await?;
+        self.0.backups.prune(instance, &kept).await?;
+        Ok(())
+    }
+}
+
+/// The other backups of the instance, opened.
+async fn whole_ones(cx: &Cx, tools: &Tools, but: BackupId) -> Result<Vec<backup::Backup>, StepError> {
+    let mut opened = Vec::new();
+    for row in backups::of_instance(&cx.services().db, instance(cx).await?.id, i64::MAX).await? {
+        if let (State::Completed, Some(sum)) = (row.state, &row.manifest_sha256)
+            && row.id != but
+        {
+            opened.push(tools.backups.open(row.id, sum).await?);
+        }
+    }
+    Ok(opened)
+}
+
+impl Store {
+    async fn take(&self, site: &Site, mut writer: Writer) -> Result<Whole, StepError> {
+        let placement = &site.placement;
+        let mut snapshot = site.server.snapshot(&placement.db_name, &placement.db_user).await?;
+        let taken_at = DateTime::<Utc>::from(SystemTime::now());
+        let extent = snapshot.extent().await?;
+        let client = ClientTools::find(major(&extent), &[]).await?;
+        writer.begin().await?;
+        self.dump(site, &mut writer, &client, &snapshot.export().await?).await?;
+        let data = self.0.directories.open_data(&site.directory(), site.owner()).await?;
+        writer.files_of(&data, placement.db_name.as_str(), wanted(&mut snapshot)).await?;
+        let facts = facts(site, &mut snapshot, &extent, &client, taken_at).await?;
+        writer.data(data).await?;
+        let stored = writer.finish(facts).await?;
+        Ok(Whole {
+            manifest_sha256: stored.manifest_sha256,
+            database_bytes: extent.bytes,
+            files_count: stored.files,
+            files_bytes: stored.files_bytes,
+            stored_bytes: stored.own_bytes,
+            new_bytes: stored.new_bytes,
+        })
+    }
+
+    async fn dump(&self, site: &Site, writer: &mut Writer, client: &ClientTools, snapshot: &str) -> Result<(), StepError> {
+        let mut dump = client.dump(&target(site, &self.0)?, snapshot)?;
+        let stored = writer.dump(dump.content()).await;
+        match stored {
+            // A program that failed says why; without its words it is only something that does not begin like a dump.
+            Err(BackupError::Refused(_)) => dump.end().await.and(stored)?,
+            stored => {
+                stored?;
+                dump.end().await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The tenant's database, as the tenant.
+pub(in crate::sagas) fn target(site: &Site, tools: &Tools) -> Result<Target, StepError> {
+    let placement = &site.placement;
+    Ok(Target {
+        host: placement.db_host.clone(),
+        port: placement.db_port,
+        database: placement.db_name.as_str().to_owned(),
+        user: placement.db_user.as_str().to_owned(),
+        password: site.password(tools)?,
+        ssl_mode: site.server.address().admin.ssl_mode.as_str(),
+    })
+}
+
+/// `server_version_num` is the major version times 10,000 and the minor one (PostgreSQL docs, 20.15).
+pub(in crate::sagas) fn major(extent: &Extent) -> u32 {
+    u32::try_from(extent.server_version_number / 10_000).unwrap_or_default()
+}
+
+fn wanted(snapshot: &mut Snapshot) -> impl Stream<Item = BackupResult<Wanted>> + Send + '_ {
+    snapshot.attachments().map(|file| {
+        let StoredFile { sha1, size } = file.map_err(|error: OdooError| BackupError::Source(error.to_string()))?;
+        let name = ContentName::parse(&sha1).ok_or_else(|| BackupError::Source(format!("{sha1:?} is no name of a file")))?;
+        Ok(Wanted { name, bytes: size })
+    })
+}
+
+async fn facts(
+    site: &Site,
+    snapshot: &mut Snapshot,
+    extent: &Extent,
+    client: &ClientTools,
+    taken_at: DateTime<Utc>,
+) -> Result<Facts, StepError> {
+    let rows = snapshot.row_counts(KEY_TABLES).await?.into_iter();
+    Ok(Facts {
+        customer: site.instance.customer_id,
+        taken_at,
+        odoo_version: site.instance.version()?.to_string(),
+        postgres_version: major(extent),
+        dump_tool: client.version().to_owned(),
+        database: site.placement.db_name.as_str().to_owned(),
+        database_bytes: extent.bytes,
+        attachments: if snapshot.is_in_database().await? { Attachments::Database } else { Attachments::Files },
+        unusable_attachments: snapshot.unusable_attachments().await?,
+        modules: snapshot.modules().await?,
+        rows: rows.map(|(table, count)| Row { table, count }).collect(),
+    })
+}

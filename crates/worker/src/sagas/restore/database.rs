@@ -1,0 +1,84 @@
+//! Loads the dump into a new database beside the live one, as its tenant, and puts its permissions and Odoo's state in order (contract 16.3).
+
+use super::plan::{self, Planned, opened};
+use crate::engine::{Cx, Seen, Step, StepError, Undo};
+use crate::sagas::Tools;
+use crate::sagas::backup::target;
+use crate::sagas::site::Site;
+use crate::sagas::waiting::unless_told_to_stop;
+use async_trait::async_trait;
+use backup::tools::{ClientTools, Target};
+use db::odoo::{Recorded, Reset};
+use domain::operation::Place;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) const NAME: &str = "new_database";
+
+pub(super) struct Database(pub(super) Arc<Tools>);
+
+/// What the step records.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Loaded {
+    pub(super) oid: u32,
+    /// What of Odoo's state could not be put in order, and need not be.
+    skipped: Vec<String>,
+}
+
+#[async_trait]
+impl Step for Database {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn place(&self) -> Place {
+        Place::Postgres2
+    }
+
+    fn weight(&self) -> u32 {
+        20
+    }
+
+    fn limit(&self) -> Duration {
+        Duration::from_secs(4 * 3600)
+    }
+
+    /// How far an interrupted load got cannot be told: it begins with an empty database again.
+    async fn check(&self, cx: &Cx) -> Result<Seen, StepError> {
+        Ok(if cx.started_before(NAME) { Seen::Partial } else { Seen::Absent })
+    }
+
+    async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
+        let (site, plan) = (Site::of(cx, &self.0).await?, cx.output::<Planned>(plan::NAME)?);
+        let (backup, _) = opened(cx, &self.0, plan.backup).await?;
+        let name = plan.incoming(&site)?;
+        let owner = &site.placement.db_user;
+        let mut fence = site.fence(cx).await?;
+        let oid = fence.create_fresh_database(&name, owner, &[plan.live_oid]).await?;
+        fence.release().await?;
+
+        let client = ClientTools::find(backup.manifest().facts.postgres_version, &[]).await?;
+        let into = Target { database: name.as_str().to_owned(), ..target(&site, &self.0)? };
+        unless_told_to_stop(cx, client.restore(&into, backup.dump())).await?;
+
+        let mut fence = site.fence(cx).await?;
+        fence.inside(&name).await?.repair(owner).await?;
+        let reset = Reset { base_url: site.url(&self.0)?, renew_identity: false };
+        let skipped = fence.as_tenant(&name, owner, &site.password(&self.0)?).await?.reset_state(&reset).await?;
+        fence.release().await?;
+        Ok(json!(Loaded { oid, skipped }))
+    }
+}
+
+#[async_trait]
+impl Undo for Database {
+    async fn undo(&self, cx: &Cx) -> Result<(), StepError> {
+        let Some(site) = Site::find(cx, &self.0).await? else { return Ok(()) };
+        let Some(plan) = cx.recorded::<Planned>(plan::NAME)? else { return Ok(()) };
+        let mut fence = site.fence(cx).await?;
+        fence.drop_database(&plan.incoming(&site)?, Recorded { oid: None, owner: &site.placement.db_user }).await?;
+        Ok(fence.release().await?)
+    }
+}

@@ -1,0 +1,120 @@
+//! restore (contract 12.11): everything is prepared and checked beside the live instance; then database and files are exchanged by renames.
+//!
+//! Parameters: `backup`, which one; `before`, what the row was. Result: the backup. What was live before is kept for RESTORE_KEEP_OLD_HOURS.
+
+mod data;
+mod database;
+mod down;
+mod older;
+mod plan;
+mod swap;
+mod switch;
+mod verify;
+
+pub(super) use older::remove;
+
+use super::Tools;
+use super::accepted::Accepted;
+use super::bring_up::{Configuration, IfItShallRun, OpenDatabase, Ready, RunService};
+use super::errors::overtaken;
+use super::mails;
+use super::maintenance::{Look, Show, before};
+use super::site::{locked, worker};
+use crate::engine::{Admission, Cx, Ends, Outcome, Saga, StepError};
+use async_trait::async_trait;
+use data::Data;
+use database::Database;
+use db::platform::PlatformTx;
+use db::platform::instances::{self, Change};
+use db::platform::operations::Operation;
+use db::platform::replaced;
+use domain::instance::{Event, Status};
+use domain::operation::Kind;
+use down::Down;
+use older::ForgetOlder;
+use plan::{Plan, Planned};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use swap::Swap;
+use switch::SwitchDatabase;
+use verify::Verify;
+
+const ACCEPTED: Accepted = Accepted { event: Event::RestoreBegins, shown: Status::Maintenance };
+
+pub(super) fn saga(tools: &Arc<Tools>) -> Saga {
+    let t = || Arc::clone(tools);
+    Saga::new(Kind::Restore, 1, Restored(t()))
+        .step(Look)
+        .no_undo("it only looks")
+        .step(Show(Event::RestoreBegins))
+        .no_undo("the end writes the status")
+        .step(Plan(t()))
+        .no_undo("it only looks")
+        .step(Database(t()))
+        .undo()
+        .step(Verify(t()))
+        .no_undo("it only looks")
+        .step(Data(t()))
+        .undo()
+        .step(Down(t()))
+        .undo()
+        .step(SwitchDatabase(t()))
+        .undo()
+        .step(Swap(t()))
+        .undo()
+        .step(OpenDatabase(t()))
+        .no_undo("the way back opens what serves then")
+        .step(Configuration(t()))
+        .no_undo("the next start writes it again")
+        .step(IfItShallRun(t(), RunService(t())))
+        .undo()
+        .step(IfItShallRun(t(), Ready(t())))
+        .no_undo("it only looks")
+        .step(ForgetOlder(t()))
+        .no_undo("what it removes had been replaced by an earlier restore")
+}
+
+struct Restored(Arc<Tools>);
+
+#[async_trait]
+impl Ends for Restored {
+    async fn admit(&self, operation: &Operation, tx: &mut PlatformTx) -> Result<Admission, StepError> {
+        ACCEPTED.admit(operation, tx).await
+    }
+
+    async fn finish(&self, cx: &Cx, tx: &mut PlatformTx) -> Result<Value, StepError> {
+        let plan: Planned = cx.output(plan::NAME)?;
+        let instance = locked(cx, tx).await?;
+        let change = Change { operation_id: Some(cx.operation().id), ..Change::default() };
+        let instance = instances::happen(tx, &instance, Event::RestoreDone, change, &worker(cx)).await?.map_err(overtaken)?;
+        replaced::keep(tx, &plan.replaced(cx, &instance)?, self.0.keep_replaced).await?;
+        let url = instance.external_url.as_deref().unwrap_or_default();
+        mails::restore_completed(tx, cx, &self.0, &instance, &plan.name, url).await?;
+        Ok(json!({ "backup_id": plan.backup }))
+    }
+
+    async fn unwound(&self, cx: &Cx, tx: &mut PlatformTx, outcome: &Outcome) -> Result<(), StepError> {
+        let message = match outcome {
+            Outcome::Failed(fault) => fault.message.clone(),
+            Outcome::Cancelled { .. } => "The restore was cancelled.".to_owned(),
+        };
+        let instance = locked(cx, tx).await?;
+        // It had not begun.
+        let Some(before) = before(cx)? else { return Ok(()) };
+        let error_message = Some(Some(message.clone()));
+        let change = Change { error_message, operation_id: Some(cx.operation().id), ..Change::default() };
+        // Who pre-empted it has written the row since: then it is theirs.
+        let instance = match instances::happen(tx, &instance, Event::RestoreFailed { before }, change, &worker(cx)).await? {
+            Ok(instance) => instance,
+            Err(refused) => {
+                tracing::debug!(%refused, "the row says something else by now");
+                return Ok(());
+            }
+        };
+        if let Outcome::Failed(_) = outcome {
+            let name = cx.recorded::<Planned>(plan::NAME)?.map_or_else(String::new, |plan| plan.name);
+            mails::restore_failed(tx, cx, &self.0, &instance, &name, &message).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,140 @@
+//! Looks whether the backup can be restored here and now, before anything is made, and chooses the names of what will be.
+
+use crate::engine::{Cx, Seen, Step, StepError};
+use crate::sagas::Tools;
+use crate::sagas::errors::inconsistent;
+use crate::sagas::site::Site;
+use crate::sagas::waiting::unless_told_to_stop;
+use async_trait::async_trait;
+use backup::Backup;
+use backup::tools::ClientTools;
+use db::odoo::{Switch, beside};
+use db::platform::backups;
+use db::platform::instances::Instance;
+use db::platform::replaced::{self, Replaced};
+use domain::backup::State;
+use domain::ids::BackupId;
+use domain::names::PhysicalName;
+use domain::operation::Place;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) const NAME: &str = "plan";
+
+pub(super) struct Plan(pub(super) Arc<Tools>);
+
+#[derive(Deserialize)]
+struct Parameters {
+    backup: BackupId,
+}
+
+/// What the step records.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Planned {
+    pub(super) backup: BackupId,
+    /// As clients see it.
+    pub(super) name: String,
+    /// Of everything that stands beside the live data.
+    pub(super) number: u32,
+    /// The database before.
+    pub(super) live_oid: u32,
+}
+
+impl Planned {
+    /// The name of the new database until it is the live one.
+    pub(super) fn incoming(&self, site: &Site) -> Result<PhysicalName, StepError> {
+        Ok(beside(&site.placement.db_name, 'n', self.number)?)
+    }
+
+    fn outgoing(&self, live: &PhysicalName) -> Result<PhysicalName, StepError> {
+        Ok(beside(live, 'o', self.number)?)
+    }
+
+    pub(super) fn switch(&self, site: &Site, incoming_oid: u32) -> Result<Switch, StepError> {
+        Ok(Switch {
+            live: site.placement.db_name.clone(),
+            live_oid: self.live_oid,
+            incoming: self.incoming(site)?,
+            incoming_oid,
+            outgoing: self.outgoing(&site.placement.db_name)?,
+            owner: site.placement.db_user.clone(),
+        })
+    }
+
+    pub(super) fn replaced(&self, cx: &Cx, instance: &Instance) -> Result<Replaced, StepError> {
+        let placement = instance.placement.as_ref().ok_or_else(|| inconsistent("the instance is not placed"))?;
+        Ok(Replaced {
+            instance: instance.id,
+            operation: cx.operation().id,
+            server: placement.server,
+            db_name: self.outgoing(&placement.db_name)?,
+            db_oid: self.live_oid,
+            number: self.number,
+        })
+    }
+}
+
+/// The backup that is restored.
+pub(super) async fn opened(cx: &Cx, tools: &Tools, id: BackupId) -> Result<(Backup, backups::Backup), StepError> {
+    const GONE: &str = "This backup is not there any more.";
+    let row = backups::get(&cx.services().db, id).await?;
+    let row = row.filter(|row| row.state == State::Completed && Some(row.instance) == cx.operation().instance_id);
+    let row = row.ok_or_else(|| StepError::permanent("backup_gone", GONE, format!("backup {id} cannot be restored")))?;
+    let sum = row.manifest_sha256.as_deref().ok_or_else(|| inconsistent("a whole backup without a sum"))?;
+    Ok((tools.backups.open(id, sum).await?, row))
+}
+
+#[async_trait]
+impl Step for Plan {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn place(&self) -> Place {
+        Place::Storage
+    }
+
+    fn weight(&self) -> u32 {
+        5
+    }
+
+    /// All that only this backup has is read here once.
+    fn limit(&self) -> Duration {
+        Duration::from_secs(4 * 3600)
+    }
+
+    async fn check(&self, _cx: &Cx) -> Result<Seen, StepError> {
+        Ok(Seen::Absent)
+    }
+
+    async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
+        let Parameters { backup } = cx.params()?;
+        let site = Site::of(cx, &self.0).await?;
+        let (opened, row) = opened(cx, &self.0, backup).await?;
+        fits(&site, &opened)?;
+        ClientTools::find(opened.manifest().facts.postgres_version, &[]).await?;
+        let needed = opened.manifest().files.bytes;
+        let free = self.0.directories.free_space().await?;
+        if free < needed + needed / 10 {
+            const FULL: &str = "There is no room to restore this backup at the moment.";
+            return Err(StepError::permanent("no_room", FULL, format!("{needed} bytes are needed, {free} are free")));
+        }
+        unless_told_to_stop(cx, opened.verify(false)).await?;
+        let kept = replaced::of(&cx.services().db, site.instance.id).await?;
+        let live_oid = site.instance.db_oid.ok_or_else(|| inconsistent("the database has no OID"))?;
+        let number = kept.map_or(1, |kept| kept.number + 1);
+        Ok(json!(Planned { backup, name: row.name, number, live_oid }))
+    }
+}
+
+/// Updating all modules is not a migration between major versions.
+fn fits(site: &Site, backup: &Backup) -> Result<(), StepError> {
+    let (made, here) = (&backup.manifest().facts.odoo_version, site.instance.version()?.to_string());
+    if *made == here {
+        return Ok(());
+    }
+    let public = format!("This backup was made with Odoo {made}, and the instance runs Odoo {here}.");
+    Err(StepError::permanent("other_odoo_version", public.clone(), public))
+}

@@ -1,0 +1,47 @@
+//! Looks whether the new database holds what the backup says, as the tenant sees it.
+
+use super::plan::{self, Planned, opened};
+use crate::engine::{Cx, Seen, Step, StepError};
+use crate::sagas::Tools;
+use crate::sagas::site::Site;
+use async_trait::async_trait;
+use db::odoo::OdooError;
+use domain::operation::Place;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) struct Verify(pub(super) Arc<Tools>);
+
+#[async_trait]
+impl Step for Verify {
+    fn name(&self) -> &'static str {
+        "verify"
+    }
+
+    fn place(&self) -> Place {
+        Place::Postgres2
+    }
+
+    fn limit(&self) -> Duration {
+        Duration::from_secs(3600)
+    }
+
+    async fn check(&self, _cx: &Cx) -> Result<Seen, StepError> {
+        Ok(Seen::Absent)
+    }
+
+    async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
+        const WRONG: &str = "What was loaded is not what was backed up. Nothing was changed.";
+        let (site, plan) = (Site::of(cx, &self.0).await?, cx.output::<Planned>(plan::NAME)?);
+        let (backup, _) = opened(cx, &self.0, plan.backup).await?;
+        let rows = backup.manifest().facts.rows.iter().map(|row| (row.table.clone(), row.count));
+        let expected: BTreeMap<String, u64> = rows.collect();
+        let mut snapshot = site.server.snapshot(&plan.incoming(&site)?, &site.placement.db_user).await?;
+        match snapshot.verify_restored(&expected).await {
+            Err(error @ OdooError::Unfit { .. }) => Err(StepError::permanent("restored_data_wrong", WRONG, error)),
+            other => Ok(json!({ "tables": expected.len(), "verified": other.map(|()| true)? })),
+        }
+    }
+}
