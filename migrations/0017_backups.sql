@@ -24,15 +24,16 @@ CREATE TABLE instance_service.backups (
 CREATE INDEX backups_instance ON instance_service.backups (instance_id, created_at DESC, id);
 CREATE UNIQUE INDEX backups_operation ON instance_service.backups (operation_id, origin);
 
--- What a restore has replaced, for as long as there is a way back: the database under its new name, and the directory beside the live one.
+-- What restores have replaced, for as long as there is a way back: the database under its new name, and the directory beside the live one.
 CREATE TABLE instance_service.replaced_data (
-    instance_id  uuid PRIMARY KEY,
+    instance_id  uuid NOT NULL,
     operation_id uuid NOT NULL,
     server_id    uuid NOT NULL REFERENCES instance_service.odoo_servers (id),
     db_name      text NOT NULL,
     db_oid       bigint NOT NULL,
     number       integer NOT NULL,                       -- of the directory that was kept
     replaced_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
-    keep_until   timestamptz NOT NULL
+    keep_until   timestamptz NOT NULL,
+    PRIMARY KEY (instance_id, number)
 );
 CREATE INDEX replaced_data_due ON instance_service.replaced_data (keep_until);

@@ -368,6 +368,26 @@ impl Stack {
         answer.expect(200)?.text("job_id")
     }
 
+    /// The whole backups of an instance, newest first.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub fn backups(&self, instance: &str) -> Result<Vec<String>> {
+        let list = self.get(&format!("/api/v1/instances/{instance}/backups"))?.expect(200)?.body;
+        let all = list["backups"].as_array().context("no list of backups")?.iter();
+        let whole = all.filter(|backup| backup["status"] == "completed");
+        Ok(whole.filter_map(|backup| Some(backup["backup_id"].as_str()?.to_owned())).collect())
+    }
+
+    /// Asks for a restore; answers the operation.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn restore(&self, instance: &str, backup: &str) -> Result<String> {
+        let body = json!({ "action": "restore", "parameters": { "backup_id": backup } });
+        self.post(&format!("/api/v1/instances/{instance}/actions"), &body)?.expect(200)?.text("job_id")
+    }
+
     /// What billing says of an instance, and nothing else.
     ///
     /// # Errors

@@ -11,8 +11,11 @@ pub enum BackupError {
     /// The store could not be asked. It says nothing about what it holds.
     #[error("the backup store cannot be reached: {0}")]
     Unreachable(String),
-    /// The store has no room left.
-    #[error("the backup store is full: {0}")]
+    /// The database server cannot be reached, or went away.
+    #[error("the database server is away: {0}")]
+    ServerAway(String),
+    /// There is no room left, in the store or on the database server.
+    #[error("no room is left: {0}")]
     Full(String),
     /// The store refuses us.
     #[error("the backup store refuses: {0}")]
@@ -70,7 +73,7 @@ impl BackupError {
     /// The class of this error.
     pub fn class(&self) -> Class {
         match self {
-            Self::Unreachable(_) => Class::Unreachable,
+            Self::Unreachable(_) | Self::ServerAway(_) => Class::Unreachable,
             Self::Full(_) => Class::Full,
             Self::Local { cause, .. } if is_full(cause) => Class::Full,
             Self::Local { .. } | Self::Vanished { .. } | Self::Source(_) => Class::Transient,

@@ -98,13 +98,13 @@ impl ClientTools {
         ]);
         let mut child = Running::start(command.stdin(Stdio::piped()).stdout(Stdio::null()), "pg_restore")?;
         let Some(mut into) = child.child.stdin.take() else { return Err(child.lacks("input")) };
-        let fed = feed(&mut content, &mut into).await;
-        drop(into);
-        match fed {
-            // It read no more: its own words say why.
-            Ok(()) => child.end().await,
-            Err(error) => Err(error),
+        // A dump that breaks off must not look like one that has ended: the program is gone before its input is.
+        if let Err(error) = feed(&mut content, &mut into).await {
+            drop(child);
+            return Err(error);
         }
+        drop(into);
+        child.end().await
     }
 
     fn command(&self, program: &str, target: &Target, options: &str) -> Command {
@@ -225,28 +225,55 @@ async fn listen(mut words: ChildStderr) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
+/// What a program's end means, by its own words: those of its lines that begin with its name, up to the command that it quotes, which
+/// a tenant may have written.
 fn judge(program: &str, status: ExitStatus, words: &str) -> BackupResult<()> {
     if status.success() {
         return Ok(());
     }
-    let lines: Vec<&str> = words.lines().filter(|line| !line.trim().is_empty()).collect();
-    let last = lines[lines.len().saturating_sub(LINES)..].join("; ");
-    let gone = [
-        "could not connect",
-        "connection to server",
-        "server closed the connection",
-        "terminating connection",
-        "the database system is",
-    ];
-    if status.code().is_none() || gone.iter().any(|words| last.contains(words)) {
-        return Err(BackupError::Unreachable(format!("{program} lost its server: {status}: {last}")));
+    let own = format!("{program}: error: ");
+    let said: Vec<&str> = words.lines().filter_map(|line| line.strip_prefix(&own)).collect();
+    let last = said[said.len().saturating_sub(LINES)..].join("; ");
+    let text = format!("{program}: {status}: {last}");
+    let says = |words: &[&str]| words.iter().any(|words| last.contains(words));
+    if says(FULL) {
+        return Err(BackupError::Full(text));
     }
-    Err(BackupError::Refused(format!("{program}: {status}: {last}")))
+    if !says(REFUSED) && (status.code().is_none() || says(AWAY)) {
+        return Err(BackupError::ServerAway(text));
+    }
+    Err(BackupError::Refused(text))
 }
+
+/// The server answers, and will not do it however often it is asked.
+const REFUSED: &[&str] = &[
+    "password authentication failed",
+    "no pg_hba.conf entry",
+    "\" does not exist",
+    "permission denied",
+    "is not permitted to log in",
+];
+const FULL: &[&str] = &["No space left on device", "Disk quota exceeded"];
+/// The server, or the way there, is not there now.
+const AWAY: &[&str] = &[
+    "connection to server",
+    "could not connect",
+    "could not translate host name",
+    "server closed the connection",
+    "no connection to the server",
+    "terminating connection",
+    "the database system is",
+    "could not receive data from server",
+    "could not send data to server",
+    "SSL SYSCALL error",
+    "SSL connection has been closed unexpectedly",
+    "too many connections",
+];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::process::ExitStatusExt;
 
     #[test]
     fn versions_are_read_as_the_programs_print_them() {
@@ -258,6 +285,41 @@ mod tests {
         ] {
             assert_eq!(major_of(text), major, "{text}");
         }
+    }
+
+    #[test]
+    fn a_program_is_judged_by_its_own_words() {
+        let end = |program: &str, words: &str| judge(program, ExitStatus::from_raw(256), words).unwrap_err();
+        let at = "pg_dump: error: connection to server at \"127.0.0.1\", port 5432 failed: ";
+        for words in [
+            format!("{at}Connection refused"),
+            format!("{at}FATAL:  the database system is shutting down"),
+            "pg_dump: error: could not translate host name \"pg2\" to address: Name or service not known".to_owned(),
+            "pg_dump: error: server closed the connection unexpectedly".to_owned(),
+        ] {
+            assert!(matches!(end("pg_dump", &words), BackupError::ServerAway(_)), "{words}");
+        }
+        for words in [
+            format!("{at}FATAL:  password authentication failed for user \"t\""),
+            format!("{at}FATAL:  database \"nope\" does not exist"),
+            "pg_restore: error: could not execute query: ERROR:  relation \"a\" already exists".to_owned(),
+            String::new(),
+        ] {
+            assert!(
+                matches!(
+                    end(if words.starts_with("pg_restore") { "pg_restore" } else { "pg_dump" }, &words),
+                    BackupError::Refused(_)
+                ),
+                "{words}"
+            );
+        }
+        let full =
+            "pg_restore: error: could not execute query: ERROR:  could not extend file \"base/1\": No space left on device";
+        assert!(matches!(end("pg_restore", full), BackupError::Full(_)));
+        // What a tenant wrote is quoted below the program's own words.
+        let quoted =
+            "pg_restore: error: could not execute query: ERROR:  syntax error\nCommand was: SELECT 'terminating connection';";
+        assert!(matches!(end("pg_restore", quoted), BackupError::Refused(_)));
     }
 
     #[tokio::test]

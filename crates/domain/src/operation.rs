@@ -27,6 +27,8 @@ words! {
         Backup = "backup",
         /// Loads a backup beside the live instance and switches.
         Restore = "restore",
+        /// Removes what a restore had replaced and nobody may want back any more.
+        ForgetReplaced = "forget_replaced",
         /// Updates Odoo.
         Update = "update",
         /// Brings new limits to the runtime.
@@ -141,7 +143,7 @@ impl Kind {
         match self {
             Self::Provision | Self::BuildTemplate | Self::Reactivate | Self::Adopt => Class::Provision,
             Self::Backup | Self::Restore | Self::Relocate | Self::Update => Class::Backup,
-            Self::Delete | Self::Reconcile | Self::Rotate => Class::Maintenance,
+            Self::Delete | Self::Reconcile | Self::Rotate | Self::ForgetReplaced => Class::Maintenance,
             Self::Start
             | Self::Stop
             | Self::Restart
@@ -168,7 +170,16 @@ impl Kind {
 
     /// Whether a repeated request joins the equal one that is last in the queue (contract 11.2).
     pub const fn is_joinable(self) -> bool {
-        matches!(self, Self::Start | Self::Stop | Self::Restart | Self::Unpause | Self::ApplyResources | Self::Reconcile)
+        matches!(
+            self,
+            Self::Start
+                | Self::Stop
+                | Self::Restart
+                | Self::Unpause
+                | Self::ApplyResources
+                | Self::ForgetReplaced
+                | Self::Reconcile
+        )
     }
 
     /// Place in the queue of its scope, higher first: suspend, terminate and delete go to the front (engine 10).

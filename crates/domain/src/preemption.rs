@@ -1,8 +1,8 @@
 //! Who gives way to whom on one instance: the table of engine 10, as data.
 
 use crate::operation::Kind::{
-    self, ApplyResources, Backup, Delete, Provision, Reactivate, Relocate, Restart, Restore, Rotate, Start, Stop, Suspend,
-    Terminate, Unpause, Update,
+    self, ApplyResources, Backup, Delete, ForgetReplaced, Provision, Reactivate, Relocate, Restart, Restore, Rotate, Start, Stop,
+    Suspend, Terminate, Unpause, Update,
 };
 
 /// What a request means for the operation that is active on its instance.
@@ -32,7 +32,7 @@ pub struct Rule {
 /// Every pair that does not simply queue.
 pub static PREEMPTION: &[Rule] = &[
     Rule { arriving: &[Suspend, Terminate, Delete], active: GIVE_WAY, then: Preemption::GiveUp },
-    Rule { arriving: &[Suspend, Terminate, Delete], active: &[Stop, Suspend], then: Preemption::LetFinish },
+    Rule { arriving: &[Suspend, Terminate, Delete], active: &[Stop, Suspend, ForgetReplaced], then: Preemption::LetFinish },
     Rule { arriving: &[Suspend, Terminate], active: &[Terminate, Delete], then: Preemption::Absorbed },
     Rule { arriving: &[Delete], active: &[Terminate], then: Preemption::LetFinish },
     Rule { arriving: &[Delete], active: &[Delete], then: Preemption::Absorbed },
@@ -94,6 +94,7 @@ mod tests {
         (Rotate, [GiveUp, GiveUp, GiveUp]),
         (Kind::Adopt, [GiveUp, GiveUp, GiveUp]),
         (Stop, [LetFinish, LetFinish, LetFinish]),
+        (ForgetReplaced, [LetFinish, LetFinish, LetFinish]),
         (Suspend, [LetFinish, LetFinish, LetFinish]),
         (Terminate, [Absorbed, Absorbed, LetFinish]),
         (Delete, [Absorbed, Absorbed, Absorbed]),

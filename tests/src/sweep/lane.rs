@@ -144,10 +144,16 @@ impl Lane {
             "start" => Some(self.stack.act(&started.instance, "stop")?),
             "unpause" => Some(self.stack.act(&started.instance, "suspend")?),
             "reactivate" => Some(self.stack.terminate(&started.instance)?),
+            "restore" | "forget_replaced" => Some(self.stack.act(&started.instance, "backup")?),
             _ => None,
         };
         if let Some(before) = before {
             self.ends(&before, "succeeded")?;
+        }
+        if kind == "forget_replaced" {
+            let backup = self.stack.backups(&started.instance)?.into_iter().next().context("there is no backup")?;
+            let restore = self.stack.restore(&started.instance, &backup)?;
+            self.ends(&restore, "succeeded")?;
         }
         if kind == "unpause" {
             self.stack.note_billing(&started.instance, "paid")?;
@@ -173,7 +179,20 @@ impl Lane {
                 let instance = instance(subject)?;
                 Ok(Started { operation: self.stack.terminate(&instance)?, instance })
             }
-            "start" | "stop" | "restart" | "unpause" | "suspend" => {
+            "restore" => {
+                let instance = instance(subject)?;
+                let backup = self.stack.backups(&instance)?.into_iter().next().context("there is no backup")?;
+                Ok(Started { operation: self.stack.restore(&instance, &backup)?, instance })
+            }
+            "forget_replaced" => {
+                let instance = instance(subject)?;
+                let due = format!(
+                    "UPDATE instance_service.replaced_data SET keep_until = '-infinity' WHERE instance_id = '{instance}'"
+                );
+                self.stack.platform_sql(&due)?;
+                Ok(Started { operation: self.forgets(&instance)?, instance })
+            }
+            "start" | "stop" | "restart" | "unpause" | "suspend" | "backup" => {
                 let instance = instance(subject)?;
                 Ok(Started { operation: self.stack.act(&instance, kind)?, instance })
             }
@@ -191,6 +210,16 @@ impl Lane {
             }
             other => bail!("nobody knows how to start a {other}"),
         }
+    }
+
+    /// The removal that the retention loop would order within the hour.
+    fn forgets(&self, instance: &str) -> Result<String> {
+        let id = "gen_random_uuid()";
+        self.stack.platform_sql(&format!(
+            "INSERT INTO instance_service.operations (id, scope, instance_id, kind, class, def_version, params, priority, door, actor)
+             VALUES ({id}, 'instance:{instance}', '{instance}', 'forget_replaced', 'maintenance', 1, '{{}}', 0, 'worker', 'retention')
+             RETURNING id"
+        ))
     }
 
     /// The template counts as made with an older image: the next provisioning orders a new one.

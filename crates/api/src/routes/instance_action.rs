@@ -116,11 +116,7 @@ fn read(body: &RawBody) -> Result<AskedFor, Problem> {
     fields.finish()?;
     let action = action.ok_or_else(|| Problem::invalid_field("body", "action", "is required", "missing"))?;
     let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
-    let asked_for = AskedFor { action, reason: given(reason), label: given(label), backup: given(backup) };
-    if action == Action::Restore && asked_for.backup.is_none() {
-        return Err(Problem::rule("Backup ID required for restore action"));
-    }
-    Ok(asked_for)
+    Ok(AskedFor { action, reason: given(reason), label: given(label), backup: given(backup) })
 }
 
 fn label(text: &str) -> Option<String> {
@@ -165,6 +161,10 @@ impl Requested<'_> {
     async fn act(&self, tx: &mut PlatformTx, by: &AuditContext) -> Result<Said, Failure> {
         let action = self.action;
         let AskedFor { reason, label, backup, .. } = &self.asked_for;
+        if action == Action::Restore && backup.is_none() {
+            instances::lock(tx, self.id).await?.ok_or_else(Problem::no_instance)?;
+            return Err(Problem::rule("Backup ID required for restore action").into());
+        }
         // One that cannot be the id of a backup is that of none.
         let id = |text: &String| BackupId::from_str(text).map_err(|_| Problem::no_backup());
         let backup = backup.as_ref().map(id).transpose()?;

@@ -94,7 +94,7 @@ async fn a_fault_is_not_kept() {
     let rig = Rig::start();
     let instance = rig.created().await;
     rig.sql("UPDATE public.instances SET status = 'running', desired_state = 'running', phase = 'ready'");
-    let got = rig.post_with_key(&instance_path(&instance, "/actions"), "k", &json!({"action": "backup"})).await;
+    let got = rig.post_with_key(&instance_path(&instance, "/actions"), "k", &json!({"action": "update"})).await;
     assert_eq!(got.status, 501);
     assert_eq!(rig.sql("SELECT count(*) FROM instance_service.idempotency_keys"), "0");
 }

@@ -51,6 +51,9 @@ async fn unknown_instances_and_words_are_told_apart() {
         (json!({}), "body.action"),
         (json!({"action": "terminate", "parameters": []}), "body.parameters"),
         (json!({"action": "terminate", "parameters": {"reason": 5}}), "body.parameters.reason"),
+        (json!({"action": "backup", "parameters": {"name": 5}}), "body.parameters.name"),
+        (json!({"action": "backup", "parameters": {"name": "n".repeat(101)}}), "body.parameters.name"),
+        (json!({"action": "restore", "parameters": {"backup_id": 5}}), "body.parameters.backup_id"),
     ];
     for (body, place) in cases {
         let got = rig.post(&instance_path(&instance, "/actions"), &body).await;

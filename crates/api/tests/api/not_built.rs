@@ -9,8 +9,7 @@ use serde_json::Value;
 fn calls() -> Vec<(Method, String)> {
     let id = uuid();
     let list = format!(
-        "GET /api/v1/instances/{id}/backups
-         POST /api/v1/instances/{id}/import
+        "POST /api/v1/instances/{id}/import
          POST /api/v1/instances/{id}/clone
          GET /api/v1/instances/{id}/backup-schedule
          PUT /api/v1/instances/{id}/backup-schedule

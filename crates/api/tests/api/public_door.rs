@@ -34,7 +34,7 @@ POST /api/v1/instances/{id}/actions 401 401 401 404 400 400
 POST /api/v1/instances/{id}/provision 401 401 401 403 403 200
 POST /api/v1/instances/{id}/restart-with-subscription 401 401 401 403 403 400
 POST /api/v1/instances/{id}/apply-resources 401 401 401 403 403 200
-GET /api/v1/instances/{id}/backups 401 401 401 501 501 501
+GET /api/v1/instances/{id}/backups 401 401 401 404 200 200
 GET /api/v1/instances/{id}/backup-schedule 401 401 401 501 501 501
 PUT /api/v1/instances/{id}/backup-schedule 401 401 401 501 501 501
 POST /api/v1/instances/{id}/clone 401 401 401 403 403 501

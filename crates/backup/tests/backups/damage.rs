@@ -65,6 +65,7 @@ fn apply(case: &Case, store: &Path, object: &str, damage: &Damage) -> bool {
 }
 
 #[tokio::test]
+#[allow(clippy::disallowed_methods, reason = "a test reads its own environment")]
 async fn every_damage_is_found() {
     let full = std::env::var_os("INSTANCE_SOAK").is_some();
     let today = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() / 86_400;

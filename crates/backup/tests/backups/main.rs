@@ -1,5 +1,7 @@
 //! Backups written, read, damaged and interrupted, in a store on disk.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
 mod damage;
 mod hostile;
 mod interruptions;

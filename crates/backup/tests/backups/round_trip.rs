@@ -49,8 +49,8 @@ async fn removing_a_backup_takes_what_no_other_needs() {
     backups.remove(backup_id(1)).await.unwrap();
     let gone = backups.open(backup_id(1), &first.manifest_sha256).await.unwrap_err();
     assert_eq!(gone.class(), Class::Permanent, "{gone}");
-    assert!(backups.prune(rig.instance, &[kept.clone()]).await.unwrap() > 0);
-    assert_eq!(backups.prune(rig.instance, &[kept.clone()]).await.unwrap(), 0);
+    assert!(backups.prune(rig.instance, std::slice::from_ref(&kept)).await.unwrap() > 0);
+    assert_eq!(backups.prune(rig.instance, std::slice::from_ref(&kept)).await.unwrap(), 0);
     kept.verify(true).await.unwrap();
     backups.remove(backup_id(2)).await.unwrap();
     backups.prune(rig.instance, &[]).await.unwrap();

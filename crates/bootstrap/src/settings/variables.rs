@@ -191,7 +191,7 @@ variables! {
     PURGE_AFTER_DAYS WORKER "When terminated instances are deleted; unset keeps them for ever.".later();
     PURGE_FINAL_BACKUP WORKER "Takes a last backup before a delete. A build without backups refuses to start with `true`.".or("true");
     PURGED_BACKUP_DAYS WORKER "How long that backup is kept.".or("30").later();
-    RESTORE_KEEP_OLD_HOURS WORKER "How long a replaced database is kept.".or("24").later();
+    RESTORE_KEEP_OLD_HOURS WORKER "How long a replaced database is kept.".or("24");
     NOTIFY_LIFECYCLE_EXTRAS WORKER "Also sends instance_suspended, instance_resumed and instance_deleted; in this build the last only.".or("false");
 
     KILLBILL_WEBHOOK_ENABLED SERVICES "Direct webhook of the billing engine (`docs/killbill.md`): the API takes its events, the worker acts on what the engine says when it is asked.".or("false");

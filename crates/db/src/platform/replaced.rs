@@ -1,4 +1,4 @@
-//! What a restore has replaced and keeps for a while: one former state of an instance's data at most.
+//! What restores have replaced and keep for a while: the former state of an instance's data.
 
 use crate::error::{DbError, DbResult};
 use crate::platform::readers::ask;
@@ -24,17 +24,20 @@ pub struct Replaced {
     pub number: u32,
 }
 
-/// Remembers what was replaced, for `keep` from now on, in place of what was remembered before.
+/// Remembers what was replaced, for `keep` from now on. One former state is kept: what was replaced before may go at once.
 ///
 /// # Errors
 /// Database errors only.
 pub async fn keep(tx: &mut PlatformTx, replaced: &Replaced, keep: Duration) -> DbResult<()> {
     sqlx::query!(
+        "UPDATE instance_service.replaced_data SET keep_until = least(keep_until, clock_timestamp()) WHERE instance_id = $1",
+        replaced.instance.as_uuid()
+    )
+    .execute(tx.conn())
+    .await?;
+    sqlx::query!(
         "INSERT INTO instance_service.replaced_data (instance_id, operation_id, server_id, db_name, db_oid, number, keep_until)
-         VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp() + make_interval(secs => $7))
-         ON CONFLICT (instance_id) DO UPDATE
-            SET operation_id = excluded.operation_id, server_id = excluded.server_id, db_name = excluded.db_name,
-                db_oid = excluded.db_oid, number = excluded.number, replaced_at = clock_timestamp(), keep_until = excluded.keep_until",
+         VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp() + make_interval(secs => $7))",
         replaced.instance.as_uuid(),
         replaced.operation.as_uuid(),
         replaced.server.as_uuid(),
@@ -48,41 +51,64 @@ pub async fn keep(tx: &mut PlatformTx, replaced: &Replaced, keep: Duration) -> D
     Ok(())
 }
 
-/// What is kept of an instance.
+/// What is there of an instance, the oldest first, and whether it is not to be kept any more.
 ///
 /// # Errors
 /// Database errors only.
-pub async fn of(db: &PlatformDb, instance: InstanceId) -> DbResult<Option<Replaced>> {
-    let row = || {
+pub async fn of(db: &PlatformDb, instance: InstanceId) -> DbResult<Vec<(Replaced, bool)>> {
+    let rows = || {
         sqlx::query!(
-            "SELECT operation_id, server_id, db_name, db_oid, number FROM instance_service.replaced_data WHERE instance_id = $1",
+            r#"SELECT operation_id, server_id, db_name, db_oid, number, keep_until <= clock_timestamp() AS "is_due!"
+                 FROM instance_service.replaced_data WHERE instance_id = $1 ORDER BY number"#,
             instance.as_uuid()
         )
     };
-    let Some(row) = ask!(db, connection => row().fetch_optional(&mut *connection)) else { return Ok(None) };
     let wrong = |column| DbError::Inconsistent {
         table: "replaced_data",
         column,
         row: instance.to_string(),
         why: "it cannot be what we wrote".to_owned(),
     };
-    Ok(Some(Replaced {
-        instance,
-        operation: OperationId::from_uuid(row.operation_id),
-        server: ServerId::from_uuid(row.server_id),
-        db_name: PhysicalName::new(row.db_name).map_err(|_| wrong("db_name"))?,
-        db_oid: u32::try_from(row.db_oid).map_err(|_| wrong("db_oid"))?,
-        number: u32::try_from(row.number).map_err(|_| wrong("number"))?,
-    }))
+    let rows = ask!(db, connection => rows().fetch_all(&mut *connection)).into_iter();
+    rows.map(|row| {
+        let replaced = Replaced {
+            instance,
+            operation: OperationId::from_uuid(row.operation_id),
+            server: ServerId::from_uuid(row.server_id),
+            db_name: PhysicalName::new(row.db_name).map_err(|_| wrong("db_name"))?,
+            db_oid: u32::try_from(row.db_oid).map_err(|_| wrong("db_oid"))?,
+            number: u32::try_from(row.number).map_err(|_| wrong("number"))?,
+        };
+        Ok((replaced, row.is_due))
+    })
+    .collect()
 }
 
-/// Nothing is kept of it any more.
+/// Instances of which something need not be kept any more.
 ///
 /// # Errors
 /// Database errors only.
-pub async fn forget(tx: &mut PlatformTx, instance: InstanceId) -> DbResult<()> {
-    sqlx::query!("DELETE FROM instance_service.replaced_data WHERE instance_id = $1", instance.as_uuid())
-        .execute(tx.conn())
-        .await?;
+pub async fn due(db: &PlatformDb, limit: i64) -> DbResult<Vec<InstanceId>> {
+    let ids = || {
+        sqlx::query_scalar!(
+            "SELECT instance_id FROM instance_service.replaced_data WHERE keep_until <= clock_timestamp() ORDER BY keep_until LIMIT $1",
+            limit
+        )
+    };
+    Ok(ask!(db, connection => ids().fetch_all(&mut *connection)).into_iter().map(InstanceId::from_uuid).collect())
+}
+
+/// It is not there any more.
+///
+/// # Errors
+/// Database errors only.
+pub async fn forget(tx: &mut PlatformTx, instance: InstanceId, number: u32) -> DbResult<()> {
+    sqlx::query!(
+        "DELETE FROM instance_service.replaced_data WHERE instance_id = $1 AND number = $2",
+        instance.as_uuid(),
+        i32::try_from(number).unwrap_or(i32::MAX),
+    )
+    .execute(tx.conn())
+    .await?;
     Ok(())
 }

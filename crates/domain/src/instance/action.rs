@@ -180,7 +180,7 @@ pub const fn shows(status: Status, kind: Kind) -> bool {
         Kind::Suspend => matches!(status, Status::Paused),
         Kind::Terminate | Kind::Delete => matches!(status, Status::Terminated),
         Kind::ApplyResources | Kind::Rotate | Kind::Adopt => !matches!(status, Status::Maintenance),
-        Kind::BuildTemplate | Kind::Reconcile | Kind::FetchLogs => true,
+        Kind::BuildTemplate | Kind::Reconcile | Kind::FetchLogs | Kind::ForgetReplaced => true,
     }
 }
 

@@ -1,8 +1,12 @@
 //! Removes what has served its time on postgres1. Instances, operations and the audit trail stay; wake-ups are the engine's.
 
-use super::Round;
-use db::platform::{PlatformDb, events, heartbeats, idempotency, operations, outbox, webhook_events};
+use super::{BATCH, Round};
+use db::DbResult;
+use db::platform::audit::{AuditContext, Door};
+use db::platform::{PlatformDb, acceptance, events, heartbeats, idempotency, operations, outbox, replaced, webhook_events};
+use domain::sources::Entropy;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A secret lives up to this much longer than its seven days, so the loop runs hourly, not daily.
@@ -17,6 +21,8 @@ const LOGS_READ: Duration = Duration::from_secs(600);
 pub struct Retention {
     /// postgres1.
     pub db: PlatformDb,
+    /// Ids of operations.
+    pub entropy: Arc<dyn Entropy>,
 }
 
 #[async_trait::async_trait]
@@ -37,7 +43,22 @@ impl Round for Retention {
         let events = events::remove_old(&self.db).await?;
         let webhooks = webhook_events::remove_old(&self.db).await?;
         let workers = heartbeats::remove_stale(&self.db, WORKER_GONE).await?;
+        let replaced = self.forget_replaced().await?;
         Ok(json!({"secrets_erased": secrets, "logs_removed": logs, "idempotency_keys": keys, "events": events,
-                   "webhook_events": webhooks, "heartbeats": workers}))
+                   "webhook_events": webhooks, "heartbeats": workers, "replaced_data": replaced}))
+    }
+}
+
+impl Retention {
+    /// What restores have replaced goes by operations of its own, when its time is over.
+    async fn forget_replaced(&self) -> DbResult<u64> {
+        let by = AuditContext { door: Door::Worker, actor: self.name().to_owned(), request_id: None };
+        let mut queued = 0;
+        for id in replaced::due(&self.db, BATCH).await? {
+            let mut tx = self.db.begin().await?;
+            queued += u64::from(acceptance::forget_replaced(&mut tx, id, &*self.entropy, &by).await?.is_some());
+            tx.commit().await?;
+        }
+        Ok(queued)
     }
 }

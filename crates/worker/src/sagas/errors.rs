@@ -72,6 +72,7 @@ impl From<BackupError> for StepError {
         const AWAY: &str = "The store of the backups is not available at the moment; the operation goes on by itself.";
         const FAILED: &str = "The backup could not be read or written.";
         match (error.class(), &error) {
+            (_, BackupError::ServerAway(_)) => Self::unreachable("odoo_server_unreachable", BUSY, &error),
             (backup::Class::Unreachable, _) => Self::unreachable("backup_store_unreachable", AWAY, &error),
             (backup::Class::Full, _) => {
                 tracing::error!(error = %error, "there is no room for a backup");

@@ -16,6 +16,7 @@ pub mod build_template;
 mod delete;
 mod errors;
 mod fetch_logs;
+mod forget_replaced;
 mod hashing;
 mod mails;
 mod maintenance;
@@ -60,6 +61,7 @@ pub fn all(tools: &Arc<Tools>) -> Vec<Saga> {
         delete::saga(tools),
         backup::saga(tools),
         restore::saga(tools),
+        forget_replaced::saga(tools),
         fetch_logs::saga(tools),
         reconcile::saga(tools),
     ]

@@ -142,7 +142,13 @@ impl Parts {
             Comparison { db: db.clone(), runtime: runtime.clone(), entropy: Arc::new(OsEntropy), setup: setup.clone() };
         let health_check = HealthCheck { db: db.clone(), runtime, http: http::client(health::TIMEOUT)?, setup };
         let drift = Drift { db: db.clone(), servers: self.registry.clone(), directories: self.runtime.directories.clone() };
-        Ok(vec![Arc::new(servers), Arc::new(Retention { db }), Arc::new(comparison), Arc::new(health_check), Arc::new(drift)])
+        Ok(vec![
+            Arc::new(servers),
+            Arc::new(Retention { db, entropy: Arc::new(OsEntropy) }),
+            Arc::new(comparison),
+            Arc::new(health_check),
+            Arc::new(drift),
+        ])
     }
 
     fn watcher(&self) -> Watcher {

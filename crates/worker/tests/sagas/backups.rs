@@ -1,13 +1,18 @@
 //! Backups and restores: what is kept, what comes back, and that nothing is lost on the way.
 
 use crate::rig::Rig;
+use bootstrap::OsEntropy;
 use db::platform::backups;
 use db::platform::operations::Operation;
+use db::platform::replaced;
 use domain::backup::State as BackupState;
 use domain::ids::InstanceId;
 use domain::instance::Action;
 use domain::operation::State;
 use std::fs;
+use std::sync::Arc;
+use worker::reconcile::Round as _;
+use worker::reconcile::retention::Retention;
 
 async fn with_data(rig: &Rig) -> InstanceId {
     rig.prepare_template().await;
@@ -77,9 +82,14 @@ async fn what_was_backed_up_comes_back_and_what_was_there_is_kept() {
     );
     assert!(rig.mails().ends_with("backup_completed restore_completed"), "{}", rig.mails());
 
-    // Another restore keeps one former state, and a delete none.
+    // Another restore makes the older former state go, and a delete all.
     rig.restore(id, backup).await;
     ended(&rig, State::Succeeded).await;
+    assert_eq!(replaced::due(&rig.db, 10).await.unwrap(), [id]);
+    let report = Retention { db: rig.db.clone(), entropy: Arc::new(OsEntropy) }.round().await.unwrap();
+    assert_eq!(report["replaced_data"], 1);
+    ended(&rig, State::Succeeded).await;
+    assert_eq!(replaced::due(&rig.db, 10).await.unwrap(), []);
     let databases = rig
         .pair
         .postgres2

@@ -12,6 +12,7 @@ use domain::instance::{Action, BillingStatus};
 use domain::operation::Kind;
 use domain::scope::Scope;
 use domain::sources::random_uuid;
+use runtime::Observed;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -159,7 +160,10 @@ impl World for Subject {
         slate.extend(self.rig.sql(ROWS).lines().map(str::to_owned));
         slate.extend(self.rig.stored().into_iter().map(|object| format!("stored {object}")));
         let services = self.rig.tools.runtime.list().await.unwrap();
-        slate.extend(services.into_iter().map(|service| format!("service {} {:?}", service.name, service.observed)));
+        slate.extend(services.into_iter().map(|service| match service.observed {
+            Observed::Running { .. } => format!("service {} runs", service.name),
+            other => format!("service {} {other:?}", service.name),
+        }));
         slate
     }
 }

@@ -1,8 +1,9 @@
 //! Heartbeats, the health port, and retention.
 
 use crate::rig::{Rig, setup};
-use bootstrap::{http, telemetry};
+use bootstrap::{OsEntropy, http, telemetry};
 use db::platform::{PlatformDb, PoolLimits, heartbeats};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use worker::reconcile::Round;
@@ -81,7 +82,7 @@ async fn retention_removes_only_what_is_old() {
          INSERT INTO instance_service.worker_heartbeats (worker, host, version, beat_at) VALUES
             ('old', 'h', '1', now() - interval '2 days'), ('new', 'h', '1', now())"
     ));
-    let report = Retention { db: rig.db.clone() }.round().await.unwrap();
+    let report = Retention { db: rig.db.clone(), entropy: Arc::new(OsEntropy) }.round().await.unwrap();
     for part in ["events", "idempotency_keys", "secrets_erased", "heartbeats"] {
         assert_eq!(report[part], 1, "{part}: {report}");
     }

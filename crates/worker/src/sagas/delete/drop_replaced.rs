@@ -2,7 +2,7 @@
 
 use crate::engine::{Cx, Seen, Step, StepError};
 use crate::sagas::Tools;
-use crate::sagas::restore::remove;
+use crate::sagas::forget_replaced::remove;
 use crate::sagas::site::Site;
 use async_trait::async_trait;
 use db::platform::replaced;
@@ -33,10 +33,10 @@ impl Step for DropReplaced {
 
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let Some(site) = Site::find(cx, &self.0).await? else { return Ok(json!({ "there": false })) };
-        let kept = replaced::of(&cx.services().db, site.instance.id).await?;
-        if let Some(kept) = &kept {
-            remove(cx, &self.0, &site, kept).await?;
+        let former = replaced::of(&cx.services().db, site.instance.id).await?;
+        for (former, _) in &former {
+            remove(cx, &self.0, &site, former).await?;
         }
-        Ok(json!({ "there": kept.is_some() }))
+        Ok(json!({ "removed": former.len() }))
     }
 }

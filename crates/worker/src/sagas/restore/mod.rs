@@ -5,13 +5,10 @@
 mod data;
 mod database;
 mod down;
-mod older;
 mod plan;
 mod swap;
 mod switch;
 mod verify;
-
-pub(super) use older::remove;
 
 use super::Tools;
 use super::accepted::Accepted;
@@ -31,7 +28,6 @@ use db::platform::replaced;
 use domain::instance::{Event, Status};
 use domain::operation::Kind;
 use down::Down;
-use older::ForgetOlder;
 use plan::{Plan, Planned};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -70,8 +66,6 @@ pub(super) fn saga(tools: &Arc<Tools>) -> Saga {
         .undo()
         .step(IfItShallRun(t(), Ready(t())))
         .no_undo("it only looks")
-        .step(ForgetOlder(t()))
-        .no_undo("what it removes had been replaced by an earlier restore")
 }
 
 struct Restored(Arc<Tools>);

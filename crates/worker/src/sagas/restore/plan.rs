@@ -122,9 +122,9 @@ impl Step for Plan {
             return Err(StepError::permanent("no_room", FULL, format!("{needed} bytes are needed, {free} are free")));
         }
         unless_told_to_stop(cx, opened.verify(false)).await?;
-        let kept = replaced::of(&cx.services().db, site.instance.id).await?;
+        let former = replaced::of(&cx.services().db, site.instance.id).await?;
         let live_oid = site.instance.db_oid.ok_or_else(|| inconsistent("the database has no OID"))?;
-        let number = kept.map_or(1, |kept| kept.number + 1);
+        let number = former.last().map_or(1, |(former, _)| former.number + 1);
         Ok(json!(Planned { backup, name: row.name, number, live_oid }))
     }
 }

@@ -1,0 +1,61 @@
+//! Removes former states that are due: database, directory, row.
+
+use crate::engine::{Cx, Seen, Step, StepError};
+use crate::sagas::Tools;
+use crate::sagas::site::{self, Site, turn};
+use async_trait::async_trait;
+use db::odoo::Recorded;
+use db::platform::replaced::{self, Replaced};
+use domain::operation::Place;
+use runtime::directory::Beside;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) const NAME: &str = "remove_due";
+
+pub(super) struct RemoveDue(pub(super) Arc<Tools>);
+
+#[async_trait]
+impl Step for RemoveDue {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn place(&self) -> Place {
+        Place::Postgres2
+    }
+
+    fn limit(&self) -> Duration {
+        Duration::from_secs(300)
+    }
+
+    async fn check(&self, _cx: &Cx) -> Result<Seen, StepError> {
+        Ok(Seen::Partial)
+    }
+
+    async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
+        let Some(site) = Site::find(cx, &self.0).await? else { return Ok(json!({ "removed": 0 })) };
+        let mut removed = 0;
+        for (former, is_due) in replaced::of(&cx.services().db, site.instance.id).await? {
+            if is_due {
+                remove(cx, &self.0, &site, &former).await?;
+                removed += 1;
+            }
+        }
+        Ok(json!({ "removed": removed }))
+    }
+}
+
+/// Removes a former state for good: what is gone is done.
+pub(in crate::sagas) async fn remove(cx: &Cx, tools: &Tools, site: &Site, former: &Replaced) -> Result<(), StepError> {
+    let server = site::server(tools, former.server)?;
+    let mut fence = server.fence(&site.placement.mark, cx.token()).await?.confirm(cx.confirm_token()).await?;
+    fence.drop_database(&former.db_name, Recorded { oid: Some(former.db_oid), owner: &site.placement.db_user }).await?;
+    fence.release().await?;
+    let directory = Beside::Replaced(former.number);
+    tools.directories.remove_beside(&site.directory(), site.owner(), turn(cx), directory).await?;
+    let mut tx = cx.fenced_tx().await?;
+    replaced::forget(&mut tx, site.instance.id, former.number).await?;
+    Ok(tx.commit().await?)
+}
