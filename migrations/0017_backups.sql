@@ -14,12 +14,13 @@ CREATE TABLE instance_service.backups (
     files_bytes     bigint CHECK (files_bytes >= 0),     -- of the filestore
     stored_bytes    bigint CHECK (stored_bytes >= 0),    -- in the store, without what it shares
     new_bytes       bigint CHECK (new_bytes >= 0),       -- sent to the store when it was taken
+    attempt         bigint,                              -- whose manifest counts, and under which number its parts are
     manifest_sha256 bytea CHECK (octet_length(manifest_sha256) = 32),
     error           text,                                -- in words for the customer
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     completed_at    timestamptz,
     verified_at     timestamptz,                         -- all of it was compared
-    CHECK (state <> 'completed' OR (manifest_sha256 IS NOT NULL AND completed_at IS NOT NULL))
+    CHECK (state <> 'completed' OR (num_nulls(attempt, manifest_sha256, completed_at) = 0))
 );
 CREATE INDEX backups_instance ON instance_service.backups (instance_id, created_at DESC, id);
 CREATE UNIQUE INDEX backups_operation ON instance_service.backups (operation_id, origin);

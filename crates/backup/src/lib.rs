@@ -32,7 +32,7 @@ pub use writer::{Stored, Writer};
 
 use domain::ids::{BackupId, InstanceId};
 use std::sync::Arc;
-use store::{BackupStore, Key};
+use store::BackupStore;
 
 /// The backups of a store.
 #[derive(Clone, Debug)]
@@ -46,17 +46,18 @@ impl Backups {
         Self { store }
     }
 
-    /// Begins a backup. What an interrupted try left under the same id is replaced.
-    pub fn writer(&self, id: BackupId, instance: InstanceId) -> Writer {
-        Writer::new(self.store.clone(), id, instance)
+    /// Begins a try of a backup. Tries have numbers that grow, the fencing tokens of who writes: each writes in a place of its own, and removes
+    /// what earlier ones left. So one that was overtaken, and wakes up, changes nothing of the one that counts.
+    pub fn writer(&self, id: BackupId, instance: InstanceId, attempt: i64) -> Writer {
+        Writer::new(self.store.clone(), id, instance, attempt)
     }
 
-    /// Opens a backup whose manifest must have this SHA-256, as the catalogue has kept it.
+    /// Opens a backup whose manifest must have this SHA-256; the catalogue has kept it, and the try that it is of.
     ///
     /// # Errors
     /// [`BackupError::Damaged`] if there is no such manifest, or another one.
-    pub async fn open(&self, id: BackupId, manifest_sha256: &[u8]) -> BackupResult<Backup> {
-        Backup::open(self.store.clone(), id, manifest_sha256).await
+    pub async fn open(&self, id: BackupId, attempt: i64, manifest_sha256: &[u8]) -> BackupResult<Backup> {
+        Backup::open(self.store.clone(), id, attempt, manifest_sha256).await
     }
 
     /// Removes a backup, or what an interrupted one left. Contents that it shares stay in the pool: [`Self::prune`] removes those that
@@ -65,9 +66,10 @@ impl Backups {
     /// # Errors
     /// Those of the store.
     pub async fn remove(&self, id: BackupId) -> BackupResult<()> {
-        // Without its manifest it is no backup any more: an interruption leaves nothing that looks like one.
-        self.store.delete(&layout::manifest(id)).await?;
-        self.remove_all(&layout::backup(id)).await
+        for object in self.store.list(&layout::backup(id)).await? {
+            self.store.delete(&object.key).await?;
+        }
+        self.store.settle().await
     }
 
     /// Removes the contents of an instance that none of the `kept` backups needs: all of them, if there are none. Nobody may be
@@ -77,13 +79,6 @@ impl Backups {
     /// Those of the store; one of the kept backups cannot be read, and then nothing more is removed.
     pub async fn prune(&self, instance: InstanceId, kept: &[Backup]) -> BackupResult<u64> {
         pool::prune(&self.store, instance, kept).await
-    }
-
-    async fn remove_all(&self, prefix: &Key) -> BackupResult<()> {
-        for object in self.store.list(prefix).await? {
-            self.store.delete(&object.key).await?;
-        }
-        self.store.settle().await
     }
 }
 
@@ -100,12 +95,21 @@ mod layout {
         Key::known(format!("active/{id}"))
     }
 
-    pub(crate) fn manifest(id: BackupId) -> Key {
-        backup(id).child("manifest.json")
+    pub(crate) fn attempt(id: BackupId, attempt: i64) -> Key {
+        backup(id).child(&attempt.to_string())
     }
 
-    pub(crate) fn part(id: BackupId, name: &str) -> Key {
-        backup(id).child(name)
+    /// Of which try an object below [`backup`] is.
+    pub(crate) fn attempt_of(id: BackupId, object: &Key) -> Option<i64> {
+        object.as_str().strip_prefix(backup(id).as_str())?.split('/').nth(1)?.parse().ok()
+    }
+
+    pub(crate) fn manifest(id: BackupId, number: i64) -> Key {
+        attempt(id, number).child("manifest.json")
+    }
+
+    pub(crate) fn part(id: BackupId, number: i64, name: &str) -> Key {
+        attempt(id, number).child(name)
     }
 
     pub(crate) fn pool(instance: InstanceId) -> Key {

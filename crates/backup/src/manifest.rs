@@ -16,6 +16,8 @@ pub struct Manifest {
     pub format: u32,
     /// Which backup.
     pub backup: BackupId,
+    /// Which try of it: where its parts are.
+    pub attempt: i64,
     /// Of which instance: the owner of the pool that it shares.
     pub instance: InstanceId,
     /// What was backed up.
@@ -112,12 +114,12 @@ impl Manifest {
     }
 
     /// Reads the manifest of this backup.
-    pub(crate) fn of(id: BackupId, text: &[u8]) -> BackupResult<Self> {
+    pub(crate) fn of(id: BackupId, attempt: i64, text: &[u8]) -> BackupResult<Self> {
         let manifest: Self = serde_json::from_slice(text).map_err(|e| BackupError::damaged(format!("manifest of {id}"), e))?;
         if manifest.format != FORMAT {
             return Err(BackupError::Refused(format!("the manifest of {id} has format {}", manifest.format)));
         }
-        if manifest.backup != id {
+        if (manifest.backup, manifest.attempt) != (id, attempt) {
             return Err(BackupError::damaged(format!("manifest of {id}"), format!("it is that of {}", manifest.backup)));
         }
         Ok(manifest)

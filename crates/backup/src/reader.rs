@@ -30,16 +30,16 @@ pub struct Verified {
 }
 
 impl Backup {
-    pub(crate) async fn open(store: Arc<dyn BackupStore>, id: BackupId, expected: &[u8]) -> BackupResult<Self> {
+    pub(crate) async fn open(store: Arc<dyn BackupStore>, id: BackupId, attempt: i64, expected: &[u8]) -> BackupResult<Self> {
         let what = format!("manifest of {id}");
-        let text = match store.get(&layout::manifest(id)).await {
+        let text = match store.get(&layout::manifest(id, attempt)).await {
             Err(BackupError::Missing(_)) => return Err(BackupError::damaged(what, "it is missing")),
             other => other?,
         };
         if sha256(&text) != hex::encode(expected) {
             return Err(BackupError::damaged(what, "it is not what was stored"));
         }
-        Ok(Self { store, manifest: Manifest::of(id, &text)? })
+        Ok(Self { store, manifest: Manifest::of(id, attempt, &text)? })
     }
 
     /// What it says of itself.
@@ -54,7 +54,7 @@ impl Backup {
     /// [`BackupError::Damaged`] names the first thing that is wrong; those of the store.
     pub async fn verify(&self, contents: bool) -> BackupResult<Verified> {
         for (name, part) in self.parts() {
-            pieces::check(&self.store, &layout::part(self.manifest.backup, name), part).await?;
+            pieces::check(&self.store, &layout::part(self.manifest.backup, self.manifest.attempt, name), part).await?;
         }
         archive::unpack(self.data_stream(), None).await?;
         let instance = self.manifest.instance;
@@ -88,7 +88,7 @@ impl Backup {
 
     /// The dump, in PostgreSQL's custom format. The reader's errors are those of the store, and [`BackupError::Damaged`].
     pub fn dump(&self) -> impl AsyncRead + Send + Unpin + use<> {
-        let key = layout::part(self.manifest.backup, layout::DUMP);
+        let key = layout::part(self.manifest.backup, self.manifest.attempt, layout::DUMP);
         pieces::decompressed(self.store.clone(), key, &self.manifest.dump)
     }
 
@@ -131,13 +131,13 @@ impl Backup {
     }
 
     fn data_stream(&self) -> impl AsyncRead + Send + Unpin + use<> {
-        let key = layout::part(self.manifest.backup, layout::DATA);
+        let key = layout::part(self.manifest.backup, self.manifest.attempt, layout::DATA);
         pieces::decompressed(self.store.clone(), key, &self.manifest.data)
     }
 
     /// The list of files.
     pub(crate) fn list(&self) -> Listed {
-        let key = layout::part(self.manifest.backup, layout::FILES);
+        let key = layout::part(self.manifest.backup, self.manifest.attempt, layout::FILES);
         let text = pieces::decompressed(self.store.clone(), key, &self.manifest.files.list);
         let text: Box<dyn AsyncRead + Send + Unpin> = Box::new(text);
         Listed { lines: BufReader::new(text).lines(), ahead: None }

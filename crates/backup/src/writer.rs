@@ -5,7 +5,7 @@ use crate::error::{BackupError, BackupResult};
 use crate::files::Wanted;
 use crate::manifest::{FORMAT, Facts, FilesPart, Manifest, Part};
 use crate::store::{BackupStore, Key, Object};
-use crate::{Backups, archive, layout, pieces, pool, tree};
+use crate::{archive, layout, pieces, pool, tree};
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::ids::{BackupId, InstanceId};
@@ -22,13 +22,14 @@ const DUMP_HEAD: &[u8] = b"PGDMP";
 const PIPE: usize = 256 * 1024;
 
 /// A backup that is being written. Dropping a call's future ends the call; what it left is replaced by the next try, or removed by
-/// [`Backups::remove`].
+/// [`crate::Backups::remove`].
 #[derive(Debug)]
 pub struct Writer {
     store: Arc<dyn BackupStore>,
     counted: Arc<Counted>,
     id: BackupId,
     instance: InstanceId,
+    attempt: i64,
     dump: Option<Part>,
     data: Option<Part>,
     files: Option<FilesPart>,
@@ -50,9 +51,9 @@ pub struct Stored {
 }
 
 impl Writer {
-    pub(crate) fn new(store: Arc<dyn BackupStore>, id: BackupId, instance: InstanceId) -> Self {
+    pub(crate) fn new(store: Arc<dyn BackupStore>, id: BackupId, instance: InstanceId, attempt: i64) -> Self {
         let counted = Arc::new(Counted { inner: store, sent: AtomicU64::new(0) });
-        Self { store: counted.clone(), counted, id, instance, dump: None, data: None, files: None }
+        Self { store: counted.clone(), counted, id, instance, attempt, dump: None, data: None, files: None }
     }
 
     /// Bytes sent so far: whoever waits can see whether it goes on.
@@ -60,13 +61,18 @@ impl Writer {
         Sent(self.counted.clone())
     }
 
-    /// Removes what an earlier try left.
+    /// Removes what earlier tries left.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn begin(&mut self) -> BackupResult<()> {
         (self.dump, self.data, self.files) = (None, None, None);
-        Backups::new(self.store.clone()).remove(self.id).await
+        for object in self.store.list(&layout::backup(self.id)).await? {
+            if layout::attempt_of(self.id, &object.key).is_none_or(|attempt| attempt <= self.attempt) {
+                self.store.delete(&object.key).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Stores a dump in custom format.
@@ -81,7 +87,7 @@ impl Writer {
             return Err(BackupError::Refused("what should be a dump does not begin like one".to_owned()));
         }
         let whole = pieces::compressed(std::io::Cursor::new(head).chain(dump));
-        self.dump = Some(pieces::write(&self.store, &layout::part(self.id, layout::DUMP), whole).await?);
+        self.dump = Some(pieces::write(&self.store, &layout::part(self.id, self.attempt, layout::DUMP), whole).await?);
         Ok(())
     }
 
@@ -91,7 +97,7 @@ impl Writer {
     /// [`BackupError::Vanished`] if one is not there or not what its name says; those of the store and of the stream.
     pub async fn files(&mut self, source: OwnedFd, wanted: impl Stream<Item = BackupResult<Wanted>> + Send) -> BackupResult<()> {
         let (into, list) = tokio::io::duplex(PIPE);
-        let key = layout::part(self.id, layout::FILES);
+        let key = layout::part(self.id, self.attempt, layout::FILES);
         let written = pieces::write(&self.store, &key, pieces::compressed(list));
         let (kept, list) = tokio::try_join!(pool::keep(&self.store, self.instance, source, wanted, into), written)?;
         self.files = Some(FilesPart { list, count: kept.count, bytes: kept.bytes });
@@ -124,7 +130,7 @@ impl Writer {
     /// Those of the store; a file cannot be read.
     pub async fn data(&mut self, source: OwnedFd) -> BackupResult<()> {
         let (into, from) = tokio::io::duplex(PIPE);
-        let key = layout::part(self.id, layout::DATA);
+        let key = layout::part(self.id, self.attempt, layout::DATA);
         let written = pieces::write(&self.store, &key, pieces::compressed(from));
         let ((), part) = tokio::try_join!(archive::pack(source, into), written)?;
         self.data = Some(part);
@@ -139,11 +145,22 @@ impl Writer {
         let (Some(dump), Some(data), Some(files)) = (self.dump, self.data, self.files) else {
             return Err(BackupError::Refused("a backup without all of its parts".to_owned()));
         };
-        let manifest = Manifest { format: FORMAT, backup: self.id, instance: self.instance, facts, dump, data, files };
+        let manifest = Manifest {
+            format: FORMAT,
+            backup: self.id,
+            attempt: self.attempt,
+            instance: self.instance,
+            facts,
+            dump,
+            data,
+            files,
+        };
         let text = manifest.to_bytes()?;
         // What the manifest speaks of has reached the disk before the manifest does.
         self.store.settle().await?;
-        let sum = pieces::put_checked(self.store.clone(), layout::manifest(self.id), Bytes::from(text.clone())).await?.sha256;
+        let sum = pieces::put_checked(self.store.clone(), layout::manifest(self.id, self.attempt), Bytes::from(text.clone()))
+            .await?
+            .sha256;
         self.store.settle().await?;
         debug_assert_eq!(sum, sha256(&text));
         Ok(Stored {

@@ -81,8 +81,8 @@ fn whole_backup(rig: &Rig, instance: &Value) -> String {
     let (id, customer) = (instance["id"].as_str().unwrap(), instance["customer_id"].as_str().unwrap());
     rig.sql(&format!(
         "INSERT INTO instance_service.backups
-             (id, instance_id, customer_id, operation_id, name, origin, state, odoo_version, manifest_sha256, completed_at)
-         VALUES (gen_random_uuid(), '{id}', '{customer}', gen_random_uuid(), 'b', 'requested', 'completed', '19', sha256(''), now())
+             (id, instance_id, customer_id, operation_id, name, origin, state, odoo_version, attempt, manifest_sha256, completed_at)
+         VALUES (gen_random_uuid(), '{id}', '{customer}', gen_random_uuid(), 'b', 'requested', 'completed', '19', 1, sha256(''), now())
          RETURNING id"
     ))
 }

@@ -90,7 +90,7 @@ async fn every_damage_is_found() {
         let before = fs::read(&path).unwrap();
         if apply(&case, &rig.path("store"), &objects[at], &damage) {
             let what = format!("seed {seed}: {damage:?} of {}", objects[at]);
-            let opened = backups.open(backup_id(1), &stored[0].manifest_sha256).await;
+            let opened = backups.open(backup_id(1), 1, &stored[0].manifest_sha256).await;
             let found = match opened {
                 Err(error) => error,
                 Ok(backup) => {
@@ -103,7 +103,7 @@ async fn every_damage_is_found() {
         }
         fs::write(&path, before).unwrap();
     }
-    backups.open(backup_id(1), &stored[0].manifest_sha256).await.unwrap().verify(true).await.unwrap();
+    backups.open(backup_id(1), 1, &stored[0].manifest_sha256).await.unwrap().verify(true).await.unwrap();
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn a_root_that_is_not_mounted_is_no_empty_store() {
     let backups = rig.backups();
     fs::rename(rig.path("store"), rig.path("elsewhere")).unwrap();
     fs::create_dir(rig.path("store")).unwrap();
-    let opened = backups.open(backup_id(1), &stored.manifest_sha256).await.unwrap_err();
+    let opened = backups.open(backup_id(1), 1, &stored.manifest_sha256).await.unwrap_err();
     let pruned = backups.prune(rig.instance, &[]).await.unwrap_err();
     let written = rig.back_up_into(&backups, backup_id(2)).await.unwrap_err();
     for error in [opened, pruned, written] {

@@ -23,7 +23,7 @@ async fn links_are_never_followed() {
     )
     .unwrap();
     let stored = rig.back_up(backup_id(1)).await.unwrap();
-    let backup = rig.backups().open(backup_id(1), &stored.manifest_sha256).await.unwrap();
+    let backup = rig.backups().open(backup_id(1), 1, &stored.manifest_sha256).await.unwrap();
     let restored = contents(&rig.restore(&backup, "restored").await.unwrap());
     let addons: Vec<&String> = restored.keys().filter(|path| path.starts_with("addons/")).collect();
     assert_eq!(addons, ["addons/19.0/shop/__init__.py"]);

@@ -1,6 +1,6 @@
 //! A store that fails, and a writer that is ended, at every point.
 
-use crate::rig::{Rig, backup_id};
+use crate::rig::{Rig, backup_id, facts};
 use async_trait::async_trait;
 use backup::store::{BackupStore, Key, Object};
 use backup::{BackupError, BackupResult, Backups};
@@ -83,7 +83,7 @@ async fn a_store_that_fails_once_never_yields_a_backup() {
             Err(error) => assert!(matches!(error, BackupError::Unreachable(_)), "call {at}: {error}"),
             Ok(stored) => {
                 assert!(at > 15, "{at}");
-                rig.backups().open(backup_id(1), &stored.manifest_sha256).await.unwrap().verify(true).await.unwrap();
+                rig.backups().open(backup_id(1), 1, &stored.manifest_sha256).await.unwrap().verify(true).await.unwrap();
                 return;
             }
         }
@@ -91,6 +91,25 @@ async fn a_store_that_fails_once_never_yields_a_backup() {
             take_back(&rig).await;
         }
     }
+}
+
+#[tokio::test]
+async fn a_try_that_was_overtaken_changes_nothing_of_the_one_that_counts() {
+    let mut rig = Rig::new(4);
+    rig.dump.truncate(1000);
+    let backups = rig.backups();
+    let mut overtaken = backups.writer(backup_id(1), rig.instance, 1);
+    rig.write(&mut overtaken).await.unwrap();
+    let mut counts = backups.writer(backup_id(1), rig.instance, 2);
+    counts.begin().await.unwrap();
+    rig.write(&mut counts).await.unwrap();
+    let stored = counts.finish(facts()).await.unwrap();
+    // It wakes up, begins anew with another dump, and even comes to its end.
+    rig.dump.extend(b"of another moment");
+    overtaken.begin().await.unwrap();
+    rig.write(&mut overtaken).await.unwrap();
+    overtaken.finish(facts()).await.unwrap();
+    backups.open(backup_id(1), 2, &stored.manifest_sha256).await.unwrap().verify(true).await.unwrap();
 }
 
 #[tokio::test]

@@ -91,7 +91,7 @@ impl Rig {
     }
 
     pub(crate) async fn back_up_into(&self, backups: &Backups, id: BackupId) -> BackupResult<Stored> {
-        let mut writer = backups.writer(id, self.instance);
+        let mut writer = backups.writer(id, self.instance, 1);
         writer.begin().await?;
         self.write(&mut writer).await?;
         writer.finish(facts()).await

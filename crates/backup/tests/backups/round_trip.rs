@@ -8,7 +8,7 @@ use std::fs;
 async fn what_is_restored_is_what_was_there_but_for_logins() {
     let rig = Rig::new(300);
     let stored = rig.back_up(backup_id(1)).await.unwrap();
-    let backup = rig.backups().open(backup_id(1), &stored.manifest_sha256).await.unwrap();
+    let backup = rig.backups().open(backup_id(1), 1, &stored.manifest_sha256).await.unwrap();
     assert_eq!(backup.manifest().facts, facts());
     let verified = backup.verify(true).await.unwrap();
     assert_eq!((verified.files, verified.files_bytes), (stored.files, stored.files_bytes));
@@ -44,10 +44,10 @@ async fn removing_a_backup_takes_what_no_other_needs() {
     rig.add_file(b"in the second only");
     let second = rig.back_up(backup_id(2)).await.unwrap();
     let backups = rig.backups();
-    let kept = backups.open(backup_id(2), &second.manifest_sha256).await.unwrap();
+    let kept = backups.open(backup_id(2), 1, &second.manifest_sha256).await.unwrap();
     backups.remove(backup_id(1)).await.unwrap();
     backups.remove(backup_id(1)).await.unwrap();
-    let gone = backups.open(backup_id(1), &first.manifest_sha256).await.unwrap_err();
+    let gone = backups.open(backup_id(1), 1, &first.manifest_sha256).await.unwrap_err();
     assert_eq!(gone.class(), Class::Permanent, "{gone}");
     assert!(backups.prune(rig.instance, std::slice::from_ref(&kept)).await.unwrap() > 0);
     assert_eq!(backups.prune(rig.instance, std::slice::from_ref(&kept)).await.unwrap(), 0);
@@ -68,7 +68,7 @@ async fn a_file_that_is_missing_or_another_one_fails_the_backup() {
     fs::remove_file(&path).unwrap();
     let error = rig.back_up(backup_id(1)).await.unwrap_err();
     assert!(matches!(error, BackupError::Vanished { .. }), "{error}");
-    assert!(!rig.path("store/active").join(backup_id(1).to_string()).join("manifest.json").exists());
+    assert!(!rig.path("store/active").join(backup_id(1).to_string()).join("1/manifest.json").exists());
     fs::write(&path, b"soon gone").unwrap();
     rig.back_up(backup_id(1)).await.unwrap();
 }
@@ -80,7 +80,7 @@ async fn what_is_no_dump_is_no_backup() {
         rig.dump = nothing;
         assert!(matches!(rig.back_up(backup_id(1)).await, Err(BackupError::Refused(_))));
     }
-    let mut writer = rig.backups().writer(backup_id(1), rig.instance);
+    let mut writer = rig.backups().writer(backup_id(1), rig.instance, 1);
     writer.data(open(&rig.path("data"))).await.unwrap();
     assert!(matches!(writer.finish(facts()).await, Err(BackupError::Refused(_))), "parts are missing");
 }

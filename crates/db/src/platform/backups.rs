@@ -33,6 +33,8 @@ pub struct NewBackup {
 /// What is known of a backup that is whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Whole {
+    /// The try that came to its end: the fencing token of who made it.
+    pub attempt: i64,
     /// SHA-256 of its manifest.
     pub manifest_sha256: Vec<u8>,
     /// Size of the database on its server.
@@ -63,6 +65,7 @@ pub struct Backup {
     pub files_count: Option<i64>,
     pub files_bytes: Option<i64>,
     pub stored_bytes: Option<i64>,
+    pub attempt: Option<i64>,
     pub manifest_sha256: Option<Vec<u8>>,
     pub error: Option<String>,
     pub created_at: DateTime<Utc>,
@@ -83,6 +86,7 @@ struct Row {
     files_count: Option<i64>,
     files_bytes: Option<i64>,
     stored_bytes: Option<i64>,
+    attempt: Option<i64>,
     manifest_sha256: Option<Vec<u8>>,
     error: Option<String>,
     created_at: DateTime<Utc>,
@@ -95,7 +99,7 @@ macro_rules! select_backups {
         sqlx::query_as!(
             Row,
             "SELECT id, instance_id, customer_id, operation_id, name, origin, state, odoo_version, database_bytes, files_count, \
-                    files_bytes, stored_bytes, manifest_sha256, error, created_at, completed_at, verified_at \
+                    files_bytes, stored_bytes, attempt, manifest_sha256, error, created_at, completed_at, verified_at \
                FROM instance_service.backups " + $rest
             $(, $parameter)*
         )
@@ -125,6 +129,7 @@ impl TryFrom<Row> for Backup {
             files_count: row.files_count,
             files_bytes: row.files_bytes,
             stored_bytes: row.stored_bytes,
+            attempt: row.attempt,
             manifest_sha256: row.manifest_sha256,
             error: row.error,
             created_at: row.created_at,
@@ -164,7 +169,7 @@ pub async fn complete(tx: &mut PlatformTx, id: BackupId, whole: &Whole) -> DbRes
     let done = sqlx::query!(
         "UPDATE instance_service.backups
             SET state = 'completed', completed_at = clock_timestamp(), verified_at = clock_timestamp(), error = NULL, manifest_sha256 = $2,
-                database_bytes = $3, files_count = $4, files_bytes = $5, stored_bytes = $6, new_bytes = $7
+                database_bytes = $3, files_count = $4, files_bytes = $5, stored_bytes = $6, new_bytes = $7, attempt = $8
           WHERE id = $1 AND state IN ('running', 'completed')",
         id.as_uuid(),
         whole.manifest_sha256,
@@ -173,6 +178,7 @@ pub async fn complete(tx: &mut PlatformTx, id: BackupId, whole: &Whole) -> DbRes
         size(whole.files_bytes),
         size(whole.stored_bytes),
         size(whole.new_bytes),
+        whole.attempt,
     )
     .execute(tx.conn())
     .await?;

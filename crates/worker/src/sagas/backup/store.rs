@@ -3,16 +3,14 @@
 use super::catalogue::{self, Catalogued};
 use crate::engine::{Cx, Seen, Step, StepError, Undo};
 use crate::sagas::Tools;
-use crate::sagas::site::{Site, instance, instance_id};
+use crate::sagas::site::Site;
 use crate::sagas::waiting::{steadily, unless_told_to_stop};
 use async_trait::async_trait;
 use backup::tools::{ClientTools, Target};
 use backup::{Attachments, BackupError, BackupResult, ContentName, Facts, Row, Wanted, Writer};
 use chrono::{DateTime, Utc};
 use db::odoo::{Extent, KEY_TABLES, OdooError, Snapshot, StoredFile};
-use db::platform::backups::{self, Whole};
-use domain::backup::State;
-use domain::ids::BackupId;
+use db::platform::backups::Whole;
 use domain::operation::Place;
 use futures::{Stream, StreamExt};
 use serde::{Deserialize, Serialize};
@@ -56,41 +54,25 @@ impl Step for Store {
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let site = Site::of(cx, &self.0).await?;
         let Catalogued { backup, .. } = cx.output(catalogue::NAME)?;
-        let writer = self.0.backups.writer(backup, site.instance.id);
+        let writer = self.0.backups.writer(backup, site.instance.id, cx.token());
         let sent = writer.sent();
-        let work = steadily(move || sent.bytes(), self.take(&site, writer));
+        let work = steadily(move || sent.bytes(), self.take(&site, writer, cx.token()));
         Ok(json!(Stored(unless_told_to_stop(cx, work).await?)))
     }
 }
 
-/// Neither the backup is left nor anything that only it would have needed.
+/// Nothing of the backup is left. Contents of its files may be: the next backup of the instance finds them in the pool, and nobody who was
+/// overtaken must ever remove what another one relies on.
 #[async_trait]
 impl Undo for Store {
     async fn undo(&self, cx: &Cx) -> Result<(), StepError> {
         let Some(Catalogued { backup, .. }) = cx.recorded(catalogue::NAME)? else { return Ok(()) };
-        self.0.backups.remove(backup).await?;
-        let instance = instance_id(cx)?;
-        let kept = whole_ones(cx, &self.0, backup).await?;
-        self.0.backups.prune(instance, &kept).await?;
-        Ok(())
+        Ok(self.0.backups.remove(backup).await?)
     }
-}
-
-/// The other backups of the instance, opened.
-async fn whole_ones(cx: &Cx, tools: &Tools, but: BackupId) -> Result<Vec<backup::Backup>, StepError> {
-    let mut opened = Vec::new();
-    for row in backups::of_instance(&cx.services().db, instance(cx).await?.id, i64::MAX).await? {
-        if let (State::Completed, Some(sum)) = (row.state, &row.manifest_sha256)
-            && row.id != but
-        {
-            opened.push(tools.backups.open(row.id, sum).await?);
-        }
-    }
-    Ok(opened)
 }
 
 impl Store {
-    async fn take(&self, site: &Site, mut writer: Writer) -> Result<Whole, StepError> {
+    async fn take(&self, site: &Site, mut writer: Writer, attempt: i64) -> Result<Whole, StepError> {
         let placement = &site.placement;
         let mut snapshot = site.server.snapshot(&placement.db_name, &placement.db_user).await?;
         let taken_at = DateTime::<Utc>::from(SystemTime::now());
@@ -104,6 +86,7 @@ impl Store {
         writer.data(data).await?;
         let stored = writer.finish(facts).await?;
         Ok(Whole {
+            attempt,
             manifest_sha256: stored.manifest_sha256,
             database_bytes: extent.bytes,
             files_count: stored.files,

@@ -82,8 +82,10 @@ pub(super) async fn opened(cx: &Cx, tools: &Tools, id: BackupId) -> Result<(Back
     let row = backups::get(&cx.services().db, id).await?;
     let row = row.filter(|row| row.state == State::Completed && Some(row.instance) == cx.operation().instance_id);
     let row = row.ok_or_else(|| StepError::permanent("backup_gone", GONE, format!("backup {id} cannot be restored")))?;
-    let sum = row.manifest_sha256.as_deref().ok_or_else(|| inconsistent("a whole backup without a sum"))?;
-    Ok((tools.backups.open(id, sum).await?, row))
+    let (Some(attempt), Some(sum)) = (row.attempt, row.manifest_sha256.as_deref()) else {
+        return Err(inconsistent("a whole backup without a sum"));
+    };
+    Ok((tools.backups.open(id, attempt, sum).await?, row))
 }
 
 #[async_trait]
