@@ -20,6 +20,7 @@ pub(crate) struct Rig {
     pub(crate) instance: InstanceId,
     pub(crate) wanted: Vec<Wanted>,
     pub(crate) dump: Vec<u8>,
+    store: Arc<dyn BackupStore>,
 }
 
 pub(crate) fn backup_id(n: u128) -> BackupId {
@@ -50,7 +51,8 @@ impl Rig {
         fs::write(place.path().join("data/addons/19.0/shop/__init__.py"), "import models\n").unwrap();
         fs::write(place.path().join("data/sessions/secret"), "a login").unwrap();
         let dump = [b"PGDMP".as_slice(), &noise(7, 9 << 20)].concat();
-        let mut rig = Self { place, instance: InstanceId::from_uuid(Uuid::from_u128(1)), wanted: Vec::new(), dump };
+        let store = Arc::new(LocalStore::new(place.path().join("store"), ROOT));
+        let mut rig = Self { place, instance: InstanceId::from_uuid(Uuid::from_u128(1)), wanted: Vec::new(), dump, store };
         for n in 0..files {
             rig.add_file(&noise(n + 100, 10 + (n as usize * 37) % 3000));
         }
@@ -79,7 +81,7 @@ impl Rig {
     }
 
     pub(crate) fn store(&self) -> Arc<dyn BackupStore> {
-        Arc::new(LocalStore::new(self.path("store"), ROOT))
+        self.store.clone()
     }
 
     pub(crate) fn backups(&self) -> Backups {
