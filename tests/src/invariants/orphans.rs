@@ -59,6 +59,7 @@ impl Owned {
                 owned.served.extend(instance.directory.clone());
             }
         }
+        owned.catalogue.extend(world.replaced.iter().map(|replaced| replaced.db_name.clone()));
         for template in &world.templates {
             owned.catalogue.extend([template.db_name.clone(), template.content_role.clone()]);
             owned.directories.insert(template.directory.clone());

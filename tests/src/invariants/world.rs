@@ -10,6 +10,7 @@ use testkit::Snapshot;
 pub(super) struct World {
     pub(super) instances: Vec<Instance>,
     pub(super) templates: Vec<Template>,
+    pub(super) replaced: Vec<Replaced>,
     pub(super) databases: Vec<Database>,
     pub(super) roles: Vec<Role>,
     pub(super) catalogue: Snapshot,
@@ -36,6 +37,12 @@ pub(super) struct Instance {
     pub(super) personal: bool,
     /// An operation on it is not over.
     pub(super) busy: bool,
+}
+
+/// What a restore has replaced and keeps.
+#[derive(Debug, Deserialize)]
+pub(super) struct Replaced {
+    pub(super) db_name: String,
 }
 
 impl Instance {
@@ -125,6 +132,7 @@ impl World {
         Ok(Self {
             instances: stack.platform_rows(INSTANCES)?,
             templates: stack.platform_rows(TEMPLATES)?,
+            replaced: stack.platform_rows("SELECT db_name FROM instance_service.replaced_data")?,
             databases: stack.odoo_rows(DATABASES)?,
             roles: stack.odoo_rows(ROLES)?,
             catalogue: Snapshot::of_server(&stack.pair.postgres2)?,

@@ -54,6 +54,7 @@ fn real_odoo_from_a_billing_call_to_a_login_page_and_back_to_nothing() -> Result
     the_mailed_login_works_and_no_other(&first)?;
     the_ordered_module_is_installed_as_the_tenant(&stack, &first)?;
     the_logs_are_real(&stack, &first)?;
+    the_books_come_back(&stack, &first)?;
 
     let before = Footprint::of(&stack)?;
     let watch = ProcessWatch::begin();
@@ -161,6 +162,37 @@ fn the_ordered_module_is_installed_as_the_tenant(stack: &Stack, hosted: &Hosted)
     let units = hosted.odoo().execute(user, &hosted.admin_password, "uom.uom", "search_count", &json!([[]]))?;
     ensure!(units.as_i64().is_some_and(|units| units > 0), "the module serves {units} units");
     Ok(())
+}
+
+/// A customer loses something, and has it again; nobody notices that a backup is taken.
+fn the_books_come_back(stack: &Stack, hosted: &Hosted) -> Result<()> {
+    let odoo = hosted.odoo();
+    let user = odoo.authenticate(hosted.admin_email()?, &hosted.admin_password)?.context("no login")?;
+    let call =
+        |model: &str, method: &str, arguments: Value| odoo.execute(user, &hosted.admin_password, model, method, &arguments);
+    let partner = call("res.partner", "create", json!([{ "name": "Kept for good" }]))?;
+    let letter = json!([{ "name": "letter.txt", "datas": "SGVsbG8gYm9va3M=", "res_model": "res.partner", "res_id": partner }]);
+    let letter = call("ir.attachment", "create", letter)?;
+    let backup = stack.act(&hosted.id, "backup")?;
+    let mut looks = 0;
+    let done = eventually(LIMIT, "the end of the backup", || {
+        ensure!(!odoo.login_page()?.is_empty(), "nobody is served");
+        looks += 1;
+        let state = stack.get(&format!("/api/v1/operations/{backup}"))?.expect(200)?.text("state")?;
+        Ok((state != "queued" && state != "running").then_some(state))
+    })?;
+    ensure!(done == "succeeded", "the backup {done}, after {looks} looks at the login page");
+
+    call("res.partner", "unlink", json!([[partner]]))?;
+    call("ir.attachment", "unlink", json!([[letter]]))?;
+    let kept = stack.backups(&hosted.id)?.into_iter().next().context("there is no backup")?;
+    stack.await_success(&stack.restore(&hosted.id, &kept)?, LIMIT)?;
+    let read = call("res.partner", "read", json!([[partner], ["name"]]))?;
+    ensure!(read[0]["name"] == "Kept for good", "{read}");
+    let read = call("ir.attachment", "read", json!([[letter], ["datas"]]))?;
+    ensure!(read[0]["datas"] == "SGVsbG8gYm9va3M=", "{read}");
+    the_login_page_is_served_with_its_assets(hosted)?;
+    the_mailed_login_works_and_no_other(hosted)
 }
 
 fn the_logs_are_real(stack: &Stack, hosted: &Hosted) -> Result<()> {

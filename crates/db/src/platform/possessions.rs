@@ -9,7 +9,7 @@ use uuid::Uuid;
 /// What one row says. Names that a row has only reserved count, too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Possession {
-    /// Of which instance; `None` for a template.
+    /// Of which instance; `None` for a template. What a restore has replaced and keeps is a possession of its own.
     pub instance: Option<InstanceId>,
     /// The row's revision; another one means that it was written since.
     pub revision: i64,
@@ -60,7 +60,10 @@ pub async fn all(db: &PlatformDb) -> DbResult<Vec<Possession>> {
            UNION ALL
            SELECT NULL, 0, CASE t.state WHEN 'ready' THEN 'ready' ELSE 'registered' END, NULL, t.server_id,
                   t.db_name, t.db_oid, t.content_role, t.directory, t.state = 'ready'
-             FROM instance_service.templates t"#
+             FROM instance_service.templates t
+           UNION ALL
+           SELECT r.instance_id, 0, 'registered', NULL, r.server_id, r.db_name, r.db_oid, NULL, NULL, false
+             FROM instance_service.replaced_data r"#
     )
     .fetch_all(db.pool())
     .await?;

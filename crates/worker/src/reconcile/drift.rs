@@ -167,7 +167,9 @@ fn compare(before: &[Possession], after: &[Possession], seen: Seen) -> Found {
         let databases: BTreeSet<&str> = here().filter_map(|row| row.database.as_deref()).collect();
         let roles: BTreeSet<&str> = here().filter_map(|row| row.role.as_deref()).collect();
         let stray = |kind, name: &String| Stray { kind, server: Some(server.clone()), name: name.clone() };
-        let of_databases = there.databases.keys().filter(|name| !databases.contains(name.as_str()));
+        let at_work = || here().filter(|row| !row.at_rest).filter_map(|row| row.database.as_deref());
+        let is_made = |name: &String| at_work().any(|live| is_beside(live, name));
+        let of_databases = there.databases.keys().filter(|name| !databases.contains(name.as_str()) && !is_made(name));
         found.strays.extend(of_databases.map(|name| stray("database", name)));
         let of_roles = there.roles.keys().filter(|name| !roles.contains(name.as_str()));
         found.strays.extend(of_roles.map(|name| stray("role", name)));
@@ -176,6 +178,12 @@ fn compare(before: &[Possession], after: &[Possession], seen: Seen) -> Found {
     let unknown = seen.directories.into_iter().flatten().filter(|name| !directories.contains(name));
     found.strays.extend(unknown.map(|name| Stray { kind: "directory", server: None, name }));
     found
+}
+
+/// Whether a name is one that an operation gives to a database beside the live one.
+fn is_beside(live: &str, name: &str) -> bool {
+    let number = name.strip_prefix(live).and_then(|rest| rest.strip_prefix("_n").or_else(|| rest.strip_prefix("_o")));
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
 /// What of a row at rest is not so on its server.

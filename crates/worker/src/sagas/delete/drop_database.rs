@@ -1,9 +1,11 @@
-//! Drops the database, after the same comparison under the same lock.
+//! Drops the database, after the same comparison under the same lock, and what restores have replaced of it. Their files go with the directory.
 
 use crate::engine::{Cx, Seen, Step, StepError};
 use crate::sagas::Tools;
 use crate::sagas::site::Site;
 use async_trait::async_trait;
+use db::odoo::Recorded;
+use db::platform::replaced;
 use domain::operation::Place;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -33,7 +35,17 @@ impl Step for DropDatabase {
         let Some(site) = Site::find(cx, &self.0).await? else { return Ok(json!({ "there": false })) };
         let mut fence = site.fence(cx).await?;
         fence.drop_database(&site.placement.db_name, site.recorded()).await?;
+        let former = replaced::of(&cx.services().db, site.instance.id).await?;
+        for (former, _) in &former {
+            let recorded = Recorded { oid: Some(former.db_oid), owner: &site.placement.db_user };
+            fence.drop_database(&former.db_name, recorded).await?;
+        }
         fence.release().await?;
-        Ok(json!({ "there": true }))
+        let mut tx = cx.fenced_tx().await?;
+        for (former, _) in &former {
+            replaced::forget(&mut tx, site.instance.id, former.number).await?;
+        }
+        tx.commit().await?;
+        Ok(json!({ "there": true, "former": former.len() }))
     }
 }

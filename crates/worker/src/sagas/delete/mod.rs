@@ -5,7 +5,6 @@
 //! operator.
 
 mod drop_database;
-mod drop_replaced;
 mod drop_role;
 mod remove_directory;
 mod verify;
@@ -21,7 +20,6 @@ use db::platform::PlatformTx;
 use db::platform::instances;
 use domain::operation::Kind;
 use drop_database::DropDatabase;
-use drop_replaced::DropReplaced;
 use drop_role::DropRole;
 use remove_directory::RemoveDirectory;
 use serde_json::{Value, json};
@@ -36,8 +34,6 @@ pub(super) fn saga(tools: &Arc<Tools>) -> Saga {
         .no_undo(FORWARD_ONLY)
         .step(Verify(Arc::clone(tools)))
         .no_undo("it only looks")
-        .step(DropReplaced(Arc::clone(tools)))
-        .no_undo(FORWARD_ONLY)
         .step(DropDatabase(Arc::clone(tools)))
         .no_undo(FORWARD_ONLY)
         .step(DropRole(Arc::clone(tools)))

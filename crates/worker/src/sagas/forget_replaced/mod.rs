@@ -13,8 +13,6 @@ use remove::RemoveDue;
 use serde_json::Value;
 use std::sync::Arc;
 
-pub(super) use remove::remove;
-
 pub(super) fn saga(tools: &Arc<Tools>) -> Saga {
     Saga::new(Kind::ForgetReplaced, 1, Forgotten)
         .step(RemoveDue(Arc::clone(tools)))

@@ -48,7 +48,7 @@ impl Step for RemoveDue {
 }
 
 /// Removes a former state for good: what is gone is done.
-pub(in crate::sagas) async fn remove(cx: &Cx, tools: &Tools, site: &Site, former: &Replaced) -> Result<(), StepError> {
+async fn remove(cx: &Cx, tools: &Tools, site: &Site, former: &Replaced) -> Result<(), StepError> {
     let server = site::server(tools, former.server)?;
     let mut fence = server.fence(&site.placement.mark, cx.token()).await?.confirm(cx.confirm_token()).await?;
     fence.drop_database(&former.db_name, Recorded { oid: Some(former.db_oid), owner: &site.placement.db_user }).await?;
