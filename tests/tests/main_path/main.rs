@@ -183,8 +183,8 @@ fn the_books_come_back(stack: &Stack, hosted: &Hosted) -> Result<()> {
     })?;
     ensure!(done == "succeeded", "the backup {done}, after {looks} looks at the login page");
 
-    call("res.partner", "unlink", json!([[partner]]))?;
     call("ir.attachment", "unlink", json!([[letter]]))?;
+    call("res.partner", "unlink", json!([[partner]]))?;
     let kept = stack.backups(&hosted.id)?.into_iter().next().context("there is no backup")?;
     stack.await_success(&stack.restore(&hosted.id, &kept)?, LIMIT)?;
     let read = call("res.partner", "read", json!([[partner], ["name"]]))?;
