@@ -87,6 +87,15 @@ impl Fields {
         number
     }
 
+    /// A whole number within limits.
+    pub(crate) fn whole(&mut self, name: &str, limits: std::ops::RangeInclusive<u32>) -> Option<u32> {
+        let number = self.take(name)?.as_u64().and_then(|number| u32::try_from(number).ok()).filter(|n| limits.contains(n));
+        if number.is_none() {
+            self.wrong(name, &format!("a whole number from {} to {}", limits.start(), limits.end()), "int_type");
+        }
+        number
+    }
+
     /// A truth value.
     pub(crate) fn switch(&mut self, name: &str) -> Option<bool> {
         let switch = self.take(name)?.as_bool();

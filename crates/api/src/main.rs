@@ -105,6 +105,7 @@ fn parts(settings: ApiSettings, shutdown: CancellationToken) -> anyhow::Result<P
                 reserved_hosts: ReservedHosts::with(settings.reserved_hostnames),
             },
             delete_brake: settings.delete_brake,
+            backup_schedule: settings.backup_schedule,
             webhook_secret: settings.webhook_secret,
             request_limit: Duration::from_secs(25),
             change_limit: Duration::from_millis(4500),

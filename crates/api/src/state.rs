@@ -8,6 +8,7 @@ use crate::schema_gate::SchemaGate;
 use bootstrap::settings::CorsOrigins;
 use clients::SessionStore;
 use db::platform::PlatformDb;
+use domain::backup::schedule::Schedule;
 use domain::order::OrderRules;
 use domain::sources::{Clock, Entropy};
 use secrecy::SecretString;
@@ -26,6 +27,8 @@ pub struct Policy {
     pub order: OrderRules,
     /// Most removals accepted within an hour; none for no limit.
     pub delete_brake: Option<u32>,
+    /// When instances without a schedule of their own are backed up.
+    pub backup_schedule: Schedule,
     /// What the path of the billing webhook ends in; none while the webhook is off.
     pub webhook_secret: Option<SecretString>,
     /// How long a request may take.

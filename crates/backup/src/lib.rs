@@ -27,6 +27,7 @@ mod writer;
 pub use error::{BackupError, BackupResult, Class};
 pub use files::{ContentName, Wanted};
 pub use manifest::{Attachments, Facts, FilesPart, Manifest, Part, Piece, Row};
+pub use pool::Pruning;
 pub use reader::{Backup, Verified};
 pub use writer::{Stored, Writer};
 
@@ -72,13 +73,13 @@ impl Backups {
         self.store.settle().await
     }
 
-    /// Removes the contents of an instance that none of the `kept` backups needs: all of them, if there are none. Nobody may be
-    /// writing a backup of the instance meanwhile. Returns how many objects went.
+    /// Begins to remove the contents of an instance that none of the `kept` backups needs: all of them, if there are none. Nobody may be
+    /// writing a backup of the instance meanwhile: whoever prunes makes sure of it before each step.
     ///
     /// # Errors
-    /// Those of the store; one of the kept backups cannot be read, and then nothing more is removed.
-    pub async fn prune(&self, instance: InstanceId, kept: &[Backup]) -> BackupResult<u64> {
-        pool::prune(&self.store, instance, kept).await
+    /// Those of the store; one of the kept backups cannot be read, and then nothing is removed.
+    pub async fn pruning(&self, instance: InstanceId, kept: &[Backup]) -> BackupResult<Pruning> {
+        Pruning::of(self.store.clone(), instance, kept).await
     }
 }
 

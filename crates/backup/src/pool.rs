@@ -222,36 +222,57 @@ where
     Ok(kept)
 }
 
-pub(crate) async fn prune(store: &Arc<dyn BackupStore>, instance: InstanceId, kept: &[Backup]) -> BackupResult<u64> {
-    let mut lists: Vec<Listed> = Vec::new();
-    for backup in kept {
-        if backup.manifest().instance != instance {
-            return Err(BackupError::Refused("a backup of another instance".to_owned()));
-        }
-        lists.push(backup.list());
-    }
-    let mut removed = 0;
-    for number in 0..=u8::MAX {
-        let name = hex::encode([number]);
-        let mut needed = HashSet::new();
-        for list in &mut lists {
-            while let Some(entry) = list.next_if(|entry| entry.name.directory() == name).await? {
-                needed.extend(objects(&directory(instance, &name), &entry).into_iter().map(|(key, _)| key));
+/// Removes the contents of an instance that no backup needs, one part of the pool after the other.
+#[derive(Debug)]
+pub struct Pruning {
+    store: Arc<dyn BackupStore>,
+    instance: InstanceId,
+    lists: Vec<Listed>,
+    next: Option<u8>,
+}
+
+impl Pruning {
+    /// Nothing is removed before every list was read once, to its end.
+    pub(crate) async fn of(store: Arc<dyn BackupStore>, instance: InstanceId, kept: &[Backup]) -> BackupResult<Self> {
+        for backup in kept {
+            if backup.manifest().instance != instance {
+                return Err(BackupError::Refused("a backup of another instance".to_owned()));
+            }
+            let (mut list, mut last) = (backup.list(), None);
+            while let Some(entry) = list.next().await? {
+                if last.as_ref().is_some_and(|last| *last >= entry.name) {
+                    return Err(BackupError::damaged("list of files", "it is not in order"));
+                }
+                last = Some(entry.name);
             }
         }
-        for object in store.list(&directory(instance, &name)).await? {
+        Ok(Self { store, instance, lists: kept.iter().map(Backup::list).collect(), next: Some(0) })
+    }
+
+    /// Goes through the next part; how many objects went, or `None` when all parts are done.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn step(&mut self) -> BackupResult<Option<u64>> {
+        let Some(number) = self.next else {
+            self.store.settle().await?;
+            return Ok(None);
+        };
+        let name = hex::encode([number]);
+        let mut needed = HashSet::new();
+        for list in &mut self.lists {
+            while let Some(entry) = list.next_if(|entry| entry.name.directory() == name).await? {
+                needed.extend(objects(&directory(self.instance, &name), &entry).into_iter().map(|(key, _)| key));
+            }
+        }
+        let mut removed = 0;
+        for object in self.store.list(&directory(self.instance, &name)).await? {
             if !needed.contains(&object.key) {
-                store.delete(&object.key).await?;
+                self.store.delete(&object.key).await?;
                 removed += 1;
             }
         }
+        self.next = number.checked_add(1);
+        Ok(Some(removed))
     }
-    // A list that was not read to its end was not in order: what it needs is not known.
-    for list in &mut lists {
-        if list.next().await?.is_some() {
-            return Err(BackupError::damaged("list of files", "it is not in order"));
-        }
-    }
-    store.settle().await?;
-    Ok(removed)
 }

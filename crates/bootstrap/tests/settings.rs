@@ -11,7 +11,7 @@ use domain::version::OdooVersion;
 use secrecy::ExposeSecret;
 use std::time::Duration;
 
-const BUILT_IN: BuiltIn = BuiltIn { drivers: &[Driver::Process], fault_points: false, backups: false, quotas: false };
+const BUILT_IN: BuiltIn = BuiltIn { drivers: &[Driver::Process], fault_points: false, quotas: false };
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 fn environment(pairs: &[(&str, &str)]) -> Environment {

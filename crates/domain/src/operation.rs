@@ -29,6 +29,12 @@ words! {
         Restore = "restore",
         /// Removes what a restore had replaced and nobody may want back any more.
         ForgetReplaced = "forget_replaced",
+        /// Takes a restore back: what it replaced serves again.
+        UndoRestore = "undo_restore",
+        /// Compares a backup with its checksums, and if asked loads it to see that it can be.
+        VerifyBackup = "verify_backup",
+        /// Removes backups of an instance that are not kept any more, and what only they needed.
+        PruneBackups = "prune_backups",
         /// Updates Odoo.
         Update = "update",
         /// Brings new limits to the runtime.
@@ -142,14 +148,15 @@ impl Kind {
     pub const fn class(self) -> Class {
         match self {
             Self::Provision | Self::BuildTemplate | Self::Reactivate | Self::Adopt => Class::Provision,
-            Self::Backup | Self::Restore | Self::Relocate | Self::Update => Class::Backup,
-            Self::Delete | Self::Reconcile | Self::Rotate | Self::ForgetReplaced => Class::Maintenance,
+            Self::Backup | Self::Restore | Self::VerifyBackup | Self::Relocate | Self::Update => Class::Backup,
+            Self::Delete | Self::Reconcile | Self::Rotate | Self::ForgetReplaced | Self::PruneBackups => Class::Maintenance,
             Self::Start
             | Self::Stop
             | Self::Restart
             | Self::Unpause
             | Self::Suspend
             | Self::Terminate
+            | Self::UndoRestore
             | Self::ApplyResources
             | Self::FetchLogs => Class::Control,
         }
@@ -161,6 +168,11 @@ impl Kind {
     /// and are not shown on the public door.
     pub const fn takes_place(self) -> bool {
         !matches!(self, Self::FetchLogs | Self::Reconcile | Self::BuildTemplate)
+    }
+
+    /// Whether it is the platform's own work beside an instance: the row shows nothing of it, and nobody's request is put off by it.
+    pub const fn is_background(self) -> bool {
+        matches!(self, Self::ForgetReplaced | Self::VerifyBackup | Self::PruneBackups)
     }
 
     /// Whether each step is retried until it is done, without undo: the row already says so (engine 9.6).
@@ -178,6 +190,8 @@ impl Kind {
                 | Self::Unpause
                 | Self::ApplyResources
                 | Self::ForgetReplaced
+                | Self::VerifyBackup
+                | Self::PruneBackups
                 | Self::Reconcile
         )
     }

@@ -1,8 +1,8 @@
 //! Who gives way to whom on one instance: the table of engine 10, as data.
 
 use crate::operation::Kind::{
-    self, ApplyResources, Backup, Delete, ForgetReplaced, Provision, Reactivate, Relocate, Restart, Restore, Rotate, Start, Stop,
-    Suspend, Terminate, Unpause, Update,
+    self, ApplyResources, Backup, Delete, ForgetReplaced, Provision, PruneBackups, Reactivate, Relocate, Restart, Restore, Rotate,
+    Start, Stop, Suspend, Terminate, UndoRestore, Unpause, Update, VerifyBackup,
 };
 
 /// What a request means for the operation that is active on its instance.
@@ -32,19 +32,27 @@ pub struct Rule {
 /// Every pair that does not simply queue.
 pub static PREEMPTION: &[Rule] = &[
     Rule { arriving: &[Suspend, Terminate, Delete], active: GIVE_WAY, then: Preemption::GiveUp },
-    Rule { arriving: &[Suspend, Terminate, Delete], active: &[Stop, Suspend, ForgetReplaced], then: Preemption::LetFinish },
+    Rule { arriving: &[Suspend, Terminate, Delete], active: &[Stop, Suspend, ForgetReplaced, PruneBackups], then: Preemption::LetFinish },
     Rule { arriving: &[Suspend, Terminate], active: &[Terminate, Delete], then: Preemption::Absorbed },
     Rule { arriving: &[Delete], active: &[Terminate], then: Preemption::LetFinish },
     Rule { arriving: &[Delete], active: &[Delete], then: Preemption::Absorbed },
     // A stop does not wait until a start has timed out (contract 7, note 1). Behind a reactivation without data, which is a
     // provisioning, it queues: there the transition table refuses to accept it at once.
     Rule { arriving: &[Stop], active: &[Start, Unpause, Restart, Reactivate], then: Preemption::GiveUp },
+    // It can be done at any other time.
+    Rule { arriving: ASKED_FOR, active: &[VerifyBackup], then: Preemption::GiveUp },
 ];
 
 /// Whatever brings an instance up, copies or changes it. Past its point of no return an operation finishes the minimum
 /// that leaves one consistent database; its steps know where that is.
 const GIVE_WAY: &[Kind] =
-    &[Provision, Start, Unpause, Restart, Reactivate, ApplyResources, Backup, Restore, Update, Relocate, Rotate, Kind::Adopt];
+    &[Provision, Start, Unpause, Restart, Reactivate, ApplyResources, Backup, Restore, UndoRestore, Update, Relocate, Rotate, Kind::Adopt];
+
+/// What somebody waits for.
+const ASKED_FOR: &[Kind] = &[
+    Provision, Start, Stop, Unpause, Restart, Reactivate, ApplyResources, Backup, Restore, UndoRestore, Update, Relocate, Rotate,
+    Kind::Adopt, Suspend, Terminate, Delete,
+];
 
 /// What becomes of the active operation, and of the arriving one, on the same instance.
 pub fn on_arrival(active: Kind, arriving: Kind) -> Preemption {
@@ -89,12 +97,15 @@ mod tests {
         (Reactivate, [GiveUp, GiveUp, GiveUp]),
         (Backup, [GiveUp, GiveUp, GiveUp]),
         (Restore, [GiveUp, GiveUp, GiveUp]),
+        (UndoRestore, [GiveUp, GiveUp, GiveUp]),
+        (VerifyBackup, [GiveUp, GiveUp, GiveUp]),
         (Update, [GiveUp, GiveUp, GiveUp]),
         (Relocate, [GiveUp, GiveUp, GiveUp]),
         (Rotate, [GiveUp, GiveUp, GiveUp]),
         (Kind::Adopt, [GiveUp, GiveUp, GiveUp]),
         (Stop, [LetFinish, LetFinish, LetFinish]),
         (ForgetReplaced, [LetFinish, LetFinish, LetFinish]),
+        (PruneBackups, [LetFinish, LetFinish, LetFinish]),
         (Suspend, [LetFinish, LetFinish, LetFinish]),
         (Terminate, [Absorbed, Absorbed, LetFinish]),
         (Delete, [Absorbed, Absorbed, Absorbed]),
@@ -115,7 +126,8 @@ mod tests {
     fn everything_else_queues_but_a_stop_behind_a_start() {
         for active in Kind::ALL.iter().copied() {
             for arriving in Kind::ALL.iter().copied().filter(|kind| !kind.is_forward_only()) {
-                let gives_up = arriving == Stop && [Start, Unpause, Restart, Reactivate].contains(&active);
+                let gives_up = (arriving == Stop && [Start, Unpause, Restart, Reactivate].contains(&active))
+                    || (active == VerifyBackup && arriving.takes_place() && !arriving.is_background());
                 assert_eq!(on_arrival(active, arriving), if gives_up { GiveUp } else { Queue }, "{arriving} meets {active}");
             }
         }

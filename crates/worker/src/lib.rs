@@ -19,8 +19,8 @@ use bootstrap::settings::{BuiltIn, Driver};
 
 /// What this build can do.
 #[cfg(not(feature = "faults"))]
-pub const BUILT_IN: BuiltIn = BuiltIn { drivers: &[Driver::Process], fault_points: false, backups: false, quotas: false };
+pub const BUILT_IN: BuiltIn = BuiltIn { drivers: &[Driver::Process], fault_points: false, quotas: false };
 /// What this build can do.
 #[cfg(feature = "faults")]
 pub const BUILT_IN: BuiltIn =
-    BuiltIn { drivers: &[Driver::Process, Driver::Fake], fault_points: true, backups: false, quotas: false };
+    BuiltIn { drivers: &[Driver::Process, Driver::Fake], fault_points: true, quotas: false };

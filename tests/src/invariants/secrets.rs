@@ -5,6 +5,7 @@ use super::Found;
 use super::world::World;
 use crate::Stack;
 use anyhow::{Context, Result};
+use regex::Regex;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -71,10 +72,11 @@ impl Secrets {
             ("a row of postgres1", stack.platform_sql(ROWS)?),
             ("the catalogue of postgres2", format!("{:?}", world.catalogue)),
         ];
-        for secret in self.known.iter().filter(|secret| secret.len() >= SHORTEST) {
-            for (place, text) in &places {
-                found.unless(!text.contains(secret.as_str()), "I7", format!("a password is in {place}"));
-            }
+        // All at once: there are hundreds of them in a long run, and the logs grow.
+        let long = self.known.iter().filter(|secret| secret.len() >= SHORTEST);
+        let any = Regex::new(&long.map(|secret| regex::escape(secret)).collect::<Vec<_>>().join("|"))?;
+        for (place, text) in places {
+            found.unless(any.as_str().is_empty() || !any.is_match(&text), "I7", format!("a password is in {place}"));
         }
         Ok(())
     }

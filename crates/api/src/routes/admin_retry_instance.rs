@@ -55,7 +55,7 @@ impl Change for Retry<'_> {
             return Err(Problem::rule(format!("Instance is not in ERROR status (current: {status})")).into());
         }
         let reason = Some("tried again by an operator".to_owned());
-        let request = Act { instance_id: self.id, action: Action::Start, reason, label: None, backup: None };
+        let request = Act::new(self.id, Action::Start, reason);
         let operation = match acceptance::act(tx, request, self.state.entropy(), by).await? {
             Acted::Queued(_, id) => Some(id),
             Acted::UnderWay(_, operation) => operation,

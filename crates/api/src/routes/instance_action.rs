@@ -35,7 +35,8 @@ pub(super) struct ActionBody {
     /// start, stop, restart, update, backup, restore, suspend, unsuspend, unpause or terminate.
     #[schema(example = "terminate")]
     action: String,
-    /// What the action needs: `reason` for most; `name` of at most 100 characters for a backup; `backup_id` for a restore.
+    /// What the action needs: `reason` for most; `name` of at most 100 characters for a backup; `backup_id` for a restore, with `start` (true or false) where it
+    /// shall run or not run afterwards whatever it did before.
     #[schema(value_type = Option<Object>, example = json!({"reason": "Subscription cancelled"}))]
     parameters: Option<Value>,
 }
@@ -99,6 +100,8 @@ struct AskedFor {
     label: Option<String>,
     /// The backup that a restore is from, as it was written.
     backup: Option<String>,
+    /// Whether what was restored shall run.
+    start: Option<bool>,
 }
 
 fn read(body: &RawBody) -> Result<AskedFor, Problem> {
@@ -106,17 +109,19 @@ fn read(body: &RawBody) -> Result<AskedFor, Problem> {
     fields.require("action");
     let words: Vec<&str> = Action::ALL.iter().map(|action| action.as_str()).collect();
     let action = fields.parsed("action", &format!("one of {}", words.join(", ")), "enum", Action::parse);
-    let (reason, label, backup) = fields.inner("parameters", |parameters| {
+    let (reason, label, backup, start) = fields.inner("parameters", |parameters| {
         let reason = parameters.note("reason");
         let label =
             if action == Some(Action::Backup) { parameters.parsed("name", LABEL, "string_too_long", label) } else { None };
-        let backup = if action == Some(Action::Restore) { parameters.text("backup_id") } else { None };
-        (reason, label, backup)
+        let restores = action == Some(Action::Restore);
+        let backup = if restores { parameters.text("backup_id") } else { None };
+        let start = if restores { parameters.switch("start") } else { None };
+        (reason, label, backup, start)
     });
     fields.finish()?;
     let action = action.ok_or_else(|| Problem::invalid_field("body", "action", "is required", "missing"))?;
     let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
-    Ok(AskedFor { action, reason: given(reason), label: given(label), backup: given(backup) })
+    Ok(AskedFor { action, reason: given(reason), label: given(label), backup: given(backup), start })
 }
 
 fn label(text: &str) -> Option<String> {
@@ -160,7 +165,7 @@ impl Change for Requested<'_> {
 impl Requested<'_> {
     async fn act(&self, tx: &mut PlatformTx, by: &AuditContext) -> Result<Said, Failure> {
         let action = self.action;
-        let AskedFor { reason, label, backup, .. } = &self.asked_for;
+        let AskedFor { reason, label, backup, start, .. } = &self.asked_for;
         if action == Action::Restore && backup.is_none() {
             instances::lock(tx, self.id).await?.ok_or_else(Problem::no_instance)?;
             return Err(Problem::rule("Backup ID required for restore action").into());
@@ -168,7 +173,7 @@ impl Requested<'_> {
         // One that cannot be the id of a backup is that of none.
         let id = |text: &String| BackupId::from_str(text).map_err(|_| Problem::no_backup());
         let backup = backup.as_ref().map(id).transpose()?;
-        let request = Act { instance_id: self.id, action, reason: reason.clone(), label: label.clone(), backup };
+        let request = Act { label: label.clone(), backup, start: *start, ..Act::new(self.id, action, reason.clone()) };
         Ok(match acceptance::act(tx, request, self.state.entropy(), by).await? {
             Acted::Queued(_, id) => {
                 let from = backup.map(|backup| format!(" from backup {backup}")).unwrap_or_default();

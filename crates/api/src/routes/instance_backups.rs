@@ -9,6 +9,7 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use db::platform::backups::{self, Backup};
 use db::platform::instances;
+use domain::backup::State::Completed;
 use domain::ids::InstanceId;
 use domain::times;
 use serde::Serialize;
@@ -29,6 +30,14 @@ pub(super) struct BackupList {
     backups: Vec<BackupShape>,
     /// How many there are.
     total_backups: usize,
+    /// When the newest whole one was taken.
+    #[schema(required)]
+    #[serde(serialize_with = "times::serialize_option")]
+    last_backup_at: Option<DateTime<Utc>>,
+    /// When one was last loaded into a database to see that it can be.
+    #[schema(required)]
+    #[serde(serialize_with = "times::serialize_option")]
+    last_proof_at: Option<DateTime<Utc>>,
 }
 
 /// A backup.
@@ -87,6 +96,16 @@ pub(super) async fn handler(
 ) -> Result<Json<BackupList>, Problem> {
     let instance = call.caller.own(instances::get(state.db(), id).await?)?;
     let found = backups::of_instance(state.db(), id, MOST).await?;
+    let whole = || found.iter().filter(|backup| backup.state == Completed);
+    let last_backup_at = whole().filter_map(|backup| backup.completed_at).max();
+    let last_proof_at = whole().filter_map(|backup| backup.proven_at).max();
     let backups: Vec<BackupShape> = found.into_iter().map(|backup| BackupShape::new(backup, &instance.name)).collect();
-    Ok(Json(BackupList { instance_id: id.as_uuid(), instance_name: instance.name, total_backups: backups.len(), backups }))
+    Ok(Json(BackupList {
+        instance_id: id.as_uuid(),
+        instance_name: instance.name,
+        total_backups: backups.len(),
+        backups,
+        last_backup_at,
+        last_proof_at,
+    }))
 }

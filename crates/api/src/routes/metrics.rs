@@ -6,6 +6,8 @@ use crate::state::AppState;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
+use chrono::{DateTime, Utc};
+use db::platform::backups::{self, Ages};
 use db::platform::figures::{self, Figures};
 
 /// Figures for Prometheus
@@ -14,6 +16,7 @@ use db::platform::figures::{self, Figures};
 #[utoipa::path(get, operation_id = "get_metrics", path = "/metrics", tag = "service", responses((status = 200, description = "Prometheus text", content_type = "text/plain")))]
 pub(super) async fn handler(State(state): State<AppState>) -> impl IntoResponse {
     let figures = figures::read(state.db()).await;
+    let ages = backups::ages(state.db()).await;
     let up = figures.is_ok() || state.db().ping().await.is_ok();
     // A recorder of its own: what no longer exists must not stay on the page with its last value.
     let scraped = Measures::new();
@@ -26,8 +29,20 @@ pub(super) async fn handler(State(state): State<AppState>) -> impl IntoResponse 
             Ok(figures) => record(figures),
             Err(error) => tracing::warn!(%error, "figures cannot be read"),
         }
+        match &ages {
+            Ok(ages) => ages.iter().for_each(record_age),
+            Err(error) => tracing::warn!(%error, "the ages of backups cannot be read"),
+        }
     });
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], state.measures().render() + &scraped.render())
+}
+
+/// Of an instance that has none it is 0: so the age of what is missing is the greatest of all.
+fn record_age(ages: &Ages) {
+    let seconds = |at: Option<DateTime<Utc>>| at.map_or(0.0, |at| at.timestamp() as f64);
+    let label = [("instance", ages.instance.to_string())];
+    metrics::gauge!("instance_last_backup_timestamp_seconds", &label).set(seconds(ages.backed_up));
+    metrics::gauge!("instance_last_proof_timestamp_seconds", &label).set(seconds(ages.proven));
 }
 
 fn record(figures: &Figures) {

@@ -9,6 +9,10 @@ mod admin_retry_mail;
 mod admin_retry_operation;
 mod admin_suspend_instance;
 mod admin_unsuspend_instance;
+mod backup_delete;
+mod backup_get;
+mod backup_schedule;
+mod backup_verify;
 mod docs;
 mod health;
 mod health_database;
@@ -25,6 +29,7 @@ mod instance_logs;
 mod instance_provision;
 mod instance_reactivate;
 mod instance_status;
+mod instance_undo_restore;
 mod killbill_event;
 mod livez;
 mod metrics;
@@ -73,6 +78,7 @@ use utoipa_axum::routes;
     tags(
         (name = "service", description = "The service itself"),
         (name = "instances", description = "One hosted Odoo each"),
+        (name = "backups", description = "What an instance had, and the way back"),
         (name = "operations", description = "Work on an instance; `job_id` in other answers is the id of one"),
         (name = "billing", description = "What the billing engine pushes, on the internal door only"),
         (name = "administration", description = "For operators, on the internal door only"),
@@ -229,6 +235,10 @@ fn data() -> OpenApiRouter<AppState> {
         .routes(routes!(instance_list::handler))
         .routes(routes!(instance_get::handler))
         .routes(routes!(instance_backups::handler))
+        .routes(routes!(backup_get::handler, backup_delete::handler))
+        .routes(routes!(backup_verify::handler))
+        .routes(routes!(backup_schedule::get, backup_schedule::put))
+        .routes(routes!(instance_undo_restore::handler))
         .routes(routes!(instance_change::handler))
         .routes(routes!(instance_delete::handler))
         .routes(routes!(instance_by_subscription::handler))

@@ -22,17 +22,11 @@ const fn call(method: HttpMethod, path: &'static str, id: &'static str, what: &'
     NotBuilt { method, path, id, what }
 }
 
-use HttpMethod::{Delete, Get, Patch, Post, Put};
+use HttpMethod::{Get, Patch, Post};
 
 static CALLS: &[NotBuilt] = &[
     call(Post, "/api/v1/instances/{id}/import", "import_instance", "Importing a database"),
     call(Post, "/api/v1/instances/{id}/clone", "clone_instance", "Cloning an instance"),
-    call(Get, "/api/v1/instances/{id}/backup-schedule", "get_backup_schedule", "The backup schedule"),
-    call(Put, "/api/v1/instances/{id}/backup-schedule", "set_backup_schedule", "The backup schedule"),
-    call(Post, "/api/v1/instances/{id}/undo-restore", "undo_restore", "Taking back a restore"),
-    call(Get, "/api/v1/backups/{id}", "get_backup", "Reading a backup"),
-    call(Delete, "/api/v1/backups/{id}", "delete_backup", "Deleting a backup"),
-    call(Post, "/api/v1/backups/{id}/verify", "verify_backup", "Verifying a backup"),
     call(Get, "/api/v1/backups/{id}/export", "export_backup", "Exporting a backup"),
     call(Get, "/admin/odoo-servers", "list_odoo_servers", "Administration"),
     call(Post, "/admin/odoo-servers", "add_odoo_server", "Administration"),

@@ -1,6 +1,6 @@
 //! Whatever happens to what is stored is found before anything is said to be restored.
 
-use crate::rig::{Rig, backup_id, noise};
+use crate::rig::{Rig, backup_id, noise, prune};
 use backup::{BackupError, Stored};
 use std::fs;
 use std::path::Path;
@@ -114,7 +114,7 @@ async fn a_root_that_is_not_mounted_is_no_empty_store() {
     fs::rename(rig.path("store"), rig.path("elsewhere")).unwrap();
     fs::create_dir(rig.path("store")).unwrap();
     let opened = backups.open(backup_id(1), 1, &stored.manifest_sha256).await.unwrap_err();
-    let pruned = backups.prune(rig.instance, &[]).await.unwrap_err();
+    let pruned = prune(&backups, rig.instance, &[]).await.unwrap_err();
     let written = rig.back_up_into(&backups, backup_id(2)).await.unwrap_err();
     for error in [opened, pruned, written] {
         assert!(matches!(error, BackupError::Unreachable(_)), "{error}");

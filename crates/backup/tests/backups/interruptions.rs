@@ -1,6 +1,6 @@
 //! A store that fails, and a writer that is ended, at every point.
 
-use crate::rig::{Rig, backup_id, facts};
+use crate::rig::{Rig, backup_id, facts, prune};
 use async_trait::async_trait;
 use backup::store::{BackupStore, Key, Object};
 use backup::{BackupError, BackupResult, Backups};
@@ -70,7 +70,7 @@ async fn take_back(rig: &Rig) {
     let backups = rig.backups();
     backups.remove(backup_id(1)).await.unwrap();
     assert_eq!(rig.objects("active"), Vec::<String>::new());
-    backups.prune(rig.instance, &[]).await.unwrap();
+    prune(&backups, rig.instance, &[]).await.unwrap();
     assert_eq!(rig.objects("pool"), Vec::<String>::new());
 }
 

@@ -172,3 +172,13 @@ pub(crate) fn contents(root: &Path) -> BTreeMap<String, Vec<u8>> {
     }
     found
 }
+
+/// Removes what no kept backup needs; how many objects went.
+pub(crate) async fn prune(backups: &Backups, instance: InstanceId, kept: &[Backup]) -> BackupResult<u64> {
+    let mut pruning = backups.pruning(instance, kept).await?;
+    let mut removed = 0;
+    while let Some(more) = pruning.step().await? {
+        removed += more;
+    }
+    Ok(removed)
+}

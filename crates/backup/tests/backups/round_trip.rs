@@ -1,6 +1,6 @@
 //! What was backed up is what is restored, and what is there already is not sent again.
 
-use crate::rig::{Rig, backup_id, contents, facts, open};
+use crate::rig::{Rig, backup_id, contents, facts, open, prune};
 use backup::{BackupError, Class};
 use std::fs;
 
@@ -49,11 +49,11 @@ async fn removing_a_backup_takes_what_no_other_needs() {
     backups.remove(backup_id(1)).await.unwrap();
     let gone = backups.open(backup_id(1), 1, &first.manifest_sha256).await.unwrap_err();
     assert_eq!(gone.class(), Class::Permanent, "{gone}");
-    assert!(backups.prune(rig.instance, std::slice::from_ref(&kept)).await.unwrap() > 0);
-    assert_eq!(backups.prune(rig.instance, std::slice::from_ref(&kept)).await.unwrap(), 0);
+    assert!(prune(&backups, rig.instance, std::slice::from_ref(&kept)).await.unwrap() > 0);
+    assert_eq!(prune(&backups, rig.instance, std::slice::from_ref(&kept)).await.unwrap(), 0);
     kept.verify(true).await.unwrap();
     backups.remove(backup_id(2)).await.unwrap();
-    backups.prune(rig.instance, &[]).await.unwrap();
+    prune(&backups, rig.instance, &[]).await.unwrap();
     assert_eq!(rig.objects("active").len() + rig.objects("pool").len() + rig.objects(".staging").len(), 0);
 }
 

@@ -1,7 +1,9 @@
 //! What is kept when an instance goes, and who is told.
 
+use super::backups;
 use super::reader::Reader;
 use super::variables::{self as v, Variable};
+use domain::backup::schedule::Schedule;
 
 /// Whether Odoo is stopped while it is copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,10 @@ pub struct LifecycleSettings {
     pub backup_retention_count: Option<u32>,
     /// For how many days; none keeps all.
     pub backup_retention_days: Option<u32>,
+    /// When instances without a schedule of their own are backed up.
+    pub backup_schedule: Schedule,
+    /// How long a proof that an instance can be restored is good for, in days; none: no proofs are made.
+    pub backup_proof_days: Option<u32>,
     /// When terminated instances are deleted; none keeps them for ever.
     pub purge_after_days: Option<u32>,
     /// Whether a delete takes a last backup.
@@ -34,7 +40,7 @@ pub struct LifecycleSettings {
 }
 
 impl LifecycleSettings {
-    pub(super) fn read(reader: &mut Reader<'_>, backups: bool) -> Option<Self> {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let backup_mode = reader.parsed(&v::BACKUP_MODE, "one of online, offline", |text| match text {
             "online" => Some(BackupMode::Online),
             "offline" => Some(BackupMode::Offline),
@@ -42,11 +48,10 @@ impl LifecycleSettings {
         });
         let backup_retention_count = whole(reader, &v::BACKUP_RETENTION_COUNT);
         let backup_retention_days = whole(reader, &v::BACKUP_RETENTION_DAYS);
+        let backup_schedule = backups::schedule(reader);
+        let backup_proof_days = reader.number(&v::BACKUP_PROOF_DAYS, 0..=3_650);
         let purge_after_days = whole(reader, &v::PURGE_AFTER_DAYS);
         let purge_final_backup = reader.switch(&v::PURGE_FINAL_BACKUP);
-        if purge_final_backup == Some(true) && !backups {
-            reader.problem("this build has no backups, so deleting cannot take a last one: set PURGE_FINAL_BACKUP=false");
-        }
         let purged_backup_days = reader.number(&v::PURGED_BACKUP_DAYS, 0..=36_500);
         let restore_keep_old_hours = reader.number(&v::RESTORE_KEEP_OLD_HOURS, 0..=8_760);
         let notify_extras = reader.switch(&v::NOTIFY_LIFECYCLE_EXTRAS);
@@ -54,6 +59,8 @@ impl LifecycleSettings {
             backup_mode: backup_mode?,
             backup_retention_count: backup_retention_count?,
             backup_retention_days: backup_retention_days?,
+            backup_schedule: backup_schedule?,
+            backup_proof_days: backup_proof_days.map(|days| (days > 0).then_some(days))?,
             purge_after_days: purge_after_days?,
             purge_final_backup: purge_final_backup?,
             purged_backup_days: purged_backup_days?,

@@ -3,6 +3,7 @@
 //! Owns: names, defaults and rules of all variables (the table is [`variables`]), and what is told about them.
 //! Leaves to others: checks that need a connection, such as whether the two servers are really two.
 
+mod backups;
 mod doors;
 mod engine;
 mod killbill;
@@ -37,6 +38,7 @@ pub use sealing::{SealingKey, SealingSettings};
 pub use sessions::{SessionSettings, SessionSource};
 
 use crate::environment::{Environment, with_file};
+use domain::backup::schedule::Schedule;
 use reader::Reader;
 use secrecy::SecretString;
 use variables::Process;
@@ -74,8 +76,6 @@ pub struct BuiltIn {
     pub drivers: &'static [Driver],
     /// Whether there are fault points.
     pub fault_points: bool,
-    /// Whether backups can be taken.
-    pub backups: bool,
     /// Whether disk quotas can be set.
     pub quotas: bool,
 }
@@ -95,6 +95,8 @@ pub struct ApiSettings {
     pub reserved_hostnames: Vec<String>,
     /// Most removals accepted within an hour; none for no limit.
     pub delete_brake: Option<u32>,
+    /// When instances without a schedule of their own are backed up.
+    pub backup_schedule: Schedule,
     /// Secret of the billing engine's webhook; none while it is off.
     pub webhook_secret: Option<SecretString>,
     /// The log.
@@ -114,6 +116,7 @@ impl ApiSettings {
             let versions = VersionSettings::read(reader);
             let reserved_hostnames = orders::reserved_hostnames(reader);
             let delete_brake = orders::delete_brake(reader);
+            let backup_schedule = backups::schedule(reader);
             let webhook_secret = killbill::webhook_secret(reader);
             let log = LogSettings::read(reader);
             Some(Self {
@@ -123,6 +126,7 @@ impl ApiSettings {
                 versions: versions?,
                 reserved_hostnames: reserved_hostnames?,
                 delete_brake: delete_brake?,
+                backup_schedule: backup_schedule?,
                 webhook_secret: webhook_secret?,
                 log: log?,
             })
@@ -177,7 +181,7 @@ impl WorkerSettings {
             let runtime = RuntimeSettings::read(reader, built_in);
             let engine = EngineSettings::read(reader, built_in.fault_points);
             let monitoring = MonitoringSettings::read(reader);
-            let lifecycle = LifecycleSettings::read(reader, built_in.backups);
+            let lifecycle = LifecycleSettings::read(reader);
             let reserved_hostnames = orders::reserved_hostnames(reader);
             let killbill = KillBillSettings::read(reader);
             let log = LogSettings::read(reader);

@@ -186,11 +186,18 @@ variables! {
     RESUME_GRACE_SECONDS WORKER "How long reconcile waits for the start of a paid instance.".or("60");
 
     BACKUP_MODE WORKER "`online` or `offline`.".or("online").later();
-    BACKUP_RETENTION_COUNT WORKER "How many backups of an instance are kept; unset keeps all.".later();
-    BACKUP_RETENTION_DAYS WORKER "How long backups are kept; unset keeps all.".later();
-    PURGE_AFTER_DAYS WORKER "When terminated instances are deleted; unset keeps them for ever.".later();
-    PURGE_FINAL_BACKUP WORKER "Takes a last backup before a delete. A build without backups refuses to start with `true`.".or("true");
-    PURGED_BACKUP_DAYS WORKER "How long that backup is kept.".or("30").later();
+    BACKUP_RETENTION_COUNT WORKER "How many backups of an instance are kept, whoever asked for them; unset keeps all but those by schedule that have had their time.";
+    BACKUP_RETENTION_DAYS WORKER "For how many days backups are kept, whoever asked for them; of this and the count, what keeps more counts.";
+    BACKUP_SCHEDULE SERVICES "Backs up every instance once a day, where it has no schedule of its own (`docs/backups.md`).".or("false");
+    BACKUP_HOUR SERVICES "The hour of the day in which these backups begin, 0 to 23; each instance has its own minute of it.".or("3");
+    BACKUP_TIMEZONE SERVICES "Whose hour that is, e.g. `Europe/Berlin`.".or("UTC");
+    BACKUP_KEEP_DAILY SERVICES "Of backups by schedule: the newest of each of so many days is kept.".or("7");
+    BACKUP_KEEP_WEEKLY SERVICES "Of backups by schedule: the newest of each of so many weeks is kept.".or("4");
+    BACKUP_KEEP_MONTHLY SERVICES "Of backups by schedule: the newest of each of so many months is kept.".or("6");
+    BACKUP_PROOF_DAYS WORKER "An instance's newest backup is loaded into a database of its own for a moment, to see that it can be, when that was not done for so many days; 0 for never.".or("7");
+    PURGE_AFTER_DAYS WORKER "Terminated instances are deleted after so many days without any change; unset keeps them for ever.";
+    PURGE_FINAL_BACKUP WORKER "Takes a last backup before a delete; without it nothing is removed.".or("true");
+    PURGED_BACKUP_DAYS WORKER "For how many days after a delete the backups of the instance are kept.".or("30");
     RESTORE_KEEP_OLD_HOURS WORKER "How long a replaced database is kept.".or("24");
     NOTIFY_LIFECYCLE_EXTRAS WORKER "Also sends instance_suspended, instance_resumed and instance_deleted; in this build the last only.".or("false");
 

@@ -9,6 +9,9 @@ use chrono::{DateTime, Utc};
 use domain::backup::{Origin, State};
 use domain::ids::{BackupId, CustomerId, InstanceId, OperationId};
 use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
+use std::collections::BTreeMap;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// A backup that is about to be taken.
@@ -47,6 +50,26 @@ pub struct Whole {
     pub stored_bytes: u64,
     /// Bytes that were sent to the store.
     pub new_bytes: u64,
+    /// What its manifest says.
+    #[serde(default)]
+    pub summary: Summary,
+}
+
+/// What the manifest of a backup says of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The moment of which it is.
+    pub taken_at: Option<DateTime<Utc>>,
+    /// Major version of the server.
+    pub postgres_version: u32,
+    /// The program that dumped.
+    pub dump_tool: String,
+    /// Installed modules with their versions.
+    pub modules: BTreeMap<String, String>,
+    /// Rows of the tables that tell most.
+    pub rows: BTreeMap<String, u64>,
+    /// Attachments that had no content of their own when it was taken.
+    pub unusable_attachments: u64,
 }
 
 /// A backup as catalogued. Sizes are known when it is whole.
@@ -71,6 +94,9 @@ pub struct Backup {
     pub created_at: DateTime<Utc>,
     pub completed_at: Option<DateTime<Utc>>,
     pub verified_at: Option<DateTime<Utc>>,
+    pub proven_at: Option<DateTime<Utc>>,
+    pub new_bytes: Option<i64>,
+    pub summary: Option<Summary>,
 }
 
 struct Row {
@@ -92,15 +118,19 @@ struct Row {
     created_at: DateTime<Utc>,
     completed_at: Option<DateTime<Utc>>,
     verified_at: Option<DateTime<Utc>>,
+    proven_at: Option<DateTime<Utc>>,
+    new_bytes: Option<i64>,
+    summary: Option<Json<Summary>>,
 }
 
 macro_rules! select_backups {
     ($rest:literal $(, $parameter:expr)* $(,)?) => {
         sqlx::query_as!(
             Row,
-            "SELECT id, instance_id, customer_id, operation_id, name, origin, state, odoo_version, database_bytes, files_count, \
-                    files_bytes, stored_bytes, attempt, manifest_sha256, error, created_at, completed_at, verified_at \
-               FROM instance_service.backups " + $rest
+            r#"SELECT id, instance_id, customer_id, operation_id, name, origin, state, odoo_version, database_bytes, files_count,
+                    files_bytes, stored_bytes, attempt, manifest_sha256, error, created_at, completed_at, verified_at, proven_at,
+                    new_bytes, summary AS "summary: Json<Summary>"
+               FROM instance_service.backups "# + $rest
             $(, $parameter)*
         )
     };
@@ -135,6 +165,9 @@ impl TryFrom<Row> for Backup {
             created_at: row.created_at,
             completed_at: row.completed_at,
             verified_at: row.verified_at,
+            proven_at: row.proven_at,
+            new_bytes: row.new_bytes,
+            summary: row.summary.map(|Json(summary)| summary),
         })
     }
 }
@@ -169,7 +202,7 @@ pub async fn complete(tx: &mut PlatformTx, id: BackupId, whole: &Whole) -> DbRes
     let done = sqlx::query!(
         "UPDATE instance_service.backups
             SET state = 'completed', completed_at = clock_timestamp(), verified_at = clock_timestamp(), error = NULL, manifest_sha256 = $2,
-                database_bytes = $3, files_count = $4, files_bytes = $5, stored_bytes = $6, new_bytes = $7, attempt = $8
+                database_bytes = $3, files_count = $4, files_bytes = $5, stored_bytes = $6, new_bytes = $7, attempt = $8, summary = $9
           WHERE id = $1 AND state IN ('running', 'completed')",
         id.as_uuid(),
         whole.manifest_sha256,
@@ -179,6 +212,7 @@ pub async fn complete(tx: &mut PlatformTx, id: BackupId, whole: &Whole) -> DbRes
         size(whole.stored_bytes),
         size(whole.new_bytes),
         whole.attempt,
+        Json(&whole.summary) as _,
     )
     .execute(tx.conn())
     .await?;
@@ -229,6 +263,26 @@ pub async fn restorable(tx: &mut PlatformTx, id: BackupId, instance: InstanceId)
     row.map(Backup::try_from).transpose()
 }
 
+/// The backup that an operation takes.
+///
+/// # Errors
+/// Database errors only.
+pub async fn of_operation(db: &PlatformDb, operation: OperationId, origin: Origin) -> DbResult<Option<Backup>> {
+    let row = || select_backups!("WHERE operation_id = $1 AND origin = $2", operation.as_uuid(), origin.as_str());
+    ask!(db, connection => row().fetch_optional(&mut *connection)).map(Backup::try_from).transpose()
+}
+
+/// The newest backup of an instance that is whole.
+///
+/// # Errors
+/// Database errors only.
+pub async fn newest_whole(db: &PlatformDb, instance: InstanceId) -> DbResult<Option<Backup>> {
+    let row = || {
+        select_backups!("WHERE instance_id = $1 AND state = 'completed' ORDER BY completed_at DESC LIMIT 1", instance.as_uuid())
+    };
+    ask!(db, connection => row().fetch_optional(&mut *connection)).map(Backup::try_from).transpose()
+}
+
 /// The backups of an instance, newest first; those that are being removed are none any more.
 ///
 /// # Errors
@@ -242,4 +296,185 @@ pub async fn of_instance(db: &PlatformDb, instance: InstanceId, limit: i64) -> D
         )
     };
     ask!(db, connection => rows().fetch_all(&mut *connection)).into_iter().map(Backup::try_from).collect()
+}
+
+/// The backup that is asked about, locked.
+///
+/// # Errors
+/// Database errors only.
+pub async fn lock(tx: &mut PlatformTx, id: BackupId) -> DbResult<Option<Backup>> {
+    let row = select_backups!("WHERE id = $1 FOR UPDATE", id.as_uuid()).fetch_optional(tx.conn()).await?;
+    row.map(Backup::try_from).transpose()
+}
+
+/// The backups of an instance in this state, the newest first, locked so that none of them begins to go meanwhile.
+///
+/// # Errors
+/// Database errors only.
+pub async fn in_state(tx: &mut PlatformTx, instance: InstanceId, state: State) -> DbResult<Vec<Backup>> {
+    let rows = select_backups!(
+        "WHERE instance_id = $1 AND state = $2 ORDER BY completed_at DESC, id FOR SHARE",
+        instance.as_uuid(),
+        state.as_str(),
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    rows.into_iter().map(Backup::try_from).collect()
+}
+
+/// Which of an instance's backups are read by work that is accepted and has not ended.
+///
+/// # Errors
+/// Database errors only.
+pub async fn being_read(tx: &mut PlatformTx, instance: InstanceId) -> DbResult<Vec<BackupId>> {
+    let ids = sqlx::query_scalar!(
+        r#"SELECT b.id FROM instance_service.backups b WHERE b.instance_id = $1 AND EXISTS (
+               SELECT FROM instance_service.operations o
+                WHERE o.state IN ('running', 'waiting', 'queued', 'needs_attention') AND o.params ->> 'backup' = b.id::text
+               UNION ALL
+               SELECT FROM instance_service.clones c JOIN public.instances i ON i.id = c.instance_id
+                WHERE c.backup_id = b.id AND i.phase = 'registered' AND i.status <> 'terminated')"#,
+        instance.as_uuid(),
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(ids.into_iter().map(BackupId::from_uuid).collect())
+}
+
+/// It is to go: from now on nobody lists or restores it.
+///
+/// # Errors
+/// Database errors only.
+pub async fn condemn(tx: &mut PlatformTx, id: BackupId) -> DbResult<()> {
+    sqlx::query!(
+        "UPDATE instance_service.backups SET state = 'deleting' WHERE id = $1 AND state IN ('completed', 'failed')",
+        id.as_uuid(),
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// The store has nothing of it any more.
+///
+/// # Errors
+/// Database errors only.
+pub async fn forget(tx: &mut PlatformTx, id: BackupId) -> DbResult<()> {
+    sqlx::query!("DELETE FROM instance_service.backups WHERE id = $1 AND state = 'deleting'", id.as_uuid()).execute(tx.conn()).await?;
+    Ok(())
+}
+
+/// All of it was compared just now; `proven`: and it was loaded.
+///
+/// # Errors
+/// Database errors only.
+pub async fn verified(tx: &mut PlatformTx, id: BackupId, proven: bool) -> DbResult<()> {
+    sqlx::query!(
+        "UPDATE instance_service.backups
+            SET verified_at = clock_timestamp(), proven_at = CASE WHEN $2 THEN clock_timestamp() ELSE proven_at END
+          WHERE id = $1 AND state = 'completed'",
+        id.as_uuid(),
+        proven,
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// It cannot be restored, whatever was thought of it: it counts as none from now on.
+///
+/// # Errors
+/// Database errors only.
+pub async fn broken(tx: &mut PlatformTx, id: BackupId, error: &str) -> DbResult<()> {
+    sqlx::query!(
+        "UPDATE instance_service.backups SET state = 'failed', error = $2 WHERE id = $1 AND state = 'completed'",
+        id.as_uuid(),
+        error,
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Instances that have backups, in the order of their ids after `after`.
+///
+/// # Errors
+/// Database errors only.
+pub async fn owners(db: &PlatformDb, after: InstanceId, limit: i64) -> DbResult<Vec<InstanceId>> {
+    let ids = || {
+        sqlx::query_scalar!(
+            "SELECT DISTINCT instance_id FROM instance_service.backups WHERE instance_id > $1 ORDER BY instance_id LIMIT $2",
+            after.as_uuid(),
+            limit,
+        )
+    };
+    Ok(ask!(db, connection => ids().fetch_all(&mut *connection)).into_iter().map(InstanceId::from_uuid).collect())
+}
+
+/// An instance whose newest backup ought to be loaded to see that it can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unproven {
+    /// The instance.
+    pub instance: InstanceId,
+    /// Its newest whole backup.
+    pub backup: BackupId,
+}
+
+/// Instances at rest of which nothing was proven for this time, those that wait longest first.
+///
+/// # Errors
+/// Database errors only.
+pub async fn unproven(db: &PlatformDb, age: Duration, limit: i64) -> DbResult<Vec<Unproven>> {
+    let rows = || {
+        sqlx::query!(
+            r#"SELECT i.id, newest.id AS "backup!"
+                 FROM public.instances i
+                 JOIN LATERAL (SELECT b.id, b.completed_at FROM instance_service.backups b
+                                WHERE b.instance_id = i.id AND b.state = 'completed' ORDER BY b.completed_at DESC LIMIT 1) newest ON true
+                 LEFT JOIN LATERAL (SELECT max(b.proven_at) AS at FROM instance_service.backups b
+                                     WHERE b.instance_id = i.id AND b.state = 'completed') proof ON true
+                WHERE i.phase = 'ready' AND i.status IN ('running', 'stopped')
+                  AND newest.completed_at < clock_timestamp() - interval '1 hour'
+                  AND (proof.at IS NULL OR proof.at < clock_timestamp() - make_interval(secs => $1))
+                ORDER BY proof.at NULLS FIRST, newest.completed_at LIMIT $2"#,
+            age.as_secs_f64(),
+            limit,
+        )
+    };
+    let rows = ask!(db, connection => rows().fetch_all(&mut *connection));
+    Ok(rows
+        .into_iter()
+        .map(|row| Unproven { instance: InstanceId::from_uuid(row.id), backup: BackupId::from_uuid(row.backup) })
+        .collect())
+}
+
+/// When an instance was last backed up and when that was last proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ages {
+    /// The instance.
+    pub instance: InstanceId,
+    /// The moment of its newest whole backup.
+    pub backed_up: Option<DateTime<Utc>>,
+    /// The last time that one was loaded to see that it can be.
+    pub proven: Option<DateTime<Utc>>,
+}
+
+/// The ages of all instances in service.
+///
+/// # Errors
+/// Database errors only.
+pub async fn ages(db: &PlatformDb) -> DbResult<Vec<Ages>> {
+    let rows = || {
+        sqlx::query!(
+            r#"SELECT i.id, max(b.completed_at) AS backed_up, max(b.proven_at) AS proven
+                 FROM public.instances i
+                 LEFT JOIN instance_service.backups b ON b.instance_id = i.id AND b.state = 'completed'
+                WHERE i.phase = 'ready' AND i.status <> 'terminated' GROUP BY i.id"#
+        )
+    };
+    let rows = ask!(db, connection => rows().fetch_all(&mut *connection));
+    Ok(rows
+        .into_iter()
+        .map(|row| Ages { instance: InstanceId::from_uuid(row.id), backed_up: row.backed_up, proven: row.proven })
+        .collect())
 }

@@ -105,6 +105,20 @@ pub async fn preempt(tx: &mut PlatformTx, instance: InstanceId, by: Kind) -> DbR
     Ok(outcome)
 }
 
+/// Asks background work to give way to what somebody waits for, if the table says so.
+///
+/// # Errors
+/// Database errors only.
+pub(in crate::platform) async fn give_way(tx: &mut PlatformTx, active: OperationId, to: Kind) -> DbResult<()> {
+    if let Some(active) = lock(tx, active).await?
+        && matches!(active.state, State::Running | State::Waiting)
+        && on_arrival(active.kind, to) == Preemption::GiveUp
+    {
+        ask(tx, &active, &format!("makes way for {to}"), Some(to)).await?;
+    }
+    Ok(())
+}
+
 /// The operations of an instance that have not ended, in the order in which they are carried out, locked. The caller holds the
 /// instance's row lock.
 ///

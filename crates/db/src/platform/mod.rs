@@ -31,9 +31,11 @@
 pub mod acceptance;
 pub mod attention;
 pub mod audit;
+pub mod backup_schedules;
 pub mod backups;
 mod cancellation;
 pub mod claims;
+pub mod clones;
 #[cfg(feature = "faults")]
 pub mod disturb;
 pub mod events;

@@ -16,7 +16,7 @@ pub use domain::scope::Scope;
 use crate::error::DbResult;
 use crate::platform::audit::AuditContext;
 use crate::platform::operation_view::OperationView;
-use crate::platform::{LockClass, PlatformDb, PlatformTx, events};
+use crate::platform::{LockClass, PlatformDb, PlatformTx, cancellation, events};
 use crate::queue;
 use chrono::{DateTime, Utc};
 use domain::ids::{InstanceId, OperationId};
@@ -179,6 +179,9 @@ pub async fn enqueue(tx: &mut PlatformTx, new: NewOperation, by: &AuditContext) 
         if queue.length >= QUEUE_LIMIT {
             return Ok(Enqueued::QueueFull);
         }
+        if let Some(active) = queue.active {
+            cancellation::give_way(tx, active, new.kind).await?;
+        }
     }
     let operation = insert(tx, &new, &scope, by).await?;
     let position = position_of(tx.conn(), operation.id).await?;
@@ -192,19 +195,24 @@ pub async fn enqueue(tx: &mut PlatformTx, new: NewOperation, by: &AuditContext) 
 struct Queue {
     length: i64,
     last: Option<Operation>,
+    /// What is at work beside the instance.
+    active: Option<OperationId>,
 }
 
 async fn queue_of(tx: &mut PlatformTx, scope: &str) -> DbResult<Queue> {
     let row = sqlx::query!(
         r#"SELECT count(*) AS "length!",
                   (SELECT to_jsonb(l) FROM instance_service.operations l
-                    WHERE l.scope = $1 AND l.state = 'queued' ORDER BY l.seq DESC LIMIT 1) AS "last: Json<Operation>"
+                    WHERE l.scope = $1 AND l.state = 'queued' ORDER BY l.seq DESC LIMIT 1) AS "last: Json<Operation>",
+                  (SELECT a.id FROM instance_service.operations a
+                    WHERE a.scope = $1 AND a.state IN ('running', 'waiting') AND a.kind = 'verify_backup' LIMIT 1) AS active
              FROM instance_service.operations o WHERE o.scope = $1 AND o.state = 'queued'"#,
         scope
     )
     .fetch_one(tx.conn())
     .await?;
-    Ok(Queue { length: row.length, last: row.last.map(|Json(last)| last) })
+    let active = row.active.map(OperationId::from_uuid);
+    Ok(Queue { length: row.length, last: row.last.map(|Json(last)| last), active })
 }
 
 async fn insert(tx: &mut PlatformTx, new: &NewOperation, scope: &str, by: &AuditContext) -> DbResult<Operation> {

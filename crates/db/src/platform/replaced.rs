@@ -84,6 +84,20 @@ pub async fn of(db: &PlatformDb, instance: InstanceId) -> DbResult<Vec<(Replaced
     .collect()
 }
 
+/// Whether there is something to which an instance can go back.
+///
+/// # Errors
+/// Database errors only.
+pub async fn is_kept(tx: &mut PlatformTx, instance: InstanceId) -> DbResult<bool> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM instance_service.replaced_data
+                           WHERE instance_id = $1 AND keep_until > clock_timestamp()) AS "is_kept!""#,
+        instance.as_uuid()
+    )
+    .fetch_one(tx.conn())
+    .await?)
+}
+
 /// Instances of which something need not be kept any more.
 ///
 /// # Errors

@@ -155,7 +155,7 @@ impl Play<'_> {
             Call::Start => {
                 let acted = act(
                     &mut tx,
-                    Act { instance_id: id, action: Action::Start, reason, label: None, backup: None },
+                    Act::new(id, Action::Start, reason),
                     &System,
                     &by(),
                 )

@@ -1,6 +1,7 @@
 //! Backups as clients know them (contract 4.3 and 16.1).
 
 pub mod retention;
+pub mod schedule;
 
 use crate::words;
 use chrono::{DateTime, Utc};

@@ -176,11 +176,12 @@ pub const fn shows(status: Status, kind: Kind) -> bool {
         Kind::Stop => matches!(status, Status::Stopping),
         Kind::Restart => matches!(status, Status::Restarting),
         Kind::Update => matches!(status, Status::Updating),
-        Kind::Backup | Kind::Restore | Kind::Relocate => matches!(status, Status::Maintenance),
+        Kind::Backup | Kind::Restore | Kind::UndoRestore | Kind::Relocate => matches!(status, Status::Maintenance),
         Kind::Suspend => matches!(status, Status::Paused),
         Kind::Terminate | Kind::Delete => matches!(status, Status::Terminated),
         Kind::ApplyResources | Kind::Rotate | Kind::Adopt => !matches!(status, Status::Maintenance),
-        Kind::BuildTemplate | Kind::Reconcile | Kind::FetchLogs | Kind::ForgetReplaced => true,
+        Kind::BuildTemplate | Kind::Reconcile | Kind::FetchLogs => true,
+        Kind::ForgetReplaced | Kind::VerifyBackup | Kind::PruneBackups => true,
     }
 }
 

@@ -44,6 +44,10 @@ words! {
         BackupEnds = "backup_ends",
         /// Loading starts.
         RestoreBegins = "restore_begins",
+        /// Restored data shall run, whatever was asked before.
+        RestoreRuns = "restore_runs",
+        /// Restored data shall stay down, whatever was asked before.
+        RestoreStays = "restore_stays",
         /// Switched to the restored data.
         RestoreDone = "restore_done",
         /// Failed; everything is as before.
@@ -114,6 +118,8 @@ pub enum Event {
     BackupBegins,
     BackupEnds { before: Status },
     RestoreBegins,
+    RestoreRuns,
+    RestoreStays,
     RestoreDone,
     RestoreFailed { before: Status },
     UpdateBegins,
@@ -162,6 +168,8 @@ impl Event {
             Self::BackupBegins => N::BackupBegins,
             Self::BackupEnds { .. } => N::BackupEnds,
             Self::RestoreBegins => N::RestoreBegins,
+            Self::RestoreRuns => N::RestoreRuns,
+            Self::RestoreStays => N::RestoreStays,
             Self::RestoreDone => N::RestoreDone,
             Self::RestoreFailed { .. } => N::RestoreFailed,
             Self::UpdateBegins => N::UpdateBegins,

@@ -77,6 +77,8 @@ pub static TRANSITIONS: &[Transition] = &[
     on(E::BackupEnds, &[Maintenance], Before(AT_REST)),
     on(E::BackupEnds, &[Paused], Unchanged).when(&[G::HasData]),
     on(E::RestoreBegins, AT_REST, Is(Maintenance)).when(&[G::HasData]),
+    on(E::RestoreRuns, &[Maintenance], Unchanged).when(&[G::HasData]).change(&[Desired(D::Running)]),
+    on(E::RestoreStays, &[Maintenance], Unchanged).when(&[G::HasData]).change(&[Desired(D::Stopped)]),
     on(E::RestoreDone, &[Maintenance], Is(Running)).when(&[G::ShallRun]).change(&[Observed(O::Running)]).message(Message::Clear),
     on(E::RestoreDone, &[Maintenance], Is(Stopped))
         .when(&[G::ShallNotRun])

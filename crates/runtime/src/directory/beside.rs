@@ -121,6 +121,41 @@ impl DataDirectories {
         self.go(directory, owner, turn, number, Way::Back).await
     }
 
+    /// Stages what is kept as `replaced-<kept>` once more, as `incoming-<number>`. Done already: nothing happens.
+    pub async fn recall(&self, directory: &Path, owner: Owner, turn: Turn, kept: u32, number: u32) -> RuntimeResult<()> {
+        self.rename_beside(directory, owner, turn, [Beside::Replaced(kept), Beside::Incoming(number)]).await
+    }
+
+    /// The way back from there.
+    pub async fn shelve(&self, directory: &Path, owner: Owner, turn: Turn, kept: u32, number: u32) -> RuntimeResult<()> {
+        self.rename_beside(directory, owner, turn, [Beside::Incoming(number), Beside::Replaced(kept)]).await
+    }
+
+    async fn rename_beside(&self, directory: &Path, owner: Owner, turn: Turn, names: [Beside; 2]) -> RuntimeResult<()> {
+        let (this, directory) = (self.clone(), directory.to_owned());
+        in_turn(turn, move |asked| {
+            let _entered = this.enter(&directory, owner, asked)?;
+            let top = this.top(&directory, owner)?;
+            let [from, to] = names.map(Beside::name);
+            let there = |name: &str| exists(&top, name).map_err(|e| failed("look at", &directory, &e));
+            match (there(&from)?, there(&to)?) {
+                (true, false) => {
+                    let rename = || -> io::Result<()> {
+                        renameat_with(&top, from.as_str(), &top, to.as_str(), RenameFlags::NOREPLACE)?;
+                        Ok(rustix::fs::fsync(&top)?)
+                    };
+                    rename().map_err(|e| failed("rename something in", &directory, &e))
+                }
+                (false, true) => Ok(()),
+                found => {
+                    let text = format!("{} has not one of {from} and {to}: {found:?}", directory.display());
+                    Err(RuntimeError::Permanent(text))
+                }
+            }
+        })
+        .await
+    }
+
     /// How far it got.
     pub async fn swap_state(&self, directory: &Path, owner: Owner, number: u32) -> RuntimeResult<SwapState> {
         let (this, directory) = (self.clone(), directory.to_owned());

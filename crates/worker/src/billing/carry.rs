@@ -172,7 +172,7 @@ impl Look<'_> {
     }
 
     async fn start(&self, tx: &mut PlatformTx, id: InstanceId) -> Result<bool, Failure> {
-        let request = Act { instance_id: id, action: Action::Start, reason: Some(WHY.to_owned()), label: None, backup: None };
+        let request = Act::new(id, Action::Start, Some(WHY.to_owned()));
         match act(tx, request, &*self.billing.entropy, &by()).await? {
             Acted::Queued(..) => Ok(true),
             Acted::UnderWay(..) | Acted::Running(_) => Ok(false),

@@ -7,6 +7,7 @@
 //! To add a loop: implement [`Round`] in a file of its own and add it to the list in `startup`. A round takes no input, does
 //! not retry within, works in bounded batches, and holds no pooled connection while it waits for anything but postgres1.
 
+pub mod backups;
 pub mod billing;
 pub mod drift;
 mod findings;

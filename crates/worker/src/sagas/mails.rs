@@ -92,10 +92,20 @@ pub(super) async fn resumed(
 }
 
 /// `instance_deleted`. Nothing else keeps what it says, so that all of it is sealed until it is delivered.
-pub(super) async fn deleted(tx: &mut PlatformTx, cx: &Cx, tools: &Tools, instance: &Instance) -> Result<(), StepError> {
+pub(super) async fn deleted(
+    tx: &mut PlatformTx,
+    cx: &Cx,
+    tools: &Tools,
+    instance: &Instance,
+    kept_days: Option<u32>,
+) -> Result<(), StepError> {
     let mut mail = mail(cx, instance, "instance_deleted", &["instance", "lifecycle", "deleted"], Value::Null);
     mail.secrets.insert("instance_name".to_owned(), instance.name.clone().into());
-    mail.secrets.insert("backup_info".to_owned(), "No backup is kept.".into());
+    let backup = match kept_days {
+        Some(days) => format!("A last backup is kept for {days} days."),
+        None => "No backup is kept.".to_owned(),
+    };
+    mail.secrets.insert("backup_info".to_owned(), backup.into());
     send(tx, cx, tools, mail).await
 }
 

@@ -15,6 +15,7 @@ mod bring_up;
 pub mod build_template;
 mod delete;
 mod errors;
+mod exchange;
 mod fetch_logs;
 mod forget_replaced;
 mod hashing;
@@ -22,6 +23,7 @@ mod mails;
 mod maintenance;
 mod passwords;
 mod provision;
+mod prune_backups;
 mod reconcile;
 mod restart;
 mod restore;
@@ -35,6 +37,8 @@ mod takedown;
 mod template;
 mod terminate;
 mod tools;
+mod undo_restore;
+mod verify_backup;
 mod waiting;
 
 #[cfg(feature = "faults")]
@@ -61,6 +65,9 @@ pub fn all(tools: &Arc<Tools>) -> Vec<Saga> {
         delete::saga(tools),
         backup::saga(tools),
         restore::saga(tools),
+        undo_restore::saga(tools),
+        verify_backup::saga(tools),
+        prune_backups::saga(tools),
         forget_replaced::saga(tools),
         fetch_logs::saga(tools),
         reconcile::saga(tools),

@@ -26,6 +26,10 @@ pub struct Tools {
     pub backups: Backups,
     /// How long what a restore has replaced is kept.
     pub keep_replaced: Duration,
+    /// Whether a delete takes a last backup (PURGE_FINAL_BACKUP).
+    pub final_backup: bool,
+    /// For how many days that one is kept (PURGED_BACKUP_DAYS).
+    pub keep_final: u32,
     /// Where instances are served.
     pub addresses: Addresses,
     /// Limits of tenant roles.

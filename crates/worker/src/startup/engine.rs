@@ -61,6 +61,8 @@ fn tools(parts: &Parts) -> Arc<Tools> {
         directories: parts.runtime.directories.clone(),
         backups: parts.backups.clone(),
         keep_replaced: Duration::from_secs(u64::from(parts.settings.lifecycle.restore_keep_old_hours) * 3600),
+        final_backup: parts.settings.lifecycle.purge_final_backup,
+        keep_final: parts.settings.lifecycle.purged_backup_days,
         addresses: Addresses { base_domain: addresses.base_domain.clone(), scheme: addresses.scheme.clone() },
         limits: TenantLimits::default(),
         image_profile: parts.settings.runtime.image_profile.as_str().to_owned(),

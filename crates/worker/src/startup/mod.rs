@@ -21,6 +21,7 @@ use db::odoo::OdooServers;
 use db::platform::monitoring::Effective;
 use db::platform::{PlatformDb, PoolLimits};
 use db::secrets::Keyring;
+use domain::backup::retention::Policy;
 use metrics_exporter_prometheus::PrometheusHandle;
 use runtime::Runtime;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use worker::outbox::Delivery;
+use worker::reconcile::backups::{Keep, Proofs, Schedules};
 use worker::reconcile::drift::Drift;
 use worker::reconcile::health::{self, HealthCheck};
 use worker::reconcile::retention::Retention;
@@ -142,13 +144,41 @@ impl Parts {
             Comparison { db: db.clone(), runtime: runtime.clone(), entropy: Arc::new(OsEntropy), setup: setup.clone() };
         let health_check = HealthCheck { db: db.clone(), runtime, http: http::client(health::TIMEOUT)?, setup };
         let drift = Drift { db: db.clone(), servers: self.registry.clone(), directories: self.runtime.directories.clone() };
-        Ok(vec![
+        let mut rounds: Vec<Arc<dyn Round>> = vec![
             Arc::new(servers),
             Arc::new(Retention { db, entropy: Arc::new(OsEntropy) }),
             Arc::new(comparison),
             Arc::new(health_check),
             Arc::new(drift),
-        ])
+        ];
+        rounds.extend(self.backup_rounds());
+        Ok(rounds)
+    }
+
+    fn backup_rounds(&self) -> Vec<Arc<dyn Round>> {
+        let (db, lifecycle) = (self.db.clone(), &self.settings.lifecycle);
+        let configured = lifecycle.backup_schedule;
+        let mut rounds: Vec<Arc<dyn Round>> = vec![
+            Arc::new(Schedules { db: db.clone(), entropy: Arc::new(OsEntropy), clock: Arc::new(SystemClock), configured }),
+            Arc::new(Keep {
+                db: db.clone(),
+                entropy: Arc::new(OsEntropy),
+                clock: Arc::new(SystemClock),
+                configured,
+                every: Policy {
+                    count: lifecycle.backup_retention_count,
+                    days: lifecycle.backup_retention_days,
+                    ..Policy::default()
+                },
+                purged_days: lifecycle.purged_backup_days,
+                purge_after_days: lifecycle.purge_after_days,
+            }),
+        ];
+        if let Some(days) = lifecycle.backup_proof_days {
+            let age = Duration::from_secs(u64::from(days) * 24 * 3600);
+            rounds.push(Arc::new(Proofs { db, entropy: Arc::new(OsEntropy), age }));
+        }
+        rounds
     }
 
     fn watcher(&self) -> Watcher {

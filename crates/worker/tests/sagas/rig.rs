@@ -209,12 +209,12 @@ impl Rig {
 
     /// Asks something of an instance; it is accepted.
     pub(crate) async fn act(&self, instance_id: InstanceId, action: Action) {
-        self.ask(Act { instance_id, action, reason: None, label: None, backup: None }).await;
+        self.ask(Act::new(instance_id, action, None)).await;
     }
 
     /// Asks for a restore.
     pub(crate) async fn restore(&self, instance_id: InstanceId, backup: BackupId) {
-        self.ask(Act { instance_id, action: Action::Restore, reason: None, label: None, backup: Some(backup) }).await;
+        self.ask(Act { backup: Some(backup), ..Act::new(instance_id, Action::Restore, None) }).await;
     }
 
     async fn ask(&self, request: Act) {

@@ -9,6 +9,8 @@ use crate::platform::audit::{self, AuditContext, Entry};
 use crate::platform::backups;
 use crate::platform::instances::{Change, Instance, Refused, happen, lock};
 use crate::platform::operations::{Enqueued, Operation, enqueue, preempt, unfinished};
+use crate::platform::replaced;
+use domain::backup::Origin;
 use domain::ids::{BackupId, InstanceId, OperationId};
 use domain::instance::{Action, Answer, Event, NotAllowed, Status, Suspension, Why, find, may_start};
 use domain::operation::{Kind, State};
@@ -28,6 +30,15 @@ pub struct Act {
     pub label: Option<String>,
     /// The backup that a restore is from.
     pub backup: Option<BackupId>,
+    /// Whether what was restored shall run, whatever was asked before.
+    pub start: Option<bool>,
+}
+
+impl Act {
+    /// One that needs nothing more.
+    pub const fn new(instance_id: InstanceId, action: Action, reason: Option<String>) -> Self {
+        Self { instance_id, action, reason, label: None, backup: None, start: None }
+    }
 }
 
 /// What became of a call.
@@ -50,7 +61,7 @@ pub enum Acted {
     NotAdopted,
     /// Too much is waiting already. 409.
     QueueFull,
-    /// The instance has no such backup, or it is not whole. 404.
+    /// The instance has no such backup, or it is not whole; or nothing is kept to which it could go back. 404.
     NoSuchBackup,
     /// The table allows it, and this release does not carry it out. 501.
     NotBuilt,
@@ -78,7 +89,7 @@ pub async fn act(tx: &mut PlatformTx, request: Act, entropy: &dyn Entropy, by: &
     if !instance.adopted {
         return Ok(Acted::NotAdopted);
     }
-    if let (true, Some(closed)) = (order.brings_up, closed(&instance)) {
+    if let (true, Some(closed)) = (order.brings_up || request.start == Some(true), closed(&instance)) {
         return Ok(closed);
     }
     if let Some(backup) = request.backup
@@ -92,6 +103,55 @@ pub async fn act(tx: &mut PlatformTx, request: Act, entropy: &dyn Entropy, by: &
     let at_once = accepted.is_empty() || answer == Answer::GivesUp || order.kind == Kind::Provision;
     let order = order.with(&request);
     order.accept(tx, instance, at_once, request.reason, entropy, by).await
+}
+
+/// Backs up an instance whose time has come and at which nothing is at work: the worker's own request.
+///
+/// # Errors
+/// Database errors only.
+pub async fn back_up(
+    tx: &mut PlatformTx,
+    id: InstanceId,
+    entropy: &dyn Entropy,
+    by: &AuditContext,
+) -> DbResult<Option<OperationId>> {
+    let Some(instance) = lock(tx, id).await?.filter(|row| row.adopted && row.operation_id.is_none()) else { return Ok(None) };
+    if Action::Backup.answer(&instance.axes, &[]) != Answer::Accepted {
+        return Ok(None);
+    }
+    let Some(order) = Order::of(Action::Backup, &instance) else { return Ok(None) };
+    let order = Order { params: json!({ "origin": Origin::Scheduled }), ..order };
+    Ok(match order.accept(tx, instance, true, None, entropy, by).await? {
+        Acted::Queued(_, id) => Some(id),
+        _ => None,
+    })
+}
+
+/// Switches back to what the last restore or update replaced, while it is kept: allowed wherever a restore is.
+///
+/// # Errors
+/// Database errors only.
+pub async fn undo_restore(
+    tx: &mut PlatformTx,
+    id: InstanceId,
+    entropy: &dyn Entropy,
+    by: &AuditContext,
+) -> DbResult<Acted> {
+    let Some(instance) = lock(tx, id).await? else { return Ok(Acted::NotFound) };
+    let accepted = accepted(tx, instance.id).await?;
+    let kinds: Vec<Kind> = accepted.iter().map(|operation| operation.kind).collect();
+    match Action::Restore.answer(&instance.axes, &kinds) {
+        Answer::Accepted | Answer::Queued => {}
+        _ => return Ok(Acted::NotAllowed(Action::Restore.refusal(&instance.axes))),
+    }
+    if !instance.adopted {
+        return Ok(Acted::NotAdopted);
+    }
+    if !replaced::is_kept(tx, instance.id).await? {
+        return Ok(Acted::NoSuchBackup);
+    }
+    let order = Order { kind: Kind::UndoRestore, event: Event::RestoreBegins, brings_up: false, params: json!({}) };
+    order.accept(tx, instance, accepted.is_empty(), None, entropy, by).await
 }
 
 /// Starts an instance whose suspension, for a debt or not, was lifted just now.
@@ -117,10 +177,10 @@ pub(super) async fn resume(
     })
 }
 
-/// What is accepted and will go on by itself, in its order.
+/// What is accepted and will go on by itself, in its order, without what goes on beside the instance.
 async fn accepted(tx: &mut PlatformTx, id: InstanceId) -> DbResult<Vec<Operation>> {
     let mut operations = unfinished(tx, id).await?;
-    operations.retain(|operation| operation.state != State::NeedsAttention);
+    operations.retain(|operation| operation.state != State::NeedsAttention && !operation.kind.is_background());
     Ok(operations)
 }
 
@@ -199,6 +259,9 @@ impl Order {
         }
         if let Some(backup) = request.backup {
             self.params["backup"] = json!(backup);
+        }
+        if let Some(start) = request.start {
+            self.params["start"] = json!(start);
         }
         self
     }

@@ -287,3 +287,21 @@ pub async fn ports(db: &PlatformDb) -> DbResult<BTreeSet<u16>> {
     let ports = ask!(db, connection => sqlx::query_scalar!(r#"SELECT external_port AS "port!" FROM public.instances WHERE external_port IS NOT NULL"#).fetch_all(&mut *connection));
     Ok(ports.into_iter().filter_map(|port| u16::try_from(port).ok()).collect())
 }
+
+/// Instances that were terminated and have not changed for so many days, the oldest first: their data are still there.
+///
+/// # Errors
+/// Database errors only.
+pub async fn terminated_for(db: &PlatformDb, days: u32, limit: i64) -> DbResult<Vec<InstanceId>> {
+    let ids = || {
+        sqlx::query_scalar!(
+            "SELECT id FROM public.instances
+              WHERE status = 'terminated' AND phase IN ('registered', 'ready') AND NOT awaiting_reactivation
+                AND updated_at < clock_timestamp() - make_interval(days => $1)
+              ORDER BY updated_at LIMIT $2",
+            i32::try_from(days).unwrap_or(i32::MAX),
+            limit,
+        )
+    };
+    Ok(ask!(db, connection => ids().fetch_all(&mut *connection)).into_iter().map(InstanceId::from_uuid).collect())
+}

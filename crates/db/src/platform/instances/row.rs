@@ -76,7 +76,8 @@ pub(super) struct Row {
 }
 
 /// `query_as!` takes only literals, so the columns are a macro. The sub-select is the active operation, else the next
-/// in the queue; operations with a scope of their own (log reading) are not the instance's.
+/// in the queue; operations with a scope of their own (log reading) are not the instance's, and `Kind::is_background` ones are in
+/// nobody's way.
 macro_rules! select_instances {
     ($tail:literal $(, $arg:expr)* $(,)?) => {
         sqlx::query_as!(
@@ -92,6 +93,7 @@ macro_rules! select_instances {
                     (SELECT o.id FROM instance_service.operations AS o \
                       WHERE o.scope = 'instance:' || i.id \
                         AND o.state IN ('running', 'waiting', 'needs_attention', 'queued') \
+                        AND o.kind NOT IN ('forget_replaced', 'verify_backup', 'prune_backups') \
                       ORDER BY o.state = 'queued', o.priority DESC, o.seq LIMIT 1) AS operation_id \
                FROM public.instances AS i " + $tail
             $(, $arg)*

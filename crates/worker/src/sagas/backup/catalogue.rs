@@ -1,4 +1,4 @@
-//! Draws the backup's id and enters it in the catalogue, before the store has anything of it.
+//! Enters the backup into the catalogue.
 
 use crate::engine::{Cx, Seen, Step, StepError};
 use crate::sagas::site::locked;
@@ -19,6 +19,7 @@ pub(super) struct Catalogue;
 #[serde(default)]
 struct Parameters {
     label: Option<String>,
+    origin: Option<Origin>,
 }
 
 /// What the step records.
@@ -26,6 +27,30 @@ struct Parameters {
 pub(super) struct Catalogued {
     pub(super) backup: BackupId,
     pub(super) name: String,
+}
+
+/// Why the backup is taken.
+pub(super) fn origin(cx: &Cx) -> Result<Origin, StepError> {
+    Ok(cx.params::<Parameters>()?.origin.unwrap_or(Origin::Requested))
+}
+
+/// The entry of a backup that this operation takes; entered again, it is the same one.
+pub(in crate::sagas) async fn begun(cx: &Cx, origin: Origin) -> Result<NewBackup, StepError> {
+    let label = cx.params::<Parameters>()?.label;
+    let mut tx = cx.fenced_tx().await?;
+    let instance = locked(cx, &mut tx).await?;
+    let mut new = NewBackup {
+        id: BackupId::from_uuid(random_uuid(&*cx.services().entropy)),
+        instance: instance.id,
+        customer: instance.customer_id,
+        operation: cx.operation().id,
+        name: backup::name(label.as_deref(), &instance.database_name, cx.operation().created_at),
+        origin,
+        odoo_version: instance.version()?.to_string(),
+    };
+    new.id = backups::begin(&mut tx, &new).await?;
+    tx.commit().await?;
+    Ok(new)
 }
 
 #[async_trait]
@@ -44,20 +69,7 @@ impl Step for Catalogue {
     }
 
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
-        let parameters: Parameters = cx.params()?;
-        let mut tx = cx.fenced_tx().await?;
-        let instance = locked(cx, &mut tx).await?;
-        let new = NewBackup {
-            id: BackupId::from_uuid(random_uuid(&*cx.services().entropy)),
-            instance: instance.id,
-            customer: instance.customer_id,
-            operation: cx.operation().id,
-            name: backup::name(parameters.label.as_deref(), &instance.database_name, cx.operation().created_at),
-            origin: Origin::Requested,
-            odoo_version: instance.version()?.to_string(),
-        };
-        let backup = backups::begin(&mut tx, &new).await?;
-        tx.commit().await?;
-        Ok(json!(Catalogued { backup, name: new.name }))
+        let NewBackup { id, name, .. } = begun(cx, origin(cx)?).await?;
+        Ok(json!(Catalogued { backup: id, name }))
     }
 }

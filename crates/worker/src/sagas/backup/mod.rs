@@ -1,12 +1,14 @@
 //! backup (contract 12.8): database and files as of one moment, while the instance serves.
 //!
-//! Parameters: `before`, what the row was, for a cancel before it begins and for the way back; `label`, what it shall be called.
+//! Parameters: `before`, what the row was, for a cancel before it begins and for the way back; `label`, what it shall be called; `origin`, why it
+//! is taken.
 //! Result: [`Taken`].
 
 mod catalogue;
 mod store;
 
-pub(super) use store::target;
+pub(super) use catalogue::begun;
+pub(super) use store::{take, taken_back, target};
 
 use super::Tools;
 use super::accepted::Accepted;
@@ -21,6 +23,7 @@ use db::platform::PlatformTx;
 use db::platform::backups::{self, Whole};
 use db::platform::instances::{self, Change};
 use db::platform::operations::Operation;
+use domain::backup::Origin;
 use domain::ids::BackupId;
 use domain::instance::{Event, Status};
 use domain::operation::Kind;
@@ -70,7 +73,10 @@ impl Ends for Finished {
         let before = before(cx)?.ok_or_else(|| inconsistent("nobody knows what the instance was before"))?;
         let ends = Event::BackupEnds { before };
         let instance = instances::happen(tx, &instance, ends, change, &worker(cx)).await?.map_err(overtaken)?;
-        mails::backup_completed(tx, cx, &self.0, &instance, &name, whole.database_bytes + whole.files_bytes).await?;
+        // Nobody waits for one that was not asked for.
+        if catalogue::origin(cx)? == Origin::Requested {
+            mails::backup_completed(tx, cx, &self.0, &instance, &name, whole.database_bytes + whole.files_bytes).await?;
+        }
         let Whole { database_bytes, files_bytes, new_bytes, .. } = whole;
         Ok(json!(Taken { backup_id: backup, database_size: database_bytes, data_size: files_bytes, new_bytes }))
     }
@@ -93,7 +99,7 @@ impl Ends for Finished {
                 return Ok(());
             }
         };
-        if let Outcome::Failed(_) = outcome {
+        if let (Outcome::Failed(_), Origin::Requested) = (outcome, catalogue::origin(cx)?) {
             mails::backup_failed(tx, cx, &self.0, &instance, &message).await?;
         }
         Ok(())

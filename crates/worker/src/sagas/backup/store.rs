@@ -10,7 +10,9 @@ use backup::tools::{ClientTools, Target};
 use backup::{Attachments, BackupError, BackupResult, ContentName, Facts, Row, Wanted, Writer};
 use chrono::{DateTime, Utc};
 use db::odoo::{Extent, KEY_TABLES, OdooError, Snapshot, StoredFile};
-use db::platform::backups::Whole;
+use db::platform::backups::{self, Summary, Whole};
+use domain::backup::Origin;
+use domain::ids::BackupId;
 use domain::operation::Place;
 use futures::{Stream, StreamExt};
 use serde::{Deserialize, Serialize};
@@ -54,10 +56,7 @@ impl Step for Store {
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let site = Site::of(cx, &self.0).await?;
         let Catalogued { backup, .. } = cx.output(catalogue::NAME)?;
-        let writer = self.0.backups.writer(backup, site.instance.id, cx.token());
-        let sent = writer.sent();
-        let work = steadily(move || sent.bytes(), self.take(&site, writer, cx.token()));
-        Ok(json!(Stored(unless_told_to_stop(cx, work).await?)))
+        Ok(json!(Stored(take(cx, &self.0, &site, backup).await?)))
     }
 }
 
@@ -71,44 +70,80 @@ impl Undo for Store {
     }
 }
 
-impl Store {
-    async fn take(&self, site: &Site, mut writer: Writer, attempt: i64) -> Result<Whole, StepError> {
-        let placement = &site.placement;
-        let mut snapshot = site.server.snapshot(&placement.db_name, &placement.db_user).await?;
-        let taken_at = DateTime::<Utc>::from(SystemTime::now());
-        let extent = snapshot.extent().await?;
-        let client = ClientTools::find(major(&extent), &[]).await?;
-        writer.begin().await?;
-        self.dump(site, &mut writer, &client, &snapshot.export().await?).await?;
-        let data = self.0.directories.open_data(&site.directory(), site.owner()).await?;
-        writer.files_of(&data, placement.db_name.as_str(), wanted(&mut snapshot)).await?;
-        let facts = facts(site, &mut snapshot, &extent, &client, taken_at).await?;
-        writer.data(data).await?;
-        let stored = writer.finish(facts).await?;
-        Ok(Whole {
-            attempt,
-            manifest_sha256: stored.manifest_sha256,
-            database_bytes: extent.bytes,
-            files_count: stored.files,
-            files_bytes: stored.files_bytes,
-            stored_bytes: stored.own_bytes,
-            new_bytes: stored.new_bytes,
-        })
-    }
+/// Takes a backup of the instance as it is now; it counts when the catalogue says so.
+pub(in crate::sagas) async fn take(cx: &Cx, tools: &Tools, site: &Site, backup: BackupId) -> Result<Whole, StepError> {
+    let writer = tools.backups.writer(backup, site.instance.id, cx.token());
+    let sent = writer.sent();
+    let work = steadily(move || sent.bytes(), write(tools, site, writer, cx.token()));
+    unless_told_to_stop(cx, work).await
+}
 
-    async fn dump(&self, site: &Site, writer: &mut Writer, client: &ClientTools, snapshot: &str) -> Result<(), StepError> {
-        let mut dump = client.dump(&target(site, &self.0)?, snapshot)?;
-        let stored = writer.dump(dump.content()).await;
-        match stored {
-            // A program that failed says why; without its words it is only something that does not begin like a dump.
-            Err(BackupError::Refused(_)) => dump.end().await.and(stored)?,
-            stored => {
-                stored?;
-                dump.end().await?;
-            }
-        }
-        Ok(())
+/// Removes what an operation stored of a backup that does not count, and says so in the catalogue.
+pub(in crate::sagas) async fn taken_back(cx: &Cx, tools: &Tools, origin: Origin) -> Result<(), StepError> {
+    let operation = cx.operation().id;
+    let Some(backup) = backups::of_operation(&cx.services().db, operation, origin).await? else { return Ok(()) };
+    tools.backups.remove(backup.id).await?;
+    let mut tx = cx.fenced_tx().await?;
+    backups::fail(&mut tx, operation, "It was not taken to its end.").await?;
+    Ok(tx.commit().await?)
+}
+
+async fn write(tools: &Tools, site: &Site, mut writer: Writer, attempt: i64) -> Result<Whole, StepError> {
+    let placement = &site.placement;
+    let mut snapshot = site.server.snapshot(&placement.db_name, &placement.db_user).await?;
+    let taken_at = DateTime::<Utc>::from(SystemTime::now());
+    let extent = snapshot.extent().await?;
+    let client = ClientTools::find(major(&extent), &[]).await?;
+    writer.begin().await?;
+    dump(tools, site, &mut writer, &client, &snapshot.export().await?).await?;
+    let data = tools.directories.open_data(&site.directory(), site.owner()).await?;
+    writer.files_of(&data, placement.db_name.as_str(), wanted(&mut snapshot)).await?;
+    let facts = facts(site, &mut snapshot, &extent, &client, taken_at).await?;
+    writer.data(data).await?;
+    let summary = summary(&facts);
+    let stored = writer.finish(facts).await?;
+    Ok(Whole {
+        attempt,
+        manifest_sha256: stored.manifest_sha256,
+        database_bytes: extent.bytes,
+        files_count: stored.files,
+        files_bytes: stored.files_bytes,
+        stored_bytes: stored.own_bytes,
+        new_bytes: stored.new_bytes,
+        summary,
+    })
+}
+
+/// What the catalogue keeps of a manifest.
+fn summary(facts: &Facts) -> Summary {
+    Summary {
+        taken_at: Some(facts.taken_at),
+        postgres_version: facts.postgres_version,
+        dump_tool: facts.dump_tool.clone(),
+        modules: facts.modules.clone(),
+        rows: facts.rows.iter().map(|row| (row.table.clone(), row.count)).collect(),
+        unusable_attachments: facts.unusable_attachments,
     }
+}
+
+async fn dump(
+    tools: &Tools,
+    site: &Site,
+    writer: &mut Writer,
+    client: &ClientTools,
+    snapshot: &str,
+) -> Result<(), StepError> {
+    let mut dump = client.dump(&target(site, tools)?, snapshot)?;
+    let stored = writer.dump(dump.content()).await;
+    match stored {
+        // A program that failed says why; without its words it is only something that does not begin like a dump.
+        Err(BackupError::Refused(_)) => dump.end().await.and(stored)?,
+        stored => {
+            stored?;
+            dump.end().await?;
+        }
+    }
+    Ok(())
 }
 
 /// The tenant's database, as the tenant.

@@ -6,6 +6,7 @@
 
 mod drop_database;
 mod drop_role;
+mod final_backup;
 mod remove_directory;
 mod verify;
 
@@ -21,6 +22,7 @@ use db::platform::instances;
 use domain::operation::Kind;
 use drop_database::DropDatabase;
 use drop_role::DropRole;
+use final_backup::FinalBackup;
 use remove_directory::RemoveDirectory;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -29,6 +31,8 @@ use verify::Verify;
 pub(super) fn saga(tools: &Arc<Tools>) -> Saga {
     Saga::forward_only(Kind::Delete, 1, Purged(Arc::clone(tools)))
         .step(RemoveService(Arc::clone(tools)))
+        .no_undo(FORWARD_ONLY)
+        .step(FinalBackup(Arc::clone(tools)))
         .no_undo(FORWARD_ONLY)
         .step(CloseDatabase(Arc::clone(tools)))
         .no_undo(FORWARD_ONLY)
@@ -52,7 +56,8 @@ impl Ends for Purged {
         instances::scrub(tx, &instance, cx.operation().id, &worker(cx)).await?.map_err(inconsistent)?;
         // Afterwards: it erases what waits to be sent about the instance.
         if self.0.notify_extras {
-            mails::deleted(tx, cx, &self.0, &instance).await?;
+            let kept = cx.output::<final_backup::Taken>(final_backup::NAME)?.taken.then_some(self.0.keep_final);
+            mails::deleted(tx, cx, &self.0, &instance, kept).await?;
         }
         Ok(json!({}))
     }

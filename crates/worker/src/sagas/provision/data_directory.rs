@@ -55,7 +55,12 @@ impl Step for DataDirectory {
 #[async_trait]
 impl Undo for DataDirectory {
     async fn undo(&self, cx: &Cx) -> Result<(), StepError> {
-        let Some(site) = Site::find(cx, &self.0).await? else { return Ok(()) };
-        unless_foreign(self.0.directories.remove(&site.directory(), site.owner(), turn(cx)).await)
+        undo_directory(cx, &self.0).await
     }
+}
+
+/// However it was made.
+pub(super) async fn undo_directory(cx: &Cx, tools: &Tools) -> Result<(), StepError> {
+    let Some(site) = Site::find(cx, tools).await? else { return Ok(()) };
+    unless_foreign(tools.directories.remove(&site.directory(), site.owner(), turn(cx)).await)
 }

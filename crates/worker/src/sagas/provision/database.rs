@@ -93,14 +93,19 @@ impl Step for Database {
 #[async_trait]
 impl Undo for Database {
     async fn undo(&self, cx: &Cx) -> Result<(), StepError> {
-        let Some(site) = Site::find(cx, &self.0).await? else { return Ok(()) };
-        let mut fence = site.fence(cx).await?;
-        drop_clone(&mut fence, &site).await?;
-        fence.release().await?;
-        let mut tx = cx.fenced_tx().await?;
-        instances::set_database_oid(&mut tx, instance_id(cx)?, None).await?;
-        Ok(tx.commit().await?)
+        undo_database(cx, &self.0).await
     }
+}
+
+/// However it was made.
+pub(super) async fn undo_database(cx: &Cx, tools: &Tools) -> Result<(), StepError> {
+    let Some(site) = Site::find(cx, tools).await? else { return Ok(()) };
+    let mut fence = site.fence(cx).await?;
+    drop_clone(&mut fence, &site).await?;
+    fence.release().await?;
+    let mut tx = cx.fenced_tx().await?;
+    instances::set_database_oid(&mut tx, instance_id(cx)?, None).await?;
+    Ok(tx.commit().await?)
 }
 
 impl Database {

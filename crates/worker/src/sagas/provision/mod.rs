@@ -1,11 +1,12 @@
 //! provision (contract 12.1): from a recorded order to an Odoo that answers.
 //!
-//! Parameters: none; everything comes from the row. Nothing of it has served the customer before `finish`, so an
+//! Parameters: none; everything comes from the row, and for a copy from what is noted of it (`copy`). Nothing of it has served the customer before `finish`, so an
 //! interrupted step starts over from nothing, and a failure leaves nothing.
 
 mod addons;
 mod begin;
 mod content;
+mod copy;
 mod data_directory;
 mod database;
 mod image;
@@ -23,6 +24,7 @@ use super::mails;
 use super::site::{locked, worker};
 use crate::engine::{Admission, Cx, Ends, Outcome, Saga, StepError};
 use async_trait::async_trait;
+use copy::{AwaitBackup, CopyData, Either, LoadCopy, MakeHarmless, Nothing, copy_of};
 use db::platform::PlatformTx;
 use db::platform::instances::{self, Change};
 use db::platform::operations::{Fault, Operation};
@@ -44,17 +46,17 @@ pub(super) fn saga(tools: &Arc<Tools>) -> Saga {
         .undo()
         .step(role::Role(t()))
         .undo()
-        .step(template::Template(t()))
+        .step(Either(template::Template(t()), AwaitBackup(t())))
         .no_undo("a template serves others too")
-        .step(database::Database(t()))
+        .step(Either(database::Database(t()), LoadCopy(t())))
         .undo()
-        .step(content::Content(t()))
+        .step(Either(content::Content(t()), Nothing))
         .no_undo("goes with the database")
-        .step(personalise::Personalise(t()))
+        .step(Either(personalise::Personalise(t()), Nothing))
         .no_undo("goes with the database")
-        .step(data_directory::DataDirectory(t()))
+        .step(Either(data_directory::DataDirectory(t()), CopyData(t())))
         .undo()
-        .step(addons::Addons(t()))
+        .step(Either(addons::Addons(t()), MakeHarmless(t())))
         .undo()
         .step(service::StartService(t()))
         .undo()
@@ -86,7 +88,11 @@ impl Ends for Provisioned {
             ..Change::default()
         };
         instances::happen(tx, &instance, Event::ProvisionDone, change, &worker(cx)).await?.map_err(overtaken)?;
-        let password = secrets::admin_password(cx, &self.0)?;
+        // Whoever may log in to the original may log in to its copy.
+        let password = match copy_of(cx).await? {
+            Some(_) => "(the password of the original)".into(),
+            None => secrets::admin_password(cx, &self.0)?,
+        };
         mails::ready(tx, cx, &self.0, &instance, &url, password).await?;
         let addons: addons::Outcome = cx.output(addons::NAME)?;
         Ok(json!({ "url": url, "installed_addons": addons.installed, "unknown_addons": addons.unknown }))

@@ -42,7 +42,7 @@ impl Step for Data {
 
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let (site, plan) = (Site::of(cx, &self.0).await?, cx.output::<Planned>(plan::NAME)?);
-        let (backup, _) = opened(cx, &self.0, plan.backup).await?;
+        let (backup, _) = opened(cx, &self.0, plan.backup, site.instance.id).await?;
         let (directory, owner) = (site.directory(), site.owner());
         let data = self.0.directories.stage(&directory, owner, turn(cx), plan.number).await?;
         let filestore = Backup::make_filestore(&data, site.placement.db_name.as_str())?;

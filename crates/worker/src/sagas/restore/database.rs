@@ -15,14 +15,14 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) const NAME: &str = "new_database";
+pub(in crate::sagas) const NAME: &str = "new_database";
 
-pub(super) struct Database(pub(super) Arc<Tools>);
+pub(in crate::sagas) struct Database(pub(in crate::sagas) Arc<Tools>);
 
 /// What the step records.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Loaded {
-    pub(super) oid: u32,
+pub(in crate::sagas) struct Loaded {
+    pub(in crate::sagas) oid: u32,
     /// What of Odoo's state could not be put in order, and need not be.
     skipped: Vec<String>,
 }
@@ -52,7 +52,7 @@ impl Step for Database {
 
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let (site, plan) = (Site::of(cx, &self.0).await?, cx.output::<Planned>(plan::NAME)?);
-        let (backup, _) = opened(cx, &self.0, plan.backup).await?;
+        let (backup, _) = opened(cx, &self.0, plan.backup, site.instance.id).await?;
         let name = plan.incoming(&site)?;
         let owner = &site.placement.db_user;
         let mut fence = site.fence(cx).await?;

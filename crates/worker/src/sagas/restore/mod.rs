@@ -1,39 +1,41 @@
 //! restore (contract 12.11): everything is prepared and checked beside the live instance; then database and files are exchanged by renames.
 //!
-//! Parameters: `backup`, which one; `before`, what the row was. Result: the backup. What was live before is kept for RESTORE_KEEP_OLD_HOURS.
+//! Parameters: `backup`, which one; `start`, whether it shall run afterwards; `before`, what the row was. Result: the backup. What was live before is kept for RESTORE_KEEP_OLD_HOURS.
 
 mod data;
 mod database;
-mod down;
+mod decide;
 mod plan;
-mod swap;
-mod switch;
+mod safety_copy;
 mod verify;
+
+pub(super) use database::{Database, Loaded, NAME as DATABASE};
+pub(super) use plan::{NAME as PLAN, Planned, fits, number_beside, opened};
+pub(super) use verify::Verify;
 
 use super::Tools;
 use super::accepted::Accepted;
 use super::bring_up::{Configuration, IfItShallRun, OpenDatabase, Ready, RunService};
 use super::errors::overtaken;
+use super::exchange::{Down, Exchange, Swap, SwitchDatabase};
 use super::mails;
 use super::maintenance::{Look, Show, before};
-use super::site::{locked, worker};
+use super::site::{Site, locked, worker};
 use crate::engine::{Admission, Cx, Ends, Outcome, Saga, StepError};
 use async_trait::async_trait;
 use data::Data;
-use database::Database;
 use db::platform::PlatformTx;
+use db::platform::backups;
 use db::platform::instances::{self, Change};
 use db::platform::operations::Operation;
 use db::platform::replaced;
 use domain::instance::{Event, Status};
 use domain::operation::Kind;
-use down::Down;
-use plan::{Plan, Planned};
+use decide::Decide;
+use plan::Plan;
+use safety_copy::SafetyCopy;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use swap::Swap;
-use switch::SwitchDatabase;
-use verify::Verify;
 
 const ACCEPTED: Accepted = Accepted { event: Event::RestoreBegins, shown: Status::Maintenance };
 
@@ -46,6 +48,8 @@ pub(super) fn saga(tools: &Arc<Tools>) -> Saga {
         .no_undo("the end writes the status")
         .step(Plan(t()))
         .no_undo("it only looks")
+        .step(SafetyCopy(t()))
+        .undo()
         .step(Database(t()))
         .undo()
         .step(Verify(t()))
@@ -54,9 +58,11 @@ pub(super) fn saga(tools: &Arc<Tools>) -> Saga {
         .undo()
         .step(Down(t()))
         .undo()
-        .step(SwitchDatabase(t()))
+        .step(SwitchDatabase(t(), exchange))
         .undo()
-        .step(Swap(t()))
+        .step(Swap(t(), exchange))
+        .undo()
+        .step(Decide(t()))
         .undo()
         .step(OpenDatabase(t()))
         .no_undo("the way back opens what serves then")
@@ -66,6 +72,12 @@ pub(super) fn saga(tools: &Arc<Tools>) -> Saga {
         .undo()
         .step(IfItShallRun(t(), Ready(t())))
         .no_undo("it only looks")
+}
+
+/// What was loaded, for what is live.
+fn exchange(cx: &Cx, site: &Site) -> Result<Option<Exchange>, StepError> {
+    let (plan, loaded) = (cx.recorded::<Planned>(plan::NAME)?, cx.recorded::<Loaded>(database::NAME)?);
+    plan.zip(loaded).map(|(plan, loaded)| plan.exchange(site, loaded.oid)).transpose()
 }
 
 struct Restored(Arc<Tools>);
@@ -84,7 +96,8 @@ impl Ends for Restored {
         replaced::keep(tx, &plan.replaced(cx, &instance)?, self.0.keep_replaced).await?;
         let url = instance.external_url.as_deref().unwrap_or_default();
         mails::restore_completed(tx, cx, &self.0, &instance, &plan.name, url).await?;
-        Ok(json!({ "backup_id": plan.backup }))
+        let safety_copy: Value = cx.output(safety_copy::NAME)?;
+        Ok(json!({ "backup_id": plan.backup, "safety_copy": safety_copy["backup"] }))
     }
 
     async fn unwound(&self, cx: &Cx, tx: &mut PlatformTx, outcome: &Outcome) -> Result<(), StepError> {
@@ -92,6 +105,7 @@ impl Ends for Restored {
             Outcome::Failed(fault) => fault.message.clone(),
             Outcome::Cancelled { .. } => "The restore was cancelled.".to_owned(),
         };
+        backups::fail(tx, cx.operation().id, &message).await?;
         let instance = locked(cx, tx).await?;
         // It had not begun.
         let Some(before) = before(cx)? else { return Ok(()) };

@@ -3,6 +3,7 @@
 use crate::engine::{Cx, Seen, Step, StepError};
 use crate::sagas::Tools;
 use crate::sagas::errors::inconsistent;
+use crate::sagas::exchange::Exchange;
 use crate::sagas::site::Site;
 use crate::sagas::waiting::unless_told_to_stop;
 use async_trait::async_trait;
@@ -13,7 +14,7 @@ use db::platform::backups;
 use db::platform::instances::Instance;
 use db::platform::replaced::{self, Replaced};
 use domain::backup::State;
-use domain::ids::BackupId;
+use domain::ids::{BackupId, InstanceId};
 use domain::names::PhysicalName;
 use domain::operation::Place;
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) const NAME: &str = "plan";
+pub(in crate::sagas) const NAME: &str = "plan";
 
 pub(super) struct Plan(pub(super) Arc<Tools>);
 
@@ -32,19 +33,22 @@ struct Parameters {
 
 /// What the step records.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Planned {
-    pub(super) backup: BackupId,
+pub(in crate::sagas) struct Planned {
+    pub(in crate::sagas) backup: BackupId,
     /// As clients see it.
-    pub(super) name: String,
+    pub(in crate::sagas) name: String,
     /// Of everything that stands beside the live data.
-    pub(super) number: u32,
+    pub(in crate::sagas) number: u32,
     /// The database before.
-    pub(super) live_oid: u32,
+    pub(in crate::sagas) live_oid: u32,
+    /// Whether the instance was to run before.
+    #[serde(default)]
+    pub(in crate::sagas) run_before: Option<bool>,
 }
 
 impl Planned {
     /// The name of the new database until it is the live one.
-    pub(super) fn incoming(&self, site: &Site) -> Result<PhysicalName, StepError> {
+    pub(in crate::sagas) fn incoming(&self, site: &Site) -> Result<PhysicalName, StepError> {
         Ok(beside(&site.placement.db_name, 'n', self.number)?)
     }
 
@@ -52,15 +56,16 @@ impl Planned {
         Ok(beside(live, 'o', self.number)?)
     }
 
-    pub(super) fn switch(&self, site: &Site, incoming_oid: u32) -> Result<Switch, StepError> {
-        Ok(Switch {
+    pub(super) fn exchange(&self, site: &Site, incoming_oid: u32) -> Result<Exchange, StepError> {
+        let switch = Switch {
             live: site.placement.db_name.clone(),
             live_oid: self.live_oid,
             incoming: self.incoming(site)?,
             incoming_oid,
             outgoing: self.outgoing(&site.placement.db_name)?,
             owner: site.placement.db_user.clone(),
-        })
+        };
+        Ok(Exchange { number: self.number, switch })
     }
 
     pub(super) fn replaced(&self, cx: &Cx, instance: &Instance) -> Result<Replaced, StepError> {
@@ -76,11 +81,16 @@ impl Planned {
     }
 }
 
-/// The backup that is restored.
-pub(super) async fn opened(cx: &Cx, tools: &Tools, id: BackupId) -> Result<(Backup, backups::Backup), StepError> {
+/// A backup of this instance that is whole, to be read.
+pub(in crate::sagas) async fn opened(
+    cx: &Cx,
+    tools: &Tools,
+    id: BackupId,
+    of: InstanceId,
+) -> Result<(Backup, backups::Backup), StepError> {
     const GONE: &str = "This backup is not there any more.";
     let row = backups::get(&cx.services().db, id).await?;
-    let row = row.filter(|row| row.state == State::Completed && Some(row.instance) == cx.operation().instance_id);
+    let row = row.filter(|row| row.state == State::Completed && row.instance == of);
     let row = row.ok_or_else(|| StepError::permanent("backup_gone", GONE, format!("backup {id} cannot be restored")))?;
     let (Some(attempt), Some(sum)) = (row.attempt, row.manifest_sha256.as_deref()) else {
         return Err(inconsistent("a whole backup without a sum"));
@@ -114,7 +124,7 @@ impl Step for Plan {
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let Parameters { backup } = cx.params()?;
         let site = Site::of(cx, &self.0).await?;
-        let (opened, row) = opened(cx, &self.0, backup).await?;
+        let (opened, row) = opened(cx, &self.0, backup, site.instance.id).await?;
         fits(&site, &opened)?;
         ClientTools::find(opened.manifest().facts.postgres_version, &[]).await?;
         let needed = opened.manifest().files.bytes;
@@ -124,15 +134,20 @@ impl Step for Plan {
             return Err(StepError::permanent("no_room", FULL, format!("{needed} bytes are needed, {free} are free")));
         }
         unless_told_to_stop(cx, opened.verify(false)).await?;
-        let former = replaced::of(&cx.services().db, site.instance.id).await?;
-        let live_oid = site.instance.db_oid.ok_or_else(|| inconsistent("the database has no OID"))?;
-        let number = former.last().map_or(1, |(former, _)| former.number + 1);
-        Ok(json!(Planned { backup, name: row.name, number, live_oid }))
+        let (number, live_oid) = number_beside(cx, &site).await?;
+        Ok(json!(Planned { backup, name: row.name, number, live_oid, run_before: Some(site.shall_run()) }))
     }
 }
 
-/// Updating all modules is not a migration between major versions.
-fn fits(site: &Site, backup: &Backup) -> Result<(), StepError> {
+/// The number of what is to stand beside the live data, and the OID of the live database.
+pub(in crate::sagas) async fn number_beside(cx: &Cx, site: &Site) -> Result<(u32, u32), StepError> {
+    let former = replaced::of(&cx.services().db, site.instance.id).await?;
+    let live_oid = site.instance.db_oid.ok_or_else(|| inconsistent("the database has no OID"))?;
+    Ok((former.last().map_or(1, |(former, _)| former.number + 1), live_oid))
+}
+
+/// Whether the instance runs what the backup was made with: updating all modules is not a migration between major versions.
+pub(in crate::sagas) fn fits(site: &Site, backup: &Backup) -> Result<(), StepError> {
     let (made, here) = (&backup.manifest().facts.odoo_version, site.instance.version()?.to_string());
     if *made == here {
         return Ok(());

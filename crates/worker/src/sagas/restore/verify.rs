@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) struct Verify(pub(super) Arc<Tools>);
+pub(in crate::sagas) struct Verify(pub(in crate::sagas) Arc<Tools>);
 
 #[async_trait]
 impl Step for Verify {
@@ -35,7 +35,7 @@ impl Step for Verify {
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         const WRONG: &str = "What was loaded is not what was backed up. Nothing was changed.";
         let (site, plan) = (Site::of(cx, &self.0).await?, cx.output::<Planned>(plan::NAME)?);
-        let (backup, _) = opened(cx, &self.0, plan.backup).await?;
+        let (backup, _) = opened(cx, &self.0, plan.backup, site.instance.id).await?;
         let rows = backup.manifest().facts.rows.iter().map(|row| (row.table.clone(), row.count));
         let expected: BTreeMap<String, u64> = rows.collect();
         let mut snapshot = site.server.snapshot(&plan.incoming(&site)?, &site.placement.db_user).await?;

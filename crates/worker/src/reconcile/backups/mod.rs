@@ -1,0 +1,16 @@
+//! What backups ask for by themselves: that they are taken, that somebody looks whether they can be restored, and that they go when they have had
+//! their time. Each loop only asks; operations do it.
+
+mod keep;
+mod proofs;
+mod schedule;
+
+pub use keep::Keep;
+pub use proofs::Proofs;
+pub use schedule::Schedules;
+
+use db::platform::audit::{AuditContext, Door};
+
+fn by(round: &str) -> AuditContext {
+    AuditContext { door: Door::Worker, actor: round.to_owned(), request_id: None }
+}

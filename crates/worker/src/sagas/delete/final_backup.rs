@@ -1,0 +1,75 @@
+//! Takes the last backup before anything is dropped (contract 12.9), as the tenant: its database is opened for that, after its service has gone, and
+//! closed again by the next step. Without this backup nothing is dropped.
+
+use crate::engine::{Cx, Seen, Step, StepError};
+use crate::sagas::Tools;
+use crate::sagas::backup::{begun, take};
+use crate::sagas::site::Site;
+use async_trait::async_trait;
+use db::odoo::OdooError;
+use db::platform::backups;
+use domain::backup::{Origin, State};
+use domain::instance::ProvisioningStatus;
+use domain::operation::Place;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) const NAME: &str = "final_backup";
+
+pub(super) struct FinalBackup(pub(super) Arc<Tools>);
+
+/// What the step records.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Taken {
+    /// Whether there is one.
+    pub(super) taken: bool,
+}
+
+#[async_trait]
+impl Step for FinalBackup {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn place(&self) -> Place {
+        Place::Storage
+    }
+
+    fn limit(&self) -> Duration {
+        Duration::from_secs(4 * 3600)
+    }
+
+    async fn check(&self, cx: &Cx) -> Result<Seen, StepError> {
+        let none = Seen::Ours(json!(Taken { taken: false }));
+        let Some(site) = Site::find(cx, &self.0).await? else { return Ok(none) };
+        // A provisioning that came to nothing has left nothing to keep.
+        if !self.0.final_backup || site.instance.axes.provisioning != ProvisioningStatus::Completed {
+            return Ok(none);
+        }
+        match backups::of_operation(&cx.services().db, cx.operation().id, Origin::Final).await? {
+            Some(backup) if backup.state == State::Completed => Ok(Seen::Ours(json!(Taken { taken: true }))),
+            _ => Ok(Seen::Absent),
+        }
+    }
+
+    async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
+        let site = Site::of(cx, &self.0).await?;
+        let mut fence = site.fence(cx).await?;
+        match fence.open_database(&site.placement.db_name, site.recorded()).await {
+            Err(error @ OdooError::Missing { .. }) => {
+                tracing::warn!(instance = %site.instance.id, %error, "there is no database to back up");
+                return Ok(json!(Taken { taken: false }));
+            }
+            other => other?,
+        }
+        fence.release().await?;
+        let backup = begun(cx, Origin::Final).await?;
+        let whole = take(cx, &self.0, &site, backup.id).await?;
+        let mut tx = cx.fenced_tx().await?;
+        backups::complete(&mut tx, backup.id, &whole).await?;
+        tx.commit().await?;
+        Ok(json!(Taken { taken: true }))
+    }
+}

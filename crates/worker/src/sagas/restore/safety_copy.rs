@@ -1,0 +1,89 @@
+//! Backs up what is live before anything is done, unless that was done just now. Where the live data cannot be copied, which may be why
+//! somebody restores, the restore goes on: what it replaces is kept for a while all the same.
+
+use crate::engine::{Cx, Seen, Step, StepError, Undo, Verdict};
+use crate::sagas::Tools;
+use crate::sagas::backup::{begun, take, taken_back};
+use crate::sagas::site::Site;
+use async_trait::async_trait;
+use chrono::TimeDelta;
+use db::platform::backups;
+use domain::backup::{Origin, State};
+use domain::operation::Place;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) const NAME: &str = "safety_copy";
+
+/// One that is not older, seen from when the restore was asked for, is copy enough: clients ask for both back to back.
+const RECENT: TimeDelta = TimeDelta::minutes(1);
+
+pub(super) struct SafetyCopy(pub(super) Arc<Tools>);
+
+#[async_trait]
+impl Step for SafetyCopy {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn place(&self) -> Place {
+        Place::Storage
+    }
+
+    fn weight(&self) -> u32 {
+        10
+    }
+
+    fn limit(&self) -> Duration {
+        Duration::from_secs(4 * 3600)
+    }
+
+    async fn check(&self, cx: &Cx) -> Result<Seen, StepError> {
+        let id = cx.operation().instance_id;
+        let newest = match id {
+            Some(id) => backups::newest_whole(&cx.services().db, id).await?,
+            None => None,
+        };
+        let since = cx.operation().created_at.checked_sub_signed(RECENT).unwrap_or(cx.operation().created_at);
+        match newest.filter(|newest| newest.summary.as_ref().and_then(|summary| summary.taken_at).is_some_and(|at| at >= since)) {
+            Some(recent) => Ok(Seen::Ours(json!({ "backup": recent.id }))),
+            None => Ok(Seen::Absent),
+        }
+    }
+
+    async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
+        let site = Site::of(cx, &self.0).await?;
+        let backup = begun(cx, Origin::BeforeRestore).await?;
+        match take(cx, &self.0, &site, backup.id).await {
+            Ok(whole) => {
+                let mut tx = cx.fenced_tx().await?;
+                backups::complete(&mut tx, backup.id, &whole).await?;
+                tx.commit().await?;
+                Ok(json!({ "backup": backup.id }))
+            }
+            Err(error) if is_final(error.verdict) => {
+                tracing::warn!(instance = %site.instance.id, %error, "what a restore replaces cannot be backed up");
+                taken_back(cx, &self.0, Origin::BeforeRestore).await?;
+                Ok(json!({ "backup": null, "why": error.code }))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether waiting will not help.
+const fn is_final(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Retry | Verdict::Permanent | Verdict::NeedsAttention | Verdict::Snooze { unreachable: false, .. })
+}
+
+/// One that is whole stays; of another nothing is left.
+#[async_trait]
+impl Undo for SafetyCopy {
+    async fn undo(&self, cx: &Cx) -> Result<(), StepError> {
+        match backups::of_operation(&cx.services().db, cx.operation().id, Origin::BeforeRestore).await? {
+            Some(backup) if backup.state != State::Completed => taken_back(cx, &self.0, Origin::BeforeRestore).await,
+            _ => Ok(()),
+        }
+    }
+}
