@@ -41,7 +41,6 @@ pub(crate) fn of_worker(pair: &Pair, directory: &Path, runtime: &Runtime) -> Res
         variable("ODOO_POSTGRES_ADMIN_USER", &admin.user),
         variable("ODOO_POSTGRES_ADMIN_PASSWORD", admin.password.expose_secret()),
         variable("INSTANCE_SECRETS_KEY", STANDARD.encode(random::key()?)),
-        variable("PURGE_FINAL_BACKUP", "false"),
         variable("STORAGE_QUOTA", "none"),
         variable("CEPHFS_INSTANCES_PATH", directory.join("instances").display().to_string()),
         variable("CEPHFS_BACKUPS_PATH", backups.display().to_string()),
@@ -78,7 +77,6 @@ pub(crate) fn without_servers(directory: &Path) -> Result<Vec<(String, String)>>
     all.push(variable("USER_SERVICE_URL", "http://127.0.0.1:9"));
     all.push(variable("NOTIFICATION_SERVICE_URL", "http://127.0.0.1:9"));
     all.push(variable("INSTANCE_SECRETS_KEY", STANDARD.encode(random::key()?)));
-    all.push(variable("PURGE_FINAL_BACKUP", "false"));
     all.push(variable("STORAGE_QUOTA", "none"));
     all.push(variable("CEPHFS_INSTANCES_PATH", directory.display().to_string()));
     all.push(variable("RUNTIME", "fake"));

@@ -30,7 +30,6 @@ fn worker(pairs: &[(&str, &str)]) -> Environment {
         ("ODOO_POSTGRES_ADMIN_PASSWORD", "p2"),
         ("INSTANCE_SECRETS_KEY", KEY),
         ("RUNTIME", "process"),
-        ("PURGE_FINAL_BACKUP", "false"),
         ("STORAGE_QUOTA", "none"),
     ]);
     all.extend(environment(pairs));
@@ -100,13 +99,12 @@ fn all_problems_come_together() {
         "ODOO_POSTGRES_ADMIN_PASSWORD",
         "INSTANCE_SECRETS_KEY",
         "RUNTIME=swarm",
-        "PURGE_FINAL_BACKUP=false",
         "STORAGE_QUOTA=none",
         "WORKER_CONCURRENCY",
     ] {
         assert!(problems.iter().any(|problem| problem.contains(name)), "{name} is missing in {problems:#?}");
     }
-    assert_eq!(problems.len(), 7, "{problems:#?}");
+    assert_eq!(problems.len(), 6, "{problems:#?}");
 }
 
 /// A value that each variable refuses; those that take any text have none.
@@ -176,7 +174,14 @@ const WRONG: &[(&str, &str)] = &[
     ("BACKUP_RETENTION_COUNT", "0"),
     ("BACKUP_RETENTION_DAYS", "ever"),
     ("PURGE_AFTER_DAYS", "0"),
-    ("PURGE_FINAL_BACKUP", "true"),
+    ("PURGE_FINAL_BACKUP", "maybe"),
+    ("BACKUP_SCHEDULE", "nightly"),
+    ("BACKUP_HOUR", "24"),
+    ("BACKUP_TIMEZONE", "Middle/Earth"),
+    ("BACKUP_KEEP_DAILY", "-1"),
+    ("BACKUP_KEEP_WEEKLY", "1001"),
+    ("BACKUP_KEEP_MONTHLY", "many"),
+    ("BACKUP_PROOF_DAYS", "weekly"),
     ("PURGED_BACKUP_DAYS", "-1"),
     ("RESTORE_KEEP_OLD_HOURS", "day"),
     ("NOTIFY_LIFECYCLE_EXTRAS", "some"),
@@ -422,10 +427,10 @@ fn modes_that_need_more_say_so() {
     assert_eq!(warnings(&[]), [""; 0]);
     assert_eq!(warnings(&[("CORS_ALLOWED_ORIGINS", "*"), ("AUTH_MODE", "all"), ("INTERNAL_API_TOKEN", "t")]), [""; 0]);
     assert_eq!(warnings(&[("CORS_ALLOWED_ORIGINS", "*"), ("INTERNAL_API_TOKEN", "t")]).len(), 1);
-    let fake = BuiltIn { drivers: &[Driver::Process, Driver::Fake], fault_points: true, backups: true, quotas: true };
+    let fake = BuiltIn { drivers: &[Driver::Process, Driver::Fake], fault_points: true, quotas: true };
     let AllProblems(problems) = WorkerSettings::load(&worker(&[("RUNTIME", "fake")]), fake).unwrap_err();
     assert_eq!(problems, ["RUNTIME=fake needs FAKE_RUNTIME_SOCKET"]);
-    let full = [("RUNTIME", "fake"), ("FAKE_RUNTIME_SOCKET", "/s"), ("FAULTS_FILE", "/f"), ("PURGE_FINAL_BACKUP", "true")];
+    let full = [("RUNTIME", "fake"), ("FAKE_RUNTIME_SOCKET", "/s"), ("FAULTS_FILE", "/f")];
     assert!(WorkerSettings::load(&worker(&full), fake).is_ok());
     let shared_network =
         [("ODOO_NETWORK_NAME", "n"), ("PLATFORM_NETWORK_NAME", "n"), ("ALLOW_TENANTS_ON_PLATFORM_NETWORK", "true")];
@@ -464,7 +469,7 @@ fn a_file_holds_the_same_names_and_the_environment_wins() {
 fn an_empty_value_counts_as_not_set_unless_it_is_a_secret() {
     for variable in ALL.iter().filter(|v| !v.secret && v.fallback != Fallback::Required) {
         let mut environment = worker(&[]);
-        let needed = ["RUNTIME", "PURGE_FINAL_BACKUP", "STORAGE_QUOTA"];
+        let needed = ["RUNTIME", "STORAGE_QUOTA"];
         if !needed.contains(&variable.name) {
             environment.insert(variable.name.to_owned(), String::new());
         }

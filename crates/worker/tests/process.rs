@@ -79,7 +79,6 @@ impl Bench {
             .env("PROCESS_ODOO_USER", "root")
             .env("PROCESS_ALLOW_OWN_ACCOUNT", "true")
             .env("STORAGE_QUOTA", "none")
-            .env("PURGE_FINAL_BACKUP", "false")
             .env("CEPHFS_INSTANCES_PATH", self.instances.path())
             .env("CEPHFS_BACKUPS_PATH", self.backups.path())
             .env("WORKER_HEALTH_ADDR", format!("127.0.0.1:{}", self.port.number()))
@@ -212,7 +211,7 @@ fn the_platforms_own_server_is_refused_by_whatever_name_it_is_called() {
 #[test]
 fn wrong_settings_are_told_together_before_anything_is_touched() {
     let bench = Bench::new();
-    let wrong = [("PURGE_FINAL_BACKUP", "true"), ("RUNTIME", "swarm"), ("WORKER_CONCURRENCY", "0")];
+    let wrong = [("BACKUP_TIMEZONE", "Mars/Olympus"), ("RUNTIME", "swarm"), ("WORKER_CONCURRENCY", "0")];
     let output = bench.run(&[], &wrong);
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(3), "{told}");

@@ -21,6 +21,7 @@ mod instance_apply_resources;
 mod instance_backups;
 mod instance_by_subscription;
 mod instance_change;
+mod instance_clone;
 mod instance_create;
 mod instance_delete;
 mod instance_get;
@@ -239,6 +240,7 @@ fn data() -> OpenApiRouter<AppState> {
         .routes(routes!(backup_verify::handler))
         .routes(routes!(backup_schedule::get, backup_schedule::put))
         .routes(routes!(instance_undo_restore::handler))
+        .routes(routes!(instance_clone::handler))
         .routes(routes!(instance_change::handler))
         .routes(routes!(instance_delete::handler))
         .routes(routes!(instance_by_subscription::handler))

@@ -26,7 +26,6 @@ use HttpMethod::{Get, Patch, Post};
 
 static CALLS: &[NotBuilt] = &[
     call(Post, "/api/v1/instances/{id}/import", "import_instance", "Importing a database"),
-    call(Post, "/api/v1/instances/{id}/clone", "clone_instance", "Cloning an instance"),
     call(Get, "/api/v1/backups/{id}/export", "export_backup", "Exporting a backup"),
     call(Get, "/admin/odoo-servers", "list_odoo_servers", "Administration"),
     call(Post, "/admin/odoo-servers", "add_odoo_server", "Administration"),

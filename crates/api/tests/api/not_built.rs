@@ -10,13 +10,6 @@ fn calls() -> Vec<(Method, String)> {
     let id = uuid();
     let list = format!(
         "POST /api/v1/instances/{id}/import
-         POST /api/v1/instances/{id}/clone
-         GET /api/v1/instances/{id}/backup-schedule
-         PUT /api/v1/instances/{id}/backup-schedule
-         POST /api/v1/instances/{id}/undo-restore
-         GET /api/v1/backups/{id}
-         DELETE /api/v1/backups/{id}
-         POST /api/v1/backups/{id}/verify
          GET /api/v1/backups/{id}/export
          GET /admin/odoo-servers
          POST /admin/odoo-servers

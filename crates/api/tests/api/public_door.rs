@@ -35,15 +35,15 @@ POST /api/v1/instances/{id}/provision 401 401 401 403 403 200
 POST /api/v1/instances/{id}/restart-with-subscription 401 401 401 403 403 400
 POST /api/v1/instances/{id}/apply-resources 401 401 401 403 403 200
 GET /api/v1/instances/{id}/backups 401 401 401 404 200 200
-GET /api/v1/instances/{id}/backup-schedule 401 401 401 501 501 501
-PUT /api/v1/instances/{id}/backup-schedule 401 401 401 501 501 501
-POST /api/v1/instances/{id}/clone 401 401 401 403 403 501
+GET /api/v1/instances/{id}/backup-schedule 401 401 401 404 200 200
+PUT /api/v1/instances/{id}/backup-schedule 401 401 401 404 200 200
+POST /api/v1/instances/{id}/clone 401 401 401 403 403 422
 POST /api/v1/instances/{id}/import 401 401 401 403 403 501
-POST /api/v1/instances/{id}/undo-restore 401 401 401 403 403 501
-GET /api/v1/backups/{id} 401 401 401 501 501 501
-DELETE /api/v1/backups/{id} 401 401 401 403 403 501
+POST /api/v1/instances/{id}/undo-restore 401 401 401 403 403 400
+GET /api/v1/backups/{id} 401 401 401 404 200 200
+DELETE /api/v1/backups/{id} 401 401 401 403 403 409
 GET /api/v1/backups/{id}/export 401 401 401 501 501 501
-POST /api/v1/backups/{id}/verify 401 401 401 403 403 501
+POST /api/v1/backups/{id}/verify 401 401 401 403 403 200
 
 GET /api/v1/operations 401 401 401 404 200 200
 GET /api/v1/operations/{id} 401 401 401 404 200 200

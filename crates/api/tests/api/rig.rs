@@ -12,6 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clients::Session;
 use clients::sessions::fake::FakeSessions;
 use db::platform::{PlatformDb, PoolLimits};
+use domain::backup::schedule::{Keep, Schedule, Tz};
 use domain::names::ReservedHosts;
 use domain::order::OrderRules;
 use domain::sources::{Clock, random_uuid};
@@ -299,6 +300,7 @@ fn policy() -> Policy {
             reserved_hosts: ReservedHosts::default(),
         },
         delete_brake: None,
+        backup_schedule: Schedule { enabled: false, hour: 3, timezone: Tz::UTC, keep: Keep { daily: 7, weekly: 4, monthly: 6 } },
         webhook_secret: Some(WEBHOOK_SECRET.into()),
         request_limit: Duration::from_secs(25),
         // As PATIENT.

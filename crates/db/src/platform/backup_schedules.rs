@@ -3,7 +3,6 @@
 use crate::error::{DbError, DbResult};
 use crate::platform::readers::ask;
 use crate::platform::{PlatformDb, PlatformTx};
-use chrono::{DateTime, Utc};
 use domain::backup::schedule::{Keep, Last, Schedule};
 use domain::ids::InstanceId;
 use uuid::Uuid;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use worker::reconcile::Round as _;
 use worker::reconcile::retention::Retention;
 
-async fn with_data(rig: &Rig) -> InstanceId {
+pub(crate) async fn with_data(rig: &Rig) -> InstanceId {
     rig.prepare_template().await;
     let id = rig.order(|_| {}).await;
     rig.drain().await;
@@ -23,7 +23,7 @@ async fn with_data(rig: &Rig) -> InstanceId {
     id
 }
 
-async fn ended(rig: &Rig, state: State) -> Operation {
+pub(crate) async fn ended(rig: &Rig, state: State) -> Operation {
     rig.drain().await;
     let operation = rig.last_operation().await;
     assert_eq!(operation.state, state, "{operation:#?}");
@@ -31,7 +31,7 @@ async fn ended(rig: &Rig, state: State) -> Operation {
 }
 
 /// What the instance's books hold: every table by row, and the files.
-async fn books(rig: &Rig, id: InstanceId) -> (Vec<String>, Vec<String>) {
+pub(crate) async fn books(rig: &Rig, id: InstanceId) -> (Vec<String>, Vec<String>) {
     let placement = rig.instance(id).await.placement.unwrap();
     let server = rig.tools.servers.get(placement.server).unwrap();
     let mut snapshot = server.snapshot(&placement.db_name, &placement.db_user).await.unwrap();

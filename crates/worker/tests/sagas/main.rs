@@ -7,6 +7,7 @@ mod drift;
 mod everyday;
 mod failures;
 mod generic;
+mod kept;
 mod lifecycle;
 mod rig;
 mod templates;

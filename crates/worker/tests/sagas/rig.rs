@@ -21,7 +21,7 @@ use domain::ids::{BackupId, InstanceId, OperationId, ServerId, SubscriptionId};
 use domain::instance::{Action, BillingStatus};
 use domain::names::ReservedHosts;
 use domain::operation::State;
-use domain::order::{Amendment, OrderRules, RawOrder, RawVersion, parse};
+use domain::order::{Amendment, Order, OrderRules, RawOrder, RawVersion, parse};
 use domain::sources::random_uuid;
 use domain::template::TemplateKey;
 use domain::version::OdooVersion;
@@ -126,6 +126,8 @@ impl Rig {
             directories,
             backups: Backups::new(Arc::new(LocalStore::new(store.path(), STORE))),
             keep_replaced: Duration::from_secs(3600),
+            final_backup: true,
+            keep_final: 30,
             addresses: Addresses { base_domain: "apps.example".to_owned(), scheme: "http".to_owned() },
             limits: TenantLimits::default(),
             image_profile: "official".to_owned(),
@@ -166,8 +168,8 @@ impl Rig {
         server.with_directory(self.root()).unwrap().with_directory(&self.root().join(".staging")).unwrap()
     }
 
-    /// Orders an instance with `change`d fields and queues its provisioning.
-    pub(crate) async fn order(&self, change: impl FnOnce(&mut RawOrder)) -> InstanceId {
+    /// An order with `change`d fields.
+    pub(crate) fn parsed(&self, change: impl FnOnce(&mut RawOrder)) -> Order {
         let label = format!("shop{}", &random_uuid(&OsEntropy).simple().to_string()[..8]);
         let mut raw = RawOrder {
             name: Some("Shop".to_owned()),
@@ -180,12 +182,16 @@ impl Rig {
             ..RawOrder::default()
         };
         change(&mut raw);
-        let reserved = ReservedHosts::with([]);
         let supported_versions = vec![OdooVersion::new(18), VERSION];
-        let rules = OrderRules { supported_versions, default_version: VERSION, reserved_hosts: reserved.clone() };
-        let request = Create { order: parse(raw, &rules).unwrap(), provision: true };
+        let rules = OrderRules { supported_versions, default_version: VERSION, reserved_hosts: ReservedHosts::with([]) };
+        parse(raw, &rules).unwrap()
+    }
+
+    /// Orders an instance with `change`d fields and queues its provisioning.
+    pub(crate) async fn order(&self, change: impl FnOnce(&mut RawOrder)) -> InstanceId {
+        let request = Create { order: self.parsed(change), provision: true };
         let mut tx = self.db.begin().await.unwrap();
-        let created = acceptance::create(&mut tx, request, &reserved, &OsEntropy, &by()).await.unwrap();
+        let created = acceptance::create(&mut tx, request, &ReservedHosts::with([]), &OsEntropy, &by()).await.unwrap();
         tx.commit().await.unwrap();
         match created {
             acceptance::Created::New(instance) => instance.id,
@@ -215,6 +221,16 @@ impl Rig {
     /// Asks for a restore.
     pub(crate) async fn restore(&self, instance_id: InstanceId, backup: BackupId) {
         self.ask(Act { backup: Some(backup), ..Act::new(instance_id, Action::Restore, None) }).await;
+    }
+
+    /// Asks for a restore after which it runs or not.
+    pub(crate) async fn restore_and(&self, instance_id: InstanceId, backup: BackupId, start: Option<bool>) {
+        self.ask(Act { backup: Some(backup), start, ..Act::new(instance_id, Action::Restore, None) }).await;
+    }
+
+    /// As if no backup had been taken just now.
+    pub(crate) fn age_backups(&self) {
+        self.sql("UPDATE instance_service.backups SET summary = jsonb_set(summary, '{taken_at}', '\"2020-01-01T00:00:00Z\"')");
     }
 
     async fn ask(&self, request: Act) {

@@ -78,9 +78,7 @@ impl Stack {
             .env("PROCESS_ALLOW_OWN_ACCOUNT", "true")
             .env("CEPHFS_INSTANCES_PATH", self.instances())
             .env("CEPHFS_BACKUPS_PATH", self.backups())
-            .env("STORAGE_QUOTA", "none")
-            // No last backup is taken yet, and the worker refuses to promise one.
-            .env("PURGE_FINAL_BACKUP", "false");
+            .env("STORAGE_QUOTA", "none");
         Ok(worker)
     }
 
