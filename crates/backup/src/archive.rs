@@ -17,25 +17,44 @@ const LEFT_OUT: [&[u8]; 2] = [b"filestore", b"sessions"];
 const DEEPEST: usize = 64;
 const MOST: u64 = 1_000_000;
 
+/// How much an archive holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Packed {
+    /// Files and directories.
+    pub(crate) entries: u64,
+    /// Bytes of the files.
+    pub(crate) bytes: u64,
+}
+
 /// Writes the archive of what lies below `source`.
-pub(crate) async fn pack(source: OwnedFd, into: impl AsyncWrite + Unpin + Send + 'static) -> BackupResult<()> {
+pub(crate) async fn pack(source: OwnedFd, into: impl AsyncWrite + Unpin + Send + 'static) -> BackupResult<Packed> {
     let into = SyncIoBridge::new(into);
     blocking(move || {
-        let mut builder = Builder::new(into);
-        let packed = add(&mut builder, &source, Path::new(""), 0).and_then(|()| builder.into_inner());
-        let end = packed.and_then(|mut into| into.shutdown());
-        end.map_err(|e| BackupError::out_of(e, "archive the data directory"))
+        let (mut builder, mut packed) = (Builder::new(into), Packed::default());
+        let end = add(&mut builder, &source, Path::new(""), 0, &mut packed).and_then(|()| builder.into_inner());
+        let end = end.and_then(|mut into| into.shutdown());
+        end.map(|()| packed).map_err(|e| BackupError::out_of(e, "archive the data directory"))
     })
     .await
 }
 
-fn add<W: io::Write>(builder: &mut Builder<W>, directory: &OwnedFd, path: &Path, depth: usize) -> io::Result<()> {
+fn add<W: io::Write>(
+    builder: &mut Builder<W>,
+    directory: &OwnedFd,
+    path: &Path,
+    depth: usize,
+    packed: &mut Packed,
+) -> io::Result<()> {
     if depth > DEEPEST {
         return Err(BackupError::Refused("directories are nested too deep".to_owned()).into_io());
     }
     for (name, kind) in tree::entries(directory)? {
         if depth == 0 && LEFT_OUT.contains(&name.as_slice()) {
             continue;
+        }
+        packed.entries += 1;
+        if packed.entries > MOST {
+            return Err(BackupError::Refused(format!("more than {MOST} files and directories beside the filestore")).into_io());
         }
         let name = OsStr::from_bytes(&name);
         let path = path.join(name);
@@ -47,12 +66,13 @@ fn add<W: io::Write>(builder: &mut Builder<W>, directory: &OwnedFd, path: &Path,
                 header.set_mode(0o700);
                 header.set_size(0);
                 builder.append_data(&mut header, &path, io::empty())?;
-                add(builder, &tree::open_directory(directory, name)?, &path, depth + 1)?;
+                add(builder, &tree::open_directory(directory, name)?, &path, depth + 1, packed)?;
             }
             Kind::File => {
                 let (file, bytes) = tree::open_file(directory, name)?;
                 header.set_mode(0o600);
                 header.set_size(bytes);
+                packed.bytes += bytes;
                 builder.append_data(&mut header, &path, Exactly { file, left: bytes })?;
             }
             Kind::Other => tracing::debug!(?path, "neither a file nor a directory; it is left out"),
@@ -79,12 +99,16 @@ impl<R: Read> Read for Exactly<R> {
     }
 }
 
-/// Unpacks an archive below `target`, a new directory. Returns how many files it had.
-pub(crate) async fn unpack(from: impl AsyncRead + Unpin + Send + 'static, target: Option<OwnedFd>) -> BackupResult<u64> {
+/// Unpacks an archive of at most `most` bytes below `target`, a new directory. Returns how many files it had.
+pub(crate) async fn unpack(
+    from: impl AsyncRead + Unpin + Send + 'static,
+    target: Option<OwnedFd>,
+    most: u64,
+) -> BackupResult<u64> {
     let from = SyncIoBridge::new(from);
     blocking(move || {
         let mut archive = Archive::new(from);
-        let mut count = 0;
+        let (mut count, mut left) = (0, most);
         let entries = archive.entries().map_err(|e| BackupError::out_of(e, "read the archive"))?;
         for entry in entries {
             let mut entry = entry.map_err(|e| BackupError::out_of(e, "read the archive"))?;
@@ -94,6 +118,10 @@ pub(crate) async fn unpack(from: impl AsyncRead + Unpin + Send + 'static, target
             if count > MOST || !matches!(kind, EntryType::Regular | EntryType::Directory) {
                 return Err(BackupError::Refused(format!("an archive with more than files and directories: {kind:?}")));
             }
+            let bytes = entry.size();
+            left = left
+                .checked_sub(bytes)
+                .ok_or_else(|| BackupError::damaged("data archive", format!("it holds more than {most} bytes")))?;
             match &target {
                 Some(target) => place(target, &path, kind, &mut entry),
                 None => io::copy(&mut entry, &mut io::sink()).map(drop),

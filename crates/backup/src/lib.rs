@@ -73,6 +73,14 @@ impl Backups {
         self.store.settle().await
     }
 
+    /// Removes what writers left in the store that were killed.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn tidy(&self) -> BackupResult<()> {
+        self.store.tidy().await
+    }
+
     /// Begins to remove the contents of an instance that none of the `kept` backups needs: all of them, if there are none. Nobody may be
     /// writing a backup of the instance meanwhile: whoever prunes makes sure of it before each step.
     ///

@@ -26,6 +26,8 @@ pub struct Manifest {
     pub dump: Part,
     /// The data directory without filestore and sessions: tar in one zstd stream.
     pub data: Part,
+    /// Bytes of the files in it.
+    pub data_bytes: u64,
     /// The filestore.
     pub files: FilesPart,
 }

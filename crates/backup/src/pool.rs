@@ -1,6 +1,6 @@
 //! Contents of the filestores of one instance, each once, under its SHA-1: what the backups of the instance share.
 
-use crate::digest::Summing;
+use crate::digest::{Summing, sha256};
 use crate::error::{BackupError, BackupResult, blocking};
 use crate::files::{ContentName, Entry, Wanted};
 use crate::layout;
@@ -13,7 +13,7 @@ use domain::ids::InstanceId;
 use futures::stream::{self, FuturesUnordered, Stream, StreamExt, TryStreamExt};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -56,8 +56,11 @@ impl Shelf {
         Ok(Self { prefix, there })
     }
 
+    /// Whether it has this content, by its objects and their lengths. One piece more would be another content's length.
     pub(crate) fn has(&self, entry: &Entry) -> bool {
-        objects(&self.prefix, entry).iter().all(|(key, bytes)| self.there.get(key) == Some(bytes))
+        let expected = objects(&self.prefix, entry);
+        let beyond = self.prefix.child(&format!("{}.{}", entry.name, expected.len()));
+        expected.iter().all(|(key, bytes)| self.there.get(key) == Some(bytes)) && !self.there.contains_key(&beyond)
     }
 }
 
@@ -110,26 +113,42 @@ async fn keep_one(store: Arc<dyn BackupStore>, shelf: Arc<Shelf>, source: Arc<Ow
     if shelf.has(&entry) {
         return Ok(entry);
     }
-    let mut sum = Summing::sha1();
-    for (key, length) in objects(&shelf.prefix, &entry) {
+    // Under a name of the pool nothing is ever put that is not known to belong there: other backups rely on it. A file of more than one piece
+    // is read twice.
+    let objects = objects(&shelf.prefix, &entry);
+    let (mut whole, mut pieces) = (Summing::sha1(), Vec::new());
+    let mut first = None;
+    for (_, length) in &objects {
+        let piece;
+        (file, piece) = read_piece(file, *length, &entry.name).await?;
+        whole.add(&piece);
+        pieces.push(sha256(&piece));
+        first = Some(piece);
+    }
+    compare(whole, &entry.name)?;
+    if let ([(key, _)], Some(piece)) = (objects.as_slice(), first) {
+        put_checked(store, key.clone(), piece).await?;
+        return Ok(entry);
+    }
+    file = rewound(file, &entry.name).await?;
+    for ((key, length), sum) in objects.into_iter().zip(pieces) {
         let piece;
         (file, piece) = read_piece(file, length, &entry.name).await?;
-        sum.add(&piece);
-        // A file of one piece is known to be right before it is stored.
-        if bytes <= PIECE as u64 {
-            compare(std::mem::replace(&mut sum, Summing::sha1()), &entry.name)?;
+        if sha256(&piece) != sum {
+            return Err(vanished(&entry.name, "it changed while it was read"));
         }
         put_checked(store.clone(), key, piece).await?;
     }
-    if bytes > PIECE as u64
-        && let Err(wrong) = compare(sum, &entry.name)
-    {
-        for (key, _) in objects(&shelf.prefix, &entry) {
-            store.delete(&key).await?;
-        }
-        return Err(wrong);
-    }
     Ok(entry)
+}
+
+async fn rewound(mut file: File, name: &ContentName) -> BackupResult<File> {
+    let name = name.clone();
+    blocking(move || match file.rewind() {
+        Ok(()) => Ok(file),
+        Err(e) => Err(vanished(&name, e)),
+    })
+    .await
 }
 
 fn open(source: &OwnedFd, name: &ContentName) -> BackupResult<(File, u64)> {
@@ -171,13 +190,27 @@ fn proven(sum: Summing, entry: &Entry) -> BackupResult<()> {
     Err(BackupError::damaged(format!("content {}", entry.name), "it is not what its name says"))
 }
 
-/// Compares a content.
+/// Compares a content. One that is wrong, also when it is read again, is removed: the next backup stores it anew, which mends all that
+/// refer to it.
 pub(crate) async fn check(store: Arc<dyn BackupStore>, instance: InstanceId, entry: Entry) -> BackupResult<()> {
-    let mut sum = Summing::sha1();
-    for (key, length) in objects(&directory(instance, entry.name.directory()), &entry) {
-        sum.add(&fetch(&store, &key, length).await?);
+    let objects = objects(&directory(instance, entry.name.directory()), &entry);
+    let Err(wrong) = compare_stored(&store, &objects, &entry).await else { return Ok(()) };
+    if !matches!(wrong, BackupError::Damaged { .. }) || compare_stored(&store, &objects, &entry).await.is_ok() {
+        return Err(wrong);
     }
-    proven(sum, &entry)
+    tracing::error!(content = %entry.name, "a content of the pool is damaged; it is removed so that the next backup stores it anew");
+    for (key, _) in &objects {
+        store.delete(key).await?;
+    }
+    Err(wrong)
+}
+
+async fn compare_stored(store: &Arc<dyn BackupStore>, objects: &[(Key, u64)], entry: &Entry) -> BackupResult<()> {
+    let mut sum = Summing::sha1();
+    for (key, length) in objects {
+        sum.add(&fetch(store, key, *length).await?);
+    }
+    proven(sum, entry)
 }
 
 /// Writes a content into a new filestore. It is compared while it is written; a file that turned out to be wrong ends everything.

@@ -56,7 +56,7 @@ impl Backup {
         for (name, part) in self.parts() {
             pieces::check(&self.store, &layout::part(self.manifest.backup, self.manifest.attempt, name), part).await?;
         }
-        archive::unpack(self.data_stream(), None).await?;
+        archive::unpack(self.data_stream(), None, self.manifest.data_bytes).await?;
         let instance = self.manifest.instance;
         let mut list = self.list();
         let kept = if contents {
@@ -112,7 +112,7 @@ impl Backup {
     /// [`BackupError::Damaged`]; those of the store; the directory cannot be written.
     pub async fn restore_data(&self, target: OwnedFd) -> BackupResult<()> {
         let flushed = target.try_clone().map_err(|e| BackupError::local("open the data directory", e))?;
-        archive::unpack(self.data_stream(), Some(target)).await?;
+        archive::unpack(self.data_stream(), Some(target), self.manifest.data_bytes).await?;
         blocking(move || rustix::fs::syncfs(&flushed).map_err(|e| BackupError::local("flush the data directory", e))).await
     }
 

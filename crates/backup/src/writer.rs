@@ -31,7 +31,7 @@ pub struct Writer {
     instance: InstanceId,
     attempt: i64,
     dump: Option<Part>,
-    data: Option<Part>,
+    data: Option<(Part, u64)>,
     files: Option<FilesPart>,
 }
 
@@ -132,8 +132,8 @@ impl Writer {
         let (into, from) = tokio::io::duplex(PIPE);
         let key = layout::part(self.id, self.attempt, layout::DATA);
         let written = pieces::write(&self.store, &key, pieces::compressed(from));
-        let ((), part) = tokio::try_join!(archive::pack(source, into), written)?;
-        self.data = Some(part);
+        let (packed, part) = tokio::try_join!(archive::pack(source, into), written)?;
+        self.data = Some((part, packed.bytes));
         Ok(())
     }
 
@@ -142,7 +142,7 @@ impl Writer {
     /// # Errors
     /// [`BackupError::Refused`] while a part is missing; those of the store.
     pub async fn finish(self, facts: Facts) -> BackupResult<Stored> {
-        let (Some(dump), Some(data), Some(files)) = (self.dump, self.data, self.files) else {
+        let (Some(dump), Some((data, data_bytes)), Some(files)) = (self.dump, self.data, self.files) else {
             return Err(BackupError::Refused("a backup without all of its parts".to_owned()));
         };
         let manifest = Manifest {
@@ -153,6 +153,7 @@ impl Writer {
             facts,
             dump,
             data,
+            data_bytes,
             files,
         };
         let text = manifest.to_bytes()?;
@@ -218,5 +219,9 @@ impl BackupStore for Counted {
 
     async fn settle(&self) -> BackupResult<()> {
         self.inner.settle().await
+    }
+
+    async fn tidy(&self) -> BackupResult<()> {
+        self.inner.tidy().await
     }
 }

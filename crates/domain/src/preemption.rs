@@ -1,8 +1,8 @@
 //! Who gives way to whom on one instance: the table of engine 10, as data.
 
 use crate::operation::Kind::{
-    self, ApplyResources, Backup, Delete, ForgetReplaced, Provision, PruneBackups, Reactivate, Relocate, Restart, Restore, Rotate,
-    Start, Stop, Suspend, Terminate, UndoRestore, Unpause, Update, VerifyBackup,
+    self, ApplyResources, Backup, Delete, ForgetReplaced, Provision, PruneBackups, Reactivate, Relocate, Restart, Restore,
+    Rotate, Start, Stop, Suspend, Terminate, UndoRestore, Unpause, Update, VerifyBackup,
 };
 
 /// What a request means for the operation that is active on its instance.
@@ -32,7 +32,7 @@ pub struct Rule {
 /// Every pair that does not simply queue.
 pub static PREEMPTION: &[Rule] = &[
     Rule { arriving: &[Suspend, Terminate, Delete], active: GIVE_WAY, then: Preemption::GiveUp },
-    Rule { arriving: &[Suspend, Terminate, Delete], active: &[Stop, Suspend, ForgetReplaced, PruneBackups], then: Preemption::LetFinish },
+    Rule { arriving: &[Suspend, Terminate, Delete], active: &[Stop, Suspend], then: Preemption::LetFinish },
     Rule { arriving: &[Suspend, Terminate], active: &[Terminate, Delete], then: Preemption::Absorbed },
     Rule { arriving: &[Delete], active: &[Terminate], then: Preemption::LetFinish },
     Rule { arriving: &[Delete], active: &[Delete], then: Preemption::Absorbed },
@@ -40,18 +40,46 @@ pub static PREEMPTION: &[Rule] = &[
     // provisioning, it queues: there the transition table refuses to accept it at once.
     Rule { arriving: &[Stop], active: &[Start, Unpause, Restart, Reactivate], then: Preemption::GiveUp },
     // It can be done at any other time.
-    Rule { arriving: ASKED_FOR, active: &[VerifyBackup], then: Preemption::GiveUp },
+    Rule { arriving: ASKED_FOR, active: &[VerifyBackup, ForgetReplaced, PruneBackups], then: Preemption::GiveUp },
 ];
 
 /// Whatever brings an instance up, copies or changes it. Past its point of no return an operation finishes the minimum
 /// that leaves one consistent database; its steps know where that is.
-const GIVE_WAY: &[Kind] =
-    &[Provision, Start, Unpause, Restart, Reactivate, ApplyResources, Backup, Restore, UndoRestore, Update, Relocate, Rotate, Kind::Adopt];
+const GIVE_WAY: &[Kind] = &[
+    Provision,
+    Start,
+    Unpause,
+    Restart,
+    Reactivate,
+    ApplyResources,
+    Backup,
+    Restore,
+    UndoRestore,
+    Update,
+    Relocate,
+    Rotate,
+    Kind::Adopt,
+];
 
 /// What somebody waits for.
 const ASKED_FOR: &[Kind] = &[
-    Provision, Start, Stop, Unpause, Restart, Reactivate, ApplyResources, Backup, Restore, UndoRestore, Update, Relocate, Rotate,
-    Kind::Adopt, Suspend, Terminate, Delete,
+    Provision,
+    Start,
+    Stop,
+    Unpause,
+    Restart,
+    Reactivate,
+    ApplyResources,
+    Backup,
+    Restore,
+    UndoRestore,
+    Update,
+    Relocate,
+    Rotate,
+    Kind::Adopt,
+    Suspend,
+    Terminate,
+    Delete,
 ];
 
 /// What becomes of the active operation, and of the arriving one, on the same instance.
@@ -104,8 +132,8 @@ mod tests {
         (Rotate, [GiveUp, GiveUp, GiveUp]),
         (Kind::Adopt, [GiveUp, GiveUp, GiveUp]),
         (Stop, [LetFinish, LetFinish, LetFinish]),
-        (ForgetReplaced, [LetFinish, LetFinish, LetFinish]),
-        (PruneBackups, [LetFinish, LetFinish, LetFinish]),
+        (ForgetReplaced, [GiveUp, GiveUp, GiveUp]),
+        (PruneBackups, [GiveUp, GiveUp, GiveUp]),
         (Suspend, [LetFinish, LetFinish, LetFinish]),
         (Terminate, [Absorbed, Absorbed, LetFinish]),
         (Delete, [Absorbed, Absorbed, Absorbed]),
@@ -127,7 +155,7 @@ mod tests {
         for active in Kind::ALL.iter().copied() {
             for arriving in Kind::ALL.iter().copied().filter(|kind| !kind.is_forward_only()) {
                 let gives_up = (arriving == Stop && [Start, Unpause, Restart, Reactivate].contains(&active))
-                    || (active == VerifyBackup && arriving.takes_place() && !arriving.is_background());
+                    || (active.is_background() && arriving.takes_place() && !arriving.is_background());
                 assert_eq!(on_arrival(active, arriving), if gives_up { GiveUp } else { Queue }, "{arriving} meets {active}");
             }
         }

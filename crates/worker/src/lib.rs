@@ -22,5 +22,4 @@ use bootstrap::settings::{BuiltIn, Driver};
 pub const BUILT_IN: BuiltIn = BuiltIn { drivers: &[Driver::Process], fault_points: false, quotas: false };
 /// What this build can do.
 #[cfg(feature = "faults")]
-pub const BUILT_IN: BuiltIn =
-    BuiltIn { drivers: &[Driver::Process, Driver::Fake], fault_points: true, quotas: false };
+pub const BUILT_IN: BuiltIn = BuiltIn { drivers: &[Driver::Process, Driver::Fake], fault_points: true, quotas: false };

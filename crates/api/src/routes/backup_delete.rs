@@ -71,7 +71,9 @@ impl Change for Removal<'_> {
             BackupDeleted::Accepted(operation) => operation,
             BackupDeleted::NotFound => return Err(Problem::no_backup().into()),
             BackupDeleted::BeingTaken => return Err(Problem::rule("This backup is being taken").into()),
-            BackupDeleted::BeingRead => return Err(Problem::conflict("Something reads this backup; please try again later").into()),
+            BackupDeleted::BeingRead => {
+                return Err(Problem::conflict("Something reads this backup; please try again later").into());
+            }
             BackupDeleted::LastWhole => {
                 return Err(Problem::conflict("This is the last backup of its instance; take another one first").into());
             }

@@ -174,7 +174,14 @@ impl Change for Set<'_> {
         };
         backup_schedules::set(tx, self.id, &schedule).await?;
         let details = json!({ "enabled": schedule.enabled, "hour": schedule.hour, "timezone": schedule.timezone.name() });
-        let entry = Entry { action: "set_backup_schedule", instance_id: Some(self.id), operation_id: None, from: None, to: None, details };
+        let entry = Entry {
+            action: "set_backup_schedule",
+            instance_id: Some(self.id),
+            operation_id: None,
+            from: None,
+            to: None,
+            details,
+        };
         audit::record(tx, by, &entry).await?;
         Answer::new(StatusCode::OK, &BackupSchedule::new(self.state, self.id, Some(schedule)), None)
     }

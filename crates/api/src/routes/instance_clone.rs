@@ -103,7 +103,12 @@ fn read(body: &RawBody) -> Result<Wanted, Problem> {
     let harmless = fields.switch("neutralize").unwrap_or(true);
     fields.finish()?;
     if !harmless {
-        return Err(Problem::invalid_field("body", "neutralize", "must be true: a copy must not send mails, run jobs or take payments", "value_error"));
+        return Err(Problem::invalid_field(
+            "body",
+            "neutralize",
+            "must be true: a copy must not send mails, run jobs or take payments",
+            "value_error",
+        ));
     }
     Ok(Wanted { order, backup })
 }
@@ -145,7 +150,9 @@ impl Change for Copy<'_> {
             Cloned::Ordered(Created::LabelTaken(label)) => {
                 Err(Problem::rule(format!("Database name '{label}' already exists for this customer")).into())
             }
-            Cloned::Ordered(Created::HostTaken(host)) => Err(Problem::conflict(format!("Subdomain '{host}' is already taken")).into()),
+            Cloned::Ordered(Created::HostTaken(host)) => {
+                Err(Problem::conflict(format!("Subdomain '{host}' is already taken")).into())
+            }
             Cloned::NotFound => Err(Problem::no_instance().into()),
             Cloned::OtherCustomer => Err(Problem::rule("A copy belongs to the customer of its original").into()),
             Cloned::NoSuchBackup => Err(Problem::no_backup().into()),

@@ -2,6 +2,7 @@
 
 use crate::change::{self, Answer, Asked, Change, Failure};
 use crate::conventions::Call;
+use crate::fields::Fields;
 use crate::input::{PathId, RawBody, RawQueryText};
 use crate::problem::{Problem, ProblemBody};
 use crate::state::AppState;
@@ -12,11 +13,20 @@ use chrono::{DateTime, Utc};
 use db::platform::PlatformTx;
 use db::platform::acceptance::{self, Acted};
 use db::platform::audit::AuditContext;
-use domain::ids::InstanceId;
+use domain::ids::{InstanceId, OperationId};
 use domain::times;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
+
+/// Which way back.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = WayBack, example = json!({"job_id": null}))]
+#[expect(dead_code, reason = "bodies are read field by field, so that every refusal names its field")]
+pub(super) struct BackBody {
+    /// The restore or update that is taken back; without one, the last.
+    job_id: Option<Uuid>,
+}
 
 /// A way back that was accepted.
 #[derive(Debug, Serialize, ToSchema)]
@@ -39,7 +49,7 @@ pub(super) struct UndoQueued {
 /// Take back the last restore or update
 ///
 /// What it replaced serves again, while it is kept (RESTORE_KEEP_OLD_HOURS). What served meanwhile is kept in its turn.
-#[utoipa::path(post, operation_id = "undo_restore", path = "/api/v1/instances/{id}/undo-restore", tag = "backups", params(
+#[utoipa::path(post, operation_id = "undo_restore", path = "/api/v1/instances/{id}/undo-restore", tag = "backups", request_body = Option<BackBody>, params(
     ("id" = uuid::Uuid, Path),
     ("Idempotency-Key" = Option<String>, Header),
 ), responses(
@@ -57,18 +67,22 @@ pub(super) async fn handler(
     query: RawQueryText,
     body: RawBody,
 ) -> Result<Response, Problem> {
+    let mut fields = Fields::of(body.object(true)?);
+    let restore = fields.parsed("job_id", "a UUID", "uuid_parsing", |text| text.parse().ok());
+    fields.finish()?;
     let asked = Asked { call: &call, headers: &headers, body: &body.0, query: &query.0 };
-    change::run(&state, &asked, &Back { state: &state, id }).await
+    change::run(&state, &asked, &Back { state: &state, id, restore }).await
 }
 
 struct Back<'a> {
     state: &'a AppState,
     id: InstanceId,
+    restore: Option<OperationId>,
 }
 
 impl Change for Back<'_> {
     async fn decide(&self, tx: &mut PlatformTx, by: &AuditContext) -> Result<Answer, Failure> {
-        let operation = match acceptance::undo_restore(tx, self.id, self.state.entropy(), by).await? {
+        let operation = match acceptance::undo_restore(tx, self.id, self.restore, self.state.entropy(), by).await? {
             Acted::Queued(_, id) | Acted::UnderWay(_, Some(id)) => id,
             Acted::NotFound => return Err(Problem::no_instance().into()),
             Acted::NoSuchBackup => return Err(Problem::conflict("Nothing is kept that this instance could go back to").into()),

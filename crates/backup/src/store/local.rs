@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 use tokio::sync::RwLock;
 
 /// Says which root this is; the same file as that of the instances' root.
@@ -17,7 +17,8 @@ const ROOT_ID: &str = ".root";
 /// Files on their way to their place. It lies on the same file system, so that a rename is enough.
 const STAGING: &str = ".staging";
 const TRIES: usize = 8;
-static ATTEMPTS: AtomicU64 = AtomicU64::new(0);
+/// Nobody writes an object for so long: a draft that is older was left by somebody who was killed.
+const LEFT_BEHIND: Duration = Duration::from_secs(24 * 3600);
 
 /// A store in a directory that only we can enter.
 #[derive(Clone, Debug)]
@@ -52,13 +53,12 @@ impl LocalStore {
         if content.len() > PIECE {
             return Err(BackupError::Refused(format!("{key}: {} bytes in one object", content.len())));
         }
-        let attempt = ATTEMPTS.fetch_add(1, Ordering::Relaxed);
         let staging = self.root.join(STAGING);
-        let draft = staging.join(format!("{}-{attempt}", std::process::id()));
+        let draft = staging.join(draft_name()?);
         let target = self.path(key);
         let write = || -> io::Result<()> {
             make_directories(&staging)?;
-            let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&draft)?;
+            let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&draft)?;
             file.write_all(content)?;
             drop(file);
             // Somebody who deletes may take an empty directory away again.
@@ -139,6 +139,25 @@ impl LocalStore {
         Ok(())
     }
 
+    fn tidy_now(&self) -> BackupResult<()> {
+        self.present()?;
+        let tidy = || -> io::Result<()> {
+            let drafts = match fs::read_dir(self.root.join(STAGING)) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+                other => other?,
+            };
+            for draft in drafts {
+                let draft = draft?;
+                let age = SystemTime::now().duration_since(draft.metadata()?.modified()?).unwrap_or_default();
+                if age > LEFT_BEHIND {
+                    fs::remove_file(draft.path())?;
+                }
+            }
+            Ok(())
+        };
+        tidy().map_err(|e| failed("tidy up".to_owned(), e))
+    }
+
     fn settle_now(&self) -> BackupResult<()> {
         self.present()?;
         let sync = || -> io::Result<()> { Ok(rustix::fs::syncfs(File::open(&self.root)?)?) };
@@ -185,6 +204,17 @@ impl BackupStore for LocalStore {
     async fn settle(&self) -> BackupResult<()> {
         self.on_disk(Self::settle_now).await
     }
+
+    async fn tidy(&self) -> BackupResult<()> {
+        self.on_disk(Self::tidy_now).await
+    }
+}
+
+/// Random, so that workers that know nothing of each other never write the same draft.
+fn draft_name() -> BackupResult<String> {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| BackupError::local("draw a name", io::Error::other("no randomness")))?;
+    Ok(hex::encode(bytes))
 }
 
 fn make_directories(path: &Path) -> io::Result<()> {

@@ -83,6 +83,11 @@ pub trait BackupStore: Send + Sync + fmt::Debug {
 
     /// Returns when everything that was put before is where a power failure cannot reach it.
     async fn settle(&self) -> BackupResult<()>;
+
+    /// Removes what writers left that were killed, if this store can have such a thing.
+    async fn tidy(&self) -> BackupResult<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -22,6 +22,13 @@ pub fn beside(live: &PhysicalName, kind: char, number: u32) -> OdooResult<Physic
     PhysicalName::new(format!("{name}{ending}")).map_err(|_| OdooError::Missing { what: format!("a name beside {live}") })
 }
 
+/// Whether a name is one that [`beside`] makes of `live`.
+pub fn is_beside(live: &PhysicalName, name: &str) -> bool {
+    let Some((_, ending)) = name.rsplit_once('_') else { return false };
+    let Some(kind) = ending.chars().next().filter(|kind| matches!(kind, 'n' | 'o')) else { return false };
+    ending[1..].parse().is_ok_and(|number| beside(live, kind, number).is_ok_and(|made| made.as_str() == name))
+}
+
 impl Fence {
     /// An empty database of `owner`, made just now: what an earlier attempt left under its name is dropped. Never one with an
     /// OID in `kept`, whatever its name. Returns the OID.
@@ -99,5 +106,16 @@ mod tests {
         let long = live(&"é".repeat(31));
         let (new, old) = (beside(&long, 'n', 12).unwrap(), beside(&long, 'o', 12).unwrap());
         assert!(new.as_str().len() <= 63 && new != old && new != long, "{new}");
+        for (of, name, is) in [
+            (&live("odoo_1f2e"), "odoo_1f2e_n3", true),
+            (&live("odoo_1f2e"), "odoo_1f2e_o12", true),
+            (&live("odoo_1f2e"), "odoo_1f2e_o012", false),
+            (&live("odoo_1f2e"), "odoo_1f2e_x1", false),
+            (&live("odoo_1f2e"), "odoo_1f2f_n1", false),
+            (&live("odoo_1f2e"), "odoo_1f2e", false),
+            (&long, new.as_str(), true),
+        ] {
+            assert_eq!(is_beside(of, name), is, "{name}");
+        }
     }
 }

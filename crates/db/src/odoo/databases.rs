@@ -1,5 +1,6 @@
 //! Tenant databases: cloning, closing, dropping, and whose a database is.
 
+use super::beside::is_beside;
 use super::connection::AdminConnection;
 use super::error::{OdooError, OdooResult};
 use super::fence::Fence;
@@ -12,6 +13,8 @@ use std::time::{Duration, Instant};
 /// `datconnlimit` of a database whose drop was interrupted: it can only be dropped (engine 12).
 const INVALID: i32 = -2;
 
+/// How often a closing is tried again that a session of the tenant held up.
+const CLOSING_TRIES: u32 = 3;
 /// How long closing waits for sessions to end.
 const SESSIONS_GRACE: Duration = Duration::from_secs(5);
 /// A login that passed its checks just before they changed shows as a session a moment later: the database counts as left
@@ -264,7 +267,17 @@ impl Fence {
     /// # Errors
     /// [`OdooError::Mismatch`] when role or database is not ours.
     pub async fn close_database(&mut self, name: &PhysicalName, recorded: Recorded<'_>) -> OdooResult<()> {
-        self.forbid_login(recorded.owner).await?;
+        let mut tries = 0;
+        loop {
+            match self.forbid_login(recorded.owner).await {
+                // 55P03: a session of the tenant's holds the role, and may do so for ever.
+                Err(error) if tries < CLOSING_TRIES && error.sqlstate().as_deref() == Some("55P03") => {
+                    self.catalogue().signal_sessions(name, recorded.owner).await?;
+                    tries += 1;
+                }
+                other => break other?,
+            }
+        }
         self.shut_database(name, recorded).await
     }
 
@@ -277,7 +290,17 @@ impl Fence {
         match self.state(name, recorded).await? {
             DatabaseState::Foreign(facts) => return Err(self.not_ours(name, &facts)),
             DatabaseState::Ours(facts) if facts.allows_connections => {
-                self.catalogue().run(format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", ident(name))).await?;
+                let shut = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", ident(name));
+                let mut tries = 0;
+                loop {
+                    match self.catalogue().run(shut.clone()).await {
+                        Err(error) if tries < CLOSING_TRIES && error.sqlstate().as_deref() == Some("55P03") => {
+                            self.catalogue().signal_sessions(name, recorded.owner).await?;
+                            tries += 1;
+                        }
+                        other => break other?,
+                    }
+                }
             }
             DatabaseState::Absent | DatabaseState::Ours(_) | DatabaseState::Half(_) => {}
         }
@@ -311,6 +334,39 @@ impl Fence {
             self.catalogue().run(format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", ident(name))).await?;
         }
         Ok(())
+    }
+
+    /// The databases of this instance beside `live`: they are its tenant's, which can make none by itself, and have a name that is
+    /// made from the live one's.
+    pub async fn databases_beside(&mut self, live: &PhysicalName, owner: &PhysicalName) -> OdooResult<Vec<PhysicalName>> {
+        let (server, conn) = self.catalogue().parts();
+        let rows = sqlx::query_scalar::<_, String>(
+            "SELECT d.datname FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba WHERE r.rolname = $1 ORDER BY 1",
+        );
+        let names = server.answer(rows.bind(owner.as_str()).fetch_all(conn)).await?.into_iter();
+        Ok(names.filter(|name| is_beside(live, name)).filter_map(|name| PhysicalName::new(name).ok()).collect())
+    }
+
+    /// Drops a database beside `live`, whether or not it carries our mark still: its owner can take that away. Absent is done.
+    ///
+    /// # Errors
+    /// [`OdooError::Mismatch`] for one that is not the tenant's, has another kind of name, or serves; else as [`Self::drop_database`].
+    pub async fn drop_beside(
+        &mut self,
+        live: &PhysicalName,
+        serves: Option<u32>,
+        name: &PhysicalName,
+        owner: &PhysicalName,
+    ) -> OdooResult<()> {
+        let Some(facts) = self.facts(name).await? else { return Ok(()) };
+        if !is_beside(live, name.as_str()) || facts.owner != owner.as_str() || Some(facts.oid) == serves {
+            return Err(self.not_ours(name, &facts));
+        }
+        if !facts.labelled && !facts.is_invalid() {
+            let label = format!("COMMENT ON DATABASE {} IS {}", ident(name), literal(self.mark().as_str()));
+            self.catalogue().run(label).await?;
+        }
+        self.drop_database(name, Recorded { oid: Some(facts.oid), owner }).await
     }
 
     /// Drops the database after comparing it with what was recorded, whoever is connected. Absent is done.

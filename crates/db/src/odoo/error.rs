@@ -166,6 +166,8 @@ impl OdooError {
     pub(crate) fn classify(server: &str, source: sqlx::Error) -> Self {
         let server = server.to_owned();
         match sqlstate_of(&source) {
+            // Of one role or database only: a tenant has opened all that it may.
+            Some(code) if code == "53300" && is_own_limit(&source) => Self::Server { server, source },
             // 25006: it takes no writes, as one that has just become, or stopped being, a standby.
             Some(code) if code.starts_with("08") || matches!(&*code, "57P01" | "57P02" | "57P03" | "53300" | "25006") => {
                 Self::Unreachable { server, cause: source.to_string() }
@@ -179,6 +181,14 @@ impl OdooError {
             None => Self::Server { server, source },
         }
     }
+}
+
+/// PostgreSQL source, `InitializeSessionUserId` and `CheckMyDatabase`: `too many connections for role "..."`, `... for database "..."`.
+fn is_own_limit(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| {
+        let text = error.message();
+        text.contains("too many connections for role") || text.contains("too many connections for database")
+    })
 }
 
 const fn lost_connection(error: &sqlx::Error) -> bool {

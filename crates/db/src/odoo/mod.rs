@@ -64,7 +64,7 @@ mod switch;
 mod templates;
 mod tenant;
 
-pub use beside::beside;
+pub use beside::{beside, is_beside};
 pub use connection::{AdminConnection, Inside, InstanceConnection};
 pub use content::ModuleStates;
 pub use databases::{DatabaseFacts, DatabaseState, Recorded};

@@ -44,6 +44,17 @@ impl AdminConnection {
         Ok(ServerReport { version, version_number, system_identifier, latency, admin_is_superuser, has_fences, deviations })
     }
 
+    /// The server's major version: `server_version_num` is that times 10,000 and the minor one (PostgreSQL docs, 20.15).
+    ///
+    /// # Errors
+    /// Any [`super::OdooError`].
+    pub async fn major_version(&mut self) -> OdooResult<u32> {
+        let (server, conn) = self.parts();
+        let question = sqlx::query_scalar("SELECT current_setting('server_version_num')::integer / 10000").fetch_one(conn);
+        let major: i32 = server.answer(question).await?;
+        Ok(u32::try_from(major).unwrap_or_default())
+    }
+
     async fn round_trip(&mut self) -> OdooResult<Duration> {
         let start = Instant::now();
         let (server, conn) = self.parts();

@@ -14,6 +14,8 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Postgres, Transaction};
 use std::time::Duration;
 
+/// Longest time for a statement, below that after which a server counts as away.
+const STATEMENT_LIMIT: Duration = Duration::from_secs(25);
 /// Longest time for a script: it may rewrite a large table.
 const SCRIPT_LIMIT: Duration = Duration::from_secs(600);
 
@@ -57,8 +59,11 @@ pub(super) struct TenantTx<'c> {
 
 impl TenantTx<'_> {
     pub(super) async fn execute(&mut self, query: Query<'_, Postgres, PgArguments>) -> OdooResult<u64> {
-        let done = self.server.answer(query.execute(&mut *self.tx)).await.map_err(of_tenant)?;
-        Ok(done.rows_affected())
+        // A trigger of the tenant's may wait for ever, and that says nothing about the server.
+        match tokio::time::timeout(STATEMENT_LIMIT, query.execute(&mut *self.tx)).await {
+            Ok(done) => Ok(self.server.answer(std::future::ready(done)).await.map_err(of_tenant)?.rows_affected()),
+            Err(_) => Err(OdooError::Unfit { what: "the tenant's code".to_owned(), faults: vec!["it does not end".to_owned()] }),
+        }
     }
 
     pub(super) async fn text(&mut self, question: &'static str) -> OdooResult<String> {

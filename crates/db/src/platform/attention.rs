@@ -7,7 +7,7 @@ use crate::error::{DbError, DbResult};
 use crate::platform::audit::{self, AuditContext, Entry};
 use crate::platform::operation_view::OperationView;
 use crate::platform::operations::Operation;
-use crate::platform::{PlatformTx, acceptance, cancellation, events, instances, journal, record, templates};
+use crate::platform::{PlatformTx, acceptance, backups, cancellation, events, instances, journal, record, templates};
 use crate::queue;
 use domain::ids::OperationId;
 use domain::operation::{Kind, State};
@@ -85,6 +85,7 @@ pub async fn decide(tx: &mut PlatformTx, id: OperationId, decision: Decision, by
                 acceptance::take_back_provision(tx, instance, id, RESOLVED, by).await?;
             }
             templates::give_up(tx, id).await?;
+            backups::fail(tx, id, backups::UNFINISHED).await?;
             record::wake_head(tx, &changed.scope).await?;
         }
         Decision::Retry | Decision::Undo => drop(queue::wake(tx, &[id]).await?),

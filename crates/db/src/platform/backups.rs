@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use uuid::Uuid;
 
+/// What a customer reads of a backup that was not taken to its end.
+pub const UNFINISHED: &str = "It was not taken to its end.";
+
 /// A backup that is about to be taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewBackup {
@@ -201,7 +204,7 @@ pub async fn begin(tx: &mut PlatformTx, new: &NewBackup) -> DbResult<BackupId> {
 pub async fn complete(tx: &mut PlatformTx, id: BackupId, whole: &Whole) -> DbResult<()> {
     let done = sqlx::query!(
         "UPDATE instance_service.backups
-            SET state = 'completed', completed_at = clock_timestamp(), verified_at = clock_timestamp(), error = NULL, manifest_sha256 = $2,
+            SET state = 'completed', completed_at = clock_timestamp(), error = NULL, manifest_sha256 = $2,
                 database_bytes = $3, files_count = $4, files_bytes = $5, stored_bytes = $6, new_bytes = $7, attempt = $8, summary = $9
           WHERE id = $1 AND state IN ('running', 'completed')",
         id.as_uuid(),
@@ -360,7 +363,9 @@ pub async fn condemn(tx: &mut PlatformTx, id: BackupId) -> DbResult<()> {
 /// # Errors
 /// Database errors only.
 pub async fn forget(tx: &mut PlatformTx, id: BackupId) -> DbResult<()> {
-    sqlx::query!("DELETE FROM instance_service.backups WHERE id = $1 AND state = 'deleting'", id.as_uuid()).execute(tx.conn()).await?;
+    sqlx::query!("DELETE FROM instance_service.backups WHERE id = $1 AND state = 'deleting'", id.as_uuid())
+        .execute(tx.conn())
+        .await?;
     Ok(())
 }
 

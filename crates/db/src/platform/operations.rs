@@ -205,7 +205,8 @@ async fn queue_of(tx: &mut PlatformTx, scope: &str) -> DbResult<Queue> {
                   (SELECT to_jsonb(l) FROM instance_service.operations l
                     WHERE l.scope = $1 AND l.state = 'queued' ORDER BY l.seq DESC LIMIT 1) AS "last: Json<Operation>",
                   (SELECT a.id FROM instance_service.operations a
-                    WHERE a.scope = $1 AND a.state IN ('running', 'waiting') AND a.kind = 'verify_backup' LIMIT 1) AS active
+                    WHERE a.scope = $1 AND a.state IN ('running', 'waiting')
+                      AND a.kind IN ('verify_backup', 'forget_replaced', 'prune_backups') LIMIT 1) AS active
              FROM instance_service.operations o WHERE o.scope = $1 AND o.state = 'queued'"#,
         scope
     )

@@ -8,7 +8,7 @@ use crate::platform::claims::Fence;
 use crate::platform::journal::{JournalStep, Phase};
 use crate::platform::operation_view::{OperationView, StepView};
 use crate::platform::operations::{self, Fault, Operation};
-use crate::platform::{PlatformDb, PlatformTx, attention, events, journal};
+use crate::platform::{PlatformDb, PlatformTx, attention, backups, events, journal};
 use crate::queue;
 use domain::ids::OperationId;
 use domain::operation::{Direction, Kind, Place, State, StepStatus};
@@ -297,6 +297,7 @@ async fn close_attention(tx: &mut PlatformTx, delete: &Operation) -> DbResult<()
     .await?;
     for Json(operation) in closed {
         journal::forget_sealed(tx, operation.id).await?;
+        backups::fail(tx, operation.id, backups::UNFINISHED).await?;
         let journal = journal::of(tx.conn(), operation.id).await?;
         events::tell(tx, operation.id, None, &OperationView::new(&operation, &journal, None)).await?;
     }

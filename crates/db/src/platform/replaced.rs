@@ -24,13 +24,16 @@ pub struct Replaced {
     pub number: u32,
 }
 
-/// Remembers what was replaced, for `keep` from now on. One former state is kept: what was replaced before may go at once.
+/// Remembers what was replaced, for `keep` from now on. The first of the former states keeps its time, too: it is what the customer had
+/// before anybody restored anything. What was replaced between the two may go at once.
 ///
 /// # Errors
 /// Database errors only.
 pub async fn keep(tx: &mut PlatformTx, replaced: &Replaced, keep: Duration) -> DbResult<()> {
     sqlx::query!(
-        "UPDATE instance_service.replaced_data SET keep_until = least(keep_until, clock_timestamp()) WHERE instance_id = $1",
+        "UPDATE instance_service.replaced_data SET keep_until = least(keep_until, clock_timestamp())
+          WHERE instance_id = $1 AND number > (SELECT min(number) FROM instance_service.replaced_data
+                                                WHERE instance_id = $1 AND keep_until > clock_timestamp())",
         replaced.instance.as_uuid()
     )
     .execute(tx.conn())
@@ -84,15 +87,17 @@ pub async fn of(db: &PlatformDb, instance: InstanceId) -> DbResult<Vec<(Replaced
     .collect()
 }
 
-/// Whether there is something to which an instance can go back.
+/// Whether there is something to which an instance can go back: what `operation` replaced, or anything.
 ///
 /// # Errors
 /// Database errors only.
-pub async fn is_kept(tx: &mut PlatformTx, instance: InstanceId) -> DbResult<bool> {
+pub async fn is_kept(tx: &mut PlatformTx, instance: InstanceId, operation: Option<OperationId>) -> DbResult<bool> {
     Ok(sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM instance_service.replaced_data
-                           WHERE instance_id = $1 AND keep_until > clock_timestamp()) AS "is_kept!""#,
-        instance.as_uuid()
+                           WHERE instance_id = $1 AND keep_until > clock_timestamp()
+                             AND ($2::uuid IS NULL OR operation_id = $2)) AS "is_kept!""#,
+        instance.as_uuid(),
+        operation.map(|id| id.as_uuid()),
     )
     .fetch_one(tx.conn())
     .await?)

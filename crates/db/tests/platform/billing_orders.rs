@@ -153,14 +153,7 @@ impl Play<'_> {
                 true
             }
             Call::Start => {
-                let acted = act(
-                    &mut tx,
-                    Act::new(id, Action::Start, reason),
-                    &System,
-                    &by(),
-                )
-                .await
-                .unwrap();
+                let acted = act(&mut tx, Act::new(id, Action::Start, reason), &System, &by()).await.unwrap();
                 matches!(acted, Acted::Queued(..) | Acted::UnderWay(..) | Acted::Running(_))
             }
             Call::Suspend => {

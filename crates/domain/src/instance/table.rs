@@ -20,6 +20,8 @@ const LIVE_NOT_PAUSED: &[Status] =
     &[Creating, Starting, Running, Stopping, Stopped, Restarting, Updating, Maintenance, Error, ContainerMissing];
 /// Where a backup or a restore can begin, and so where it leads back to.
 const AT_REST: &[Status] = &[Running, Stopped, Error, ContainerMissing];
+/// What an instance may be when a copy of its data ends that did not change its status.
+const BESIDE_A_COPY: &[Status] = &[Running, Stopped, Error, ContainerMissing, Paused];
 /// Statuses with data that a move leaves as they are.
 const MOVED_AS_IS: &[Status] = &[Error, Terminated, ContainerMissing, Paused];
 /// Statuses that only an operation under way explains. The rows for idle instances settle them to what is seen (contract 17).
@@ -75,7 +77,8 @@ pub static TRANSITIONS: &[Transition] = &[
     on(E::BackupBegins, AT_REST, Is(Maintenance)).when(&[G::HasData]),
     on(E::BackupBegins, &[Paused], Unchanged).when(&[G::HasData]),
     on(E::BackupEnds, &[Maintenance], Before(AT_REST)),
-    on(E::BackupEnds, &[Paused], Unchanged).when(&[G::HasData]),
+    // Suspended meanwhile, or no longer: then the row says already what it is.
+    on(E::BackupEnds, BESIDE_A_COPY, Unchanged).when(&[G::HasData]),
     on(E::RestoreBegins, AT_REST, Is(Maintenance)).when(&[G::HasData]),
     on(E::RestoreRuns, &[Maintenance], Unchanged).when(&[G::HasData]).change(&[Desired(D::Running)]),
     on(E::RestoreStays, &[Maintenance], Unchanged).when(&[G::HasData]).change(&[Desired(D::Stopped)]),
@@ -84,6 +87,8 @@ pub static TRANSITIONS: &[Transition] = &[
         .when(&[G::ShallNotRun])
         .change(&[Observed(O::Stopped)])
         .message(Message::Clear),
+    // Suspended or terminated after the switch: what was restored is what is there.
+    on(E::RestoreDone, &[Paused, Terminated], Unchanged).when(&[G::HasData]),
     on(E::RestoreFailed, &[Maintenance], Before(AT_REST)).message(Message::Given),
     on(E::UpdateBegins, &[Running], Is(Updating)).when(&[G::HasData]),
     on(E::UpdateDone, &[Updating], Is(Running)).change(&[Observed(O::Running)]).message(Message::Clear),

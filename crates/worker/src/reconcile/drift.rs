@@ -5,11 +5,12 @@
 
 use super::Round;
 use db::DbResult;
-use db::odoo::{Inventory, OdooError, OdooResult, OdooServer, OdooServers};
+use db::odoo::{Inventory, OdooError, OdooResult, OdooServer, OdooServers, is_beside};
 use db::platform::PlatformDb;
 use db::platform::possessions::{self, Possession};
 use domain::ids::{InstanceId, ServerId};
 use domain::instance::{Phase, Status};
+use domain::names::PhysicalName;
 use futures::future::join_all;
 use runtime::directory::DataDirectories;
 use serde::Serialize;
@@ -168,7 +169,8 @@ fn compare(before: &[Possession], after: &[Possession], seen: Seen) -> Found {
         let roles: BTreeSet<&str> = here().filter_map(|row| row.role.as_deref()).collect();
         let stray = |kind, name: &String| Stray { kind, server: Some(server.clone()), name: name.clone() };
         let at_work = || here().filter(|row| !row.at_rest).filter_map(|row| row.database.as_deref());
-        let is_made = |name: &String| at_work().any(|live| is_beside(live, name));
+        let is_made =
+            |name: &String| at_work().filter_map(|live| PhysicalName::new(live).ok()).any(|live| is_beside(&live, name));
         let of_databases = there.databases.keys().filter(|name| !databases.contains(name.as_str()) && !is_made(name));
         found.strays.extend(of_databases.map(|name| stray("database", name)));
         let of_roles = there.roles.keys().filter(|name| !roles.contains(name.as_str()));
@@ -178,12 +180,6 @@ fn compare(before: &[Possession], after: &[Possession], seen: Seen) -> Found {
     let unknown = seen.directories.into_iter().flatten().filter(|name| !directories.contains(name));
     found.strays.extend(unknown.map(|name| Stray { kind: "directory", server: None, name }));
     found
-}
-
-/// Whether a name is one that an operation gives to a database beside the live one.
-fn is_beside(live: &str, name: &str) -> bool {
-    let number = name.strip_prefix(live).and_then(|rest| rest.strip_prefix("_n").or_else(|| rest.strip_prefix("_o")));
-    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
 /// What of a row at rest is not so on its server.

@@ -11,6 +11,9 @@ const BUSY: &str = "The database server is busy; the operation goes on by itself
 const STOPPED: &str = "The operation was stopped for safety; our staff looks at it.";
 const INTERNAL: &str = "Internal error.";
 
+/// A file that belongs into a backup is not in the filestore.
+pub(super) const VANISHED: &str = "file_vanished";
+
 /// Pause before a busy holder or a full disk is looked at again.
 const LATER: Duration = Duration::from_secs(2);
 const MUCH_LATER: Duration = Duration::from_secs(30);
@@ -78,6 +81,7 @@ impl From<BackupError> for StepError {
                 tracing::error!(error = %error, "there is no room for a backup");
                 Self::snooze(MUCH_LATER, "backup_store_full", AWAY, &error)
             }
+            (_, BackupError::Vanished { .. }) => Self::retry(VANISHED, FAILED, &error),
             (backup::Class::Transient, _) => Self::retry("backup_failed", FAILED, &error),
             (backup::Class::Permanent, BackupError::Damaged { .. }) => {
                 Self::permanent("backup_damaged", "This backup is damaged. Nothing was changed.", &error)

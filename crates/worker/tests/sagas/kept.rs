@@ -13,14 +13,14 @@ use domain::ids::{BackupId, InstanceId, OperationId};
 use domain::instance::Action;
 use domain::names::ReservedHosts;
 use domain::operation::{Kind, State};
+use domain::sources::Clock as _;
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 use worker::reconcile::Round as _;
 use worker::reconcile::backups::{Keep, Proofs, Schedules};
 
-const SCHEDULE: Schedule =
-    Schedule { enabled: true, hour: 3, timezone: Tz::UTC, keep: Kept { daily: 2, weekly: 0, monthly: 0 } };
+const SCHEDULE: Schedule = Schedule { enabled: true, hour: 3, timezone: Tz::UTC, keep: Kept { daily: 2, weekly: 0, monthly: 0 } };
 
 async fn backed_up(rig: &Rig, id: InstanceId) -> BackupId {
     rig.act(id, Action::Backup).await;
@@ -49,7 +49,7 @@ async fn delete_backup(rig: &Rig, backup: BackupId) -> BackupDeleted {
 
 async fn undo(rig: &Rig, id: InstanceId) {
     let mut tx = rig.db.begin().await.unwrap();
-    let acted = acceptance::undo_restore(&mut tx, id, &OsEntropy, &by()).await.unwrap();
+    let acted = acceptance::undo_restore(&mut tx, id, None, &OsEntropy, &by()).await.unwrap();
     assert!(matches!(acted, Acted::Queued(..)), "{acted:?}");
     tx.commit().await.unwrap();
 }
@@ -215,7 +215,7 @@ async fn a_restore_is_taken_back_and_so_is_that() {
     // Too late.
     rig.sql("UPDATE instance_service.replaced_data SET keep_until = now()");
     let mut tx = rig.db.begin().await.unwrap();
-    let acted = acceptance::undo_restore(&mut tx, id, &OsEntropy, &by()).await.unwrap();
+    let acted = acceptance::undo_restore(&mut tx, id, None, &OsEntropy, &by()).await.unwrap();
     assert!(matches!(acted, Acted::NoSuchBackup), "{acted:?}");
 }
 
@@ -314,7 +314,8 @@ async fn a_copy_has_the_data_and_an_identity_of_its_own_and_does_no_harm() {
     rig.drain().await;
     assert_eq!((rig.status(id).await.as_str(), rig.status(copy.id).await.as_str()), ("running", "running"));
     assert_eq!(books(&rig, copy.id).await.1, files);
-    const IDENTITY: &str = "SELECT key, value FROM ir_config_parameter WHERE key IN ('database.uuid', 'database.secret', 'web.base.url') ORDER BY 1";
+    const IDENTITY: &str =
+        "SELECT key, value FROM ir_config_parameter WHERE key IN ('database.uuid', 'database.secret', 'web.base.url') ORDER BY 1";
     let (original, own) = (rig.inside(id, IDENTITY).await, rig.inside(copy.id, IDENTITY).await);
     for (original, own) in original.lines().zip(own.lines()) {
         assert_ne!(original, own);

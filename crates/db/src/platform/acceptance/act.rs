@@ -127,13 +127,15 @@ pub async fn back_up(
     })
 }
 
-/// Switches back to what the last restore or update replaced, while it is kept: allowed wherever a restore is.
+/// Switches back to what a restore or update replaced, the last one unless another is named, while it is kept: allowed wherever a restore
+/// is.
 ///
 /// # Errors
 /// Database errors only.
 pub async fn undo_restore(
     tx: &mut PlatformTx,
     id: InstanceId,
+    restore: Option<OperationId>,
     entropy: &dyn Entropy,
     by: &AuditContext,
 ) -> DbResult<Acted> {
@@ -147,10 +149,11 @@ pub async fn undo_restore(
     if !instance.adopted {
         return Ok(Acted::NotAdopted);
     }
-    if !replaced::is_kept(tx, instance.id).await? {
+    if !replaced::is_kept(tx, instance.id, restore).await? {
         return Ok(Acted::NoSuchBackup);
     }
-    let order = Order { kind: Kind::UndoRestore, event: Event::RestoreBegins, brings_up: false, params: json!({}) };
+    let order =
+        Order { kind: Kind::UndoRestore, event: Event::RestoreBegins, brings_up: false, params: json!({ "restore": restore }) };
     order.accept(tx, instance, accepted.is_empty(), None, entropy, by).await
 }
 

@@ -4,11 +4,11 @@
 use super::act::{Act, Acted, act};
 use super::create::{Create, Created, create};
 use crate::error::DbResult;
+use crate::platform::PlatformTx;
 use crate::platform::audit::AuditContext;
 use crate::platform::backups;
 use crate::platform::clones::{self, CloneOf};
 use crate::platform::instances::lock;
-use crate::platform::PlatformTx;
 use domain::backup::LONGEST_NAME;
 use domain::ids::{BackupId, InstanceId};
 use domain::instance::{Action, NotAllowed};

@@ -29,6 +29,8 @@ fn every_event() -> Vec<Event> {
         Ev::RestartFailed,
         Ev::BackupBegins,
         Ev::RestoreBegins,
+        Ev::RestoreRuns,
+        Ev::RestoreStays,
         Ev::RestoreDone,
         Ev::UpdateBegins,
         Ev::UpdateDone,

@@ -70,9 +70,10 @@ impl Keep {
         let mut tx = self.db.begin().await?;
         let Some(instance) = instances::lock(&mut tx, id).await? else { return Ok(0) };
         let now = self.clock.now();
-        let gone_long = instance.purged_at.filter(|_| instance.axes.phase == Phase::Purged).is_some_and(|at| {
-            now.signed_duration_since(at) > TimeDelta::days(i64::from(self.purged_days))
-        });
+        let gone_long = instance
+            .purged_at
+            .filter(|_| instance.axes.phase == Phase::Purged)
+            .is_some_and(|at| now.signed_duration_since(at) > TimeDelta::days(i64::from(self.purged_days)));
         let whole = backups::in_state(&mut tx, id, State::Completed).await?;
         let failed = backups::in_state(&mut tx, id, State::Failed).await?;
         let read = backups::being_read(&mut tx, id).await?;
@@ -99,7 +100,8 @@ impl Keep {
             completed: true,
             being_read: read.contains(&backup.id),
         };
-        let automatic = |backup: &&Backup| matches!(backup.origin, Origin::Scheduled | Origin::BeforeRestore | Origin::BeforeUpdate);
+        let automatic =
+            |backup: &&Backup| matches!(backup.origin, Origin::Scheduled | Origin::BeforeRestore | Origin::BeforeUpdate);
         let own: Vec<Entry> = whole.iter().filter(automatic).map(entry).collect();
         let all: Vec<Entry> = whole.iter().map(entry).collect();
         let mut chosen = retention::expired(&own, &schedule.keep.policy(), now);

@@ -3,6 +3,7 @@
 use super::catalogue::{self, Catalogued};
 use crate::engine::{Cx, Seen, Step, StepError, Undo};
 use crate::sagas::Tools;
+use crate::sagas::errors::VANISHED;
 use crate::sagas::site::Site;
 use crate::sagas::waiting::{steadily, unless_told_to_stop};
 use async_trait::async_trait;
@@ -23,6 +24,8 @@ use std::time::{Duration, SystemTime};
 pub(super) const NAME: &str = "store";
 /// The operation's own limit is what ends it; and it is given up when nothing moves any more (contract 11.5).
 const LIMIT: Duration = Duration::from_secs(4 * 3600);
+/// How many snapshots are looked at before a file counts as missing.
+const SNAPSHOTS: usize = 2;
 
 pub(super) struct Store(pub(super) Arc<Tools>);
 
@@ -66,25 +69,49 @@ impl Step for Store {
 impl Undo for Store {
     async fn undo(&self, cx: &Cx) -> Result<(), StepError> {
         let Some(Catalogued { backup, .. }) = cx.recorded(catalogue::NAME)? else { return Ok(()) };
-        Ok(self.0.backups.remove(backup).await?)
+        remove_if_possible(&self.0, backup).await;
+        Ok(())
     }
 }
 
 /// Takes a backup of the instance as it is now; it counts when the catalogue says so.
 pub(in crate::sagas) async fn take(cx: &Cx, tools: &Tools, site: &Site, backup: BackupId) -> Result<Whole, StepError> {
-    let writer = tools.backups.writer(backup, site.instance.id, cx.token());
-    let sent = writer.sent();
-    let work = steadily(move || sent.bytes(), write(tools, site, writer, cx.token()));
-    unless_told_to_stop(cx, work).await
+    let mut last = None;
+    for _ in 0..SNAPSHOTS {
+        let writer = tools.backups.writer(backup, site.instance.id, cx.token());
+        let sent = writer.sent();
+        let work = steadily(move || sent.bytes(), write(tools, site, writer, cx.token()));
+        match unless_told_to_stop(cx, work).await {
+            // In a newer snapshot it may not be asked for any more, or be there.
+            Err(error) if error.code == VANISHED => last = Some(error),
+            // Others wait for room as well.
+            Err(error) if error.code == "backup_store_full" => {
+                if let Err(left) = tools.backups.remove(backup).await {
+                    tracing::warn!(%backup, error = %left, "of a backup that has no room something is left");
+                }
+                return Err(error);
+            }
+            other => return other,
+        }
+    }
+    const MISSING: &str = "A file of this instance is missing in its filestore, so that no whole backup can be taken.";
+    Err(StepError::permanent("filestore_incomplete", MISSING, last.map(|error| error.cause).unwrap_or_default()))
+}
+
+/// Whoever waits for the instance does not wait for a store: what cannot be removed now goes with the entry, when that has had its time.
+async fn remove_if_possible(tools: &Tools, backup: BackupId) {
+    if let Err(error) = tools.backups.remove(backup).await {
+        tracing::warn!(%backup, %error, "of a backup that came to nothing something is left in the store for a while");
+    }
 }
 
 /// Removes what an operation stored of a backup that does not count, and says so in the catalogue.
 pub(in crate::sagas) async fn taken_back(cx: &Cx, tools: &Tools, origin: Origin) -> Result<(), StepError> {
     let operation = cx.operation().id;
     let Some(backup) = backups::of_operation(&cx.services().db, operation, origin).await? else { return Ok(()) };
-    tools.backups.remove(backup.id).await?;
+    remove_if_possible(tools, backup.id).await;
     let mut tx = cx.fenced_tx().await?;
-    backups::fail(&mut tx, operation, "It was not taken to its end.").await?;
+    backups::fail(&mut tx, operation, backups::UNFINISHED).await?;
     Ok(tx.commit().await?)
 }
 
@@ -126,13 +153,7 @@ fn summary(facts: &Facts) -> Summary {
     }
 }
 
-async fn dump(
-    tools: &Tools,
-    site: &Site,
-    writer: &mut Writer,
-    client: &ClientTools,
-    snapshot: &str,
-) -> Result<(), StepError> {
+async fn dump(tools: &Tools, site: &Site, writer: &mut Writer, client: &ClientTools, snapshot: &str) -> Result<(), StepError> {
     let mut dump = client.dump(&target(site, tools)?, snapshot)?;
     let stored = writer.dump(dump.content()).await;
     match stored {

@@ -1,4 +1,5 @@
-//! Drops the database, after the same comparison under the same lock, and what restores have replaced of it. Their files go with the directory.
+//! Drops the database, after the same comparison under the same lock, what restores have replaced of it, and what one that stopped half-way
+//! has left. Their files go with the directory.
 
 use crate::engine::{Cx, Seen, Step, StepError};
 use crate::sagas::Tools;
@@ -39,6 +40,10 @@ impl Step for DropDatabase {
         for (former, _) in &former {
             let recorded = Recorded { oid: Some(former.db_oid), owner: &site.placement.db_user };
             fence.drop_database(&former.db_name, recorded).await?;
+        }
+        let (live, owner) = (&site.placement.db_name, &site.placement.db_user);
+        for name in fence.databases_beside(live, owner).await? {
+            fence.drop_beside(live, None, &name, owner).await?;
         }
         fence.release().await?;
         let mut tx = cx.fenced_tx().await?;

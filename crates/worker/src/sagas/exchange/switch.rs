@@ -52,8 +52,10 @@ impl Undo for SwitchDatabase {
         let (placement, before) = (&site.placement, exchange.switch.live_oid);
         let mut fence = site.fence(cx).await?;
         fence.switch(&exchange.switch.back()).await?;
-        // A termination that pre-empted the work closes it again.
-        fence.open_database(&placement.db_name, Recorded { oid: Some(before), owner: &placement.db_user }).await?;
+        // One that was terminated meanwhile stays closed.
+        if site.instance.axes.is_live() {
+            fence.open_database(&placement.db_name, Recorded { oid: Some(before), owner: &placement.db_user }).await?;
+        }
         fence.release().await?;
         record(cx, before).await
     }

@@ -4,7 +4,7 @@ use crate::engine::{Cx, Seen, Step, StepError};
 use crate::sagas::Tools;
 use crate::sagas::site::{self, Site, turn};
 use async_trait::async_trait;
-use db::odoo::Recorded;
+use db::odoo::{OdooError, Recorded};
 use db::platform::replaced::{self, Replaced};
 use domain::operation::Place;
 use runtime::directory::Beside;
@@ -51,7 +51,14 @@ impl Step for RemoveDue {
 async fn remove(cx: &Cx, tools: &Tools, site: &Site, former: &Replaced) -> Result<(), StepError> {
     let server = site::server(tools, former.server)?;
     let mut fence = server.fence(&site.placement.mark, cx.token()).await?.confirm(cx.confirm_token()).await?;
-    fence.drop_database(&former.db_name, Recorded { oid: Some(former.db_oid), owner: &site.placement.db_user }).await?;
+    let recorded = Recorded { oid: Some(former.db_oid), owner: &site.placement.db_user };
+    match fence.drop_database(&former.db_name, recorded).await {
+        // It stays, and is told; nobody's work waits for it.
+        Err(error @ (OdooError::Mismatch { .. } | OdooError::Blocked { .. })) => {
+            return Err(StepError::permanent("former_data_stay", "Internal error.", error));
+        }
+        other => other?,
+    }
     fence.release().await?;
     let directory = Beside::Replaced(former.number);
     tools.directories.remove_beside(&site.directory(), site.owner(), turn(cx), directory).await?;

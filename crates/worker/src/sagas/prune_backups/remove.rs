@@ -43,6 +43,7 @@ impl Step for RemoveCondemned {
             backups::forget(&mut tx, backup.id).await?;
             tx.commit().await?;
         }
+        self.0.backups.tidy().await?;
         Ok(json!({ "removed": condemned.len() }))
     }
 }

@@ -1,6 +1,7 @@
 //! Writes filestore and data directory beside the live ones, each file compared with its checksum.
 
 use super::plan::{self, Planned, opened};
+use super::room::there_must_be_room;
 use crate::engine::{Cx, Seen, Step, StepError, Undo};
 use crate::sagas::Tools;
 use crate::sagas::errors::unless_foreign;
@@ -50,7 +51,7 @@ impl Step for Data {
             backup.restore_data(data).await?;
             backup.restore_files(filestore).await
         };
-        let written = unless_told_to_stop(cx, written).await?;
+        let written = unless_told_to_stop(cx, written).await.map_err(there_must_be_room)?;
         self.0.directories.hand_over(&directory, owner, turn(cx), plan.number).await?;
         Ok(json!({ "files": written.files, "bytes": written.files_bytes }))
     }

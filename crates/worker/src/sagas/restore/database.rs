@@ -1,14 +1,15 @@
 //! Loads the dump into a new database beside the live one, as its tenant, and puts its permissions and Odoo's state in order (contract 16.3).
 
 use super::plan::{self, Planned, opened};
+use super::room::{there_must_be_room, tools_for};
 use crate::engine::{Cx, Seen, Step, StepError, Undo};
 use crate::sagas::Tools;
 use crate::sagas::backup::target;
 use crate::sagas::site::Site;
 use crate::sagas::waiting::unless_told_to_stop;
 use async_trait::async_trait;
-use backup::tools::{ClientTools, Target};
-use db::odoo::{Recorded, Reset};
+use backup::tools::Target;
+use db::odoo::Reset;
 use domain::operation::Place;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -59,9 +60,9 @@ impl Step for Database {
         let oid = fence.create_fresh_database(&name, owner, &[plan.live_oid]).await?;
         fence.release().await?;
 
-        let client = ClientTools::find(backup.manifest().facts.postgres_version, &[]).await?;
+        let client = tools_for(&site, &backup).await?;
         let into = Target { database: name.as_str().to_owned(), ..target(&site, &self.0)? };
-        unless_told_to_stop(cx, client.restore(&into, backup.dump())).await?;
+        unless_told_to_stop(cx, client.restore(&into, backup.dump())).await.map_err(there_must_be_room)?;
 
         let mut fence = site.fence(cx).await?;
         fence.inside(&name).await?.repair(owner).await?;
@@ -78,7 +79,8 @@ impl Undo for Database {
         let Some(site) = Site::find(cx, &self.0).await? else { return Ok(()) };
         let Some(plan) = cx.recorded::<Planned>(plan::NAME)? else { return Ok(()) };
         let mut fence = site.fence(cx).await?;
-        fence.drop_database(&plan.incoming(&site)?, Recorded { oid: None, owner: &site.placement.db_user }).await?;
+        let (live, owner) = (&site.placement.db_name, &site.placement.db_user);
+        fence.drop_beside(live, Some(plan.live_oid), &plan.incoming(&site)?, owner).await?;
         Ok(fence.release().await?)
     }
 }

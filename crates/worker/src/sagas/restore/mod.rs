@@ -6,11 +6,13 @@ mod data;
 mod database;
 mod decide;
 mod plan;
+mod room;
 mod safety_copy;
 mod verify;
 
 pub(super) use database::{Database, Loaded, NAME as DATABASE};
 pub(super) use plan::{NAME as PLAN, Planned, fits, number_beside, opened};
+pub(super) use room::{there_must_be_room, tools_for};
 pub(super) use verify::Verify;
 
 use super::Tools;
@@ -29,9 +31,9 @@ use db::platform::backups;
 use db::platform::instances::{self, Change};
 use db::platform::operations::Operation;
 use db::platform::replaced;
+use decide::Decide;
 use domain::instance::{Event, Status};
 use domain::operation::Kind;
-use decide::Decide;
 use plan::Plan;
 use safety_copy::SafetyCopy;
 use serde_json::{Value, json};

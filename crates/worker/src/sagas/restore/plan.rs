@@ -1,5 +1,6 @@
 //! Looks whether the backup can be restored here and now, before anything is made, and chooses the names of what will be.
 
+use super::room::{fits_into, tools_for};
 use crate::engine::{Cx, Seen, Step, StepError};
 use crate::sagas::Tools;
 use crate::sagas::errors::inconsistent;
@@ -8,7 +9,6 @@ use crate::sagas::site::Site;
 use crate::sagas::waiting::unless_told_to_stop;
 use async_trait::async_trait;
 use backup::Backup;
-use backup::tools::ClientTools;
 use db::odoo::{Switch, beside};
 use db::platform::backups;
 use db::platform::instances::Instance;
@@ -126,13 +126,9 @@ impl Step for Plan {
         let site = Site::of(cx, &self.0).await?;
         let (opened, row) = opened(cx, &self.0, backup, site.instance.id).await?;
         fits(&site, &opened)?;
-        ClientTools::find(opened.manifest().facts.postgres_version, &[]).await?;
-        let needed = opened.manifest().files.bytes;
-        let free = self.0.directories.free_space().await?;
-        if free < needed + needed / 10 {
-            const FULL: &str = "There is no room to restore this backup at the moment.";
-            return Err(StepError::permanent("no_room", FULL, format!("{needed} bytes are needed, {free} are free")));
-        }
+        tools_for(&site, &opened).await?;
+        let manifest = opened.manifest();
+        fits_into(self.0.directories.free_space().await?, manifest.files.bytes.saturating_add(manifest.data_bytes))?;
         unless_told_to_stop(cx, opened.verify(false)).await?;
         let (number, live_oid) = number_beside(cx, &site).await?;
         Ok(json!(Planned { backup, name: row.name, number, live_oid, run_before: Some(site.shall_run()) }))

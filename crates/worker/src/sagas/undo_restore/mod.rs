@@ -1,6 +1,6 @@
 //! undo_restore (contract 16.4): what the last restore or update replaced serves again, and what it had brought is kept in its turn.
 //!
-//! Parameters: `before`, what the row was. Result: the operation that is taken back.
+//! Parameters: `restore`, the operation that is taken back, if not the last one; `before`, what the row was. Result: the operation that is taken back.
 
 mod plan;
 mod recall;

@@ -21,6 +21,11 @@ pub(super) const NAME: &str = "plan";
 
 pub(super) struct Plan(pub(super) Arc<Tools>);
 
+#[derive(Deserialize)]
+struct Parameters {
+    restore: Option<OperationId>,
+}
+
 /// What the step records.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Planned {
@@ -85,7 +90,10 @@ impl Step for Plan {
         const GONE: &str = "The former data are not kept any more.";
         let site = Site::of(cx, &self.0).await?;
         let (number, live_oid) = number_beside(cx, &site).await?;
-        let kept = replaced::of(&cx.services().db, site.instance.id).await?.into_iter().rev().find(|(_, is_due)| !is_due);
+        let wanted = cx.params::<Parameters>()?.restore;
+        let is_wanted = |former: &Replaced| wanted.is_none_or(|restore| former.operation == restore);
+        let all = replaced::of(&cx.services().db, site.instance.id).await?;
+        let kept = all.into_iter().rev().find(|(former, is_due)| !is_due && is_wanted(former));
         let (former, _) = kept.ok_or_else(|| StepError::permanent("nothing_kept", GONE, "nothing is kept"))?;
         if former.server != site.placement.server {
             return Err(StepError::permanent("nothing_kept", GONE, "the instance has moved to another server since"));

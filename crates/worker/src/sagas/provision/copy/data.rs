@@ -4,7 +4,7 @@ use super::super::data_directory::undo_directory;
 use super::source::{self, Source};
 use crate::engine::{Cx, Seen, Step, StepError, Undo};
 use crate::sagas::Tools;
-use crate::sagas::restore::opened;
+use crate::sagas::restore::{opened, there_must_be_room};
 use crate::sagas::site::{Site, turn};
 use crate::sagas::waiting::unless_told_to_stop;
 use async_trait::async_trait;
@@ -58,7 +58,7 @@ impl Step for CopyData {
             backup.restore_data(data).await?;
             backup.restore_files(filestore).await
         };
-        let written = unless_told_to_stop(cx, written).await?;
+        let written = unless_told_to_stop(cx, written).await.map_err(there_must_be_room)?;
         directories.hand_over(&directory, owner, turn, NUMBER).await?;
         directories.swap(&directory, owner, turn, NUMBER).await?;
         directories.remove_beside(&directory, owner, turn, Beside::Replaced(NUMBER)).await?;

@@ -5,11 +5,10 @@ use super::source::{self, Source};
 use crate::engine::{Cx, Seen, Step, StepError, Undo};
 use crate::sagas::Tools;
 use crate::sagas::backup::target;
-use crate::sagas::restore::opened;
+use crate::sagas::restore::{opened, there_must_be_room, tools_for};
 use crate::sagas::site::Site;
 use crate::sagas::waiting::unless_told_to_stop;
 use async_trait::async_trait;
-use backup::tools::ClientTools;
 use db::odoo::Reset;
 use db::platform::instances;
 use domain::operation::Place;
@@ -62,8 +61,9 @@ impl Step for LoadCopy {
         tx.commit().await?;
 
         let facts = &backup.manifest().facts;
-        let client = ClientTools::find(facts.postgres_version, &[]).await?;
-        unless_told_to_stop(cx, client.restore(&target(&site, &self.0)?, backup.dump())).await?;
+        let client = tools_for(&site, &backup).await?;
+        let loaded = unless_told_to_stop(cx, client.restore(&target(&site, &self.0)?, backup.dump())).await;
+        loaded.map_err(there_must_be_room)?;
 
         let expected: BTreeMap<String, u64> = facts.rows.iter().map(|row| (row.table.clone(), row.count)).collect();
         let mut snapshot = site.server.snapshot(name, owner).await?;

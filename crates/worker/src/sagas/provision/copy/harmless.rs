@@ -42,8 +42,7 @@ impl Step for MakeHarmless {
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         const FAILED: &str = "The copy could not be made harmless.";
         let site = Site::of(cx, &self.0).await?;
-        let run =
-            OneOff { workload: site.workload(cx, &self.0)?, task: Task::Neutralise, limit: RUN, files: Files::Live };
+        let run = OneOff { workload: site.workload(cx, &self.0)?, task: Task::Neutralise, limit: RUN, files: Files::Live };
         let end = unless_told_to_stop(cx, self.0.runtime.run_once(&run)).await?;
         let (name, owner) = (&site.placement.db_name, &site.placement.db_user);
         let mut fence = site.fence(cx).await?;

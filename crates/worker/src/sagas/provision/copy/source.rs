@@ -4,11 +4,10 @@ use super::copy_of;
 use crate::engine::{Cx, Seen, Step, StepError};
 use crate::sagas::Tools;
 use crate::sagas::errors::inconsistent;
-use crate::sagas::restore::{fits, opened};
+use crate::sagas::restore::{fits, opened, tools_for};
 use crate::sagas::site::Site;
 use crate::sagas::waiting::unless_told_to_stop;
 use async_trait::async_trait;
-use backup::tools::ClientTools;
 use db::platform::clones::{self, CloneOf};
 use db::platform::{backups, operations};
 use domain::backup::{Origin, State};
@@ -58,7 +57,7 @@ impl Step for AwaitBackup {
         let site = Site::of(cx, &self.0).await?;
         let (opened, _) = opened(cx, &self.0, backup, of.source).await?;
         fits(&site, &opened)?;
-        ClientTools::find(opened.manifest().facts.postgres_version, &[]).await?;
+        tools_for(&site, &opened).await?;
         unless_told_to_stop(cx, opened.verify(false)).await?;
         Ok(json!(Source { instance: of.source, backup }))
     }

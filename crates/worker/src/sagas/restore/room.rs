@@ -1,0 +1,34 @@
+//! What a restore needs of its surroundings: room, and programs that fit the server.
+
+use crate::engine::StepError;
+use crate::sagas::site::Site;
+use backup::Backup;
+use backup::tools::ClientTools;
+
+const FULL: &str = "There is no room to restore this backup at the moment.";
+
+/// Whether so many bytes can be written, with a tenth to spare.
+pub(super) fn fits_into(free: u64, needed: u64) -> Result<(), StepError> {
+    if free < needed.saturating_add(needed / 10) {
+        return Err(StepError::permanent("no_room", FULL, format!("{needed} bytes are needed, {free} are free")));
+    }
+    Ok(())
+}
+
+/// No room ends a restore: while it waited, what it has made already would keep a disk full that others need as well.
+pub(in crate::sagas) fn there_must_be_room(error: StepError) -> StepError {
+    match error.code {
+        "backup_store_full" | "odoo_server_full" | "runtime_full" => StepError::permanent("no_room", FULL, error.cause),
+        _ => error,
+    }
+}
+
+/// PostgreSQL's programs of the server's own major version: they read what those of an older one wrote.
+pub(in crate::sagas) async fn tools_for(site: &Site, backup: &Backup) -> Result<ClientTools, StepError> {
+    let (here, made) = (site.server.admin_connection().await?.major_version().await?, backup.manifest().facts.postgres_version);
+    if made > here {
+        let public = format!("This backup was made with PostgreSQL {made}, and the database server runs PostgreSQL {here}.");
+        return Err(StepError::permanent("newer_database_server", public.clone(), public));
+    }
+    Ok(ClientTools::find(here, &[]).await?)
+}
