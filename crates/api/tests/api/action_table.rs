@@ -72,19 +72,9 @@ fn at_work(rig: &Rig, id: &str) {
 async fn act(rig: &Rig, instance: &Value, action: &str) -> Got {
     let mut body = json!({ "action": action });
     if action == "restore" {
-        body["parameters"] = json!({ "backup_id": whole_backup(rig, instance) });
+        body["parameters"] = json!({ "backup_id": rig.whole_backup(instance) });
     }
     rig.post(&instance_path(instance, "/actions"), &body).await
-}
-
-fn whole_backup(rig: &Rig, instance: &Value) -> String {
-    let (id, customer) = (instance["id"].as_str().unwrap(), instance["customer_id"].as_str().unwrap());
-    rig.sql(&format!(
-        "INSERT INTO instance_service.backups
-             (id, instance_id, customer_id, operation_id, name, origin, state, odoo_version, attempt, manifest_sha256, completed_at)
-         VALUES (gen_random_uuid(), '{id}', '{customer}', gen_random_uuid(), 'b', 'requested', 'completed', '19', 1, sha256(''), now())
-         RETURNING id"
-    ))
 }
 
 /// The row: status and how many operations wait.

@@ -134,7 +134,18 @@ fn answers_are_closed_and_requests_are_open() {
     }
     assert_eq!(
         open,
-        ["ChangeInstance", "CreateInstance", "InstanceAction", "KillBillEvent", "ProvisionInstance", "ReactivateInstance"]
+        [
+            "BackupCheck",
+            "BackupScheduleChange",
+            "ChangeInstance",
+            "CreateInstance",
+            "InstanceAction",
+            "InstanceClone",
+            "KillBillEvent",
+            "ProvisionInstance",
+            "ReactivateInstance",
+            "WayBack"
+        ]
     );
 }
 

@@ -101,19 +101,29 @@ struct Things {
     customer: String,
     instance: String,
     operation: String,
+    backup: String,
 }
 
 async fn things(rig: &Rig) -> Things {
     let instance = rig.provisioning().await;
     let text = |field: &str| instance[field].as_str().unwrap().to_owned();
-    let things = Things { customer: text("customer_id"), instance: text("id"), operation: text("operation_id") };
+    let things = Things {
+        customer: text("customer_id"),
+        instance: text("id"),
+        operation: text("operation_id"),
+        backup: rig.whole_backup(&instance),
+    };
     rig.finish(&things.operation, &json!({}));
     things
 }
 
 /// A route with real ids in it.
 fn filled(path: &str, of: &Things) -> String {
-    let id = if path.contains("/operations/") { &of.operation } else { &of.instance };
+    let id = match path {
+        _ if path.contains("/operations/") => &of.operation,
+        _ if path.contains("/backups/") => &of.backup,
+        _ => &of.instance,
+    };
     let path = path
         .replace("{id}", id)
         .replace("{subscription_id}", &uuid())

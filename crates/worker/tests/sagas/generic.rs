@@ -56,19 +56,31 @@ impl Subject {
             rig.prepare_template().await;
         }
         let mut subject = Self { rig, kind, instance: None };
-        if matches!(kind, Kind::FetchLogs | Kind::Backup | Kind::Restore) {
+        if matches!(kind, Kind::FetchLogs | Kind::Backup | Kind::Restore | Kind::UndoRestore | Kind::VerifyBackup) {
             subject.instance = Some(subject.running().await);
         }
         // What is there the first time only: contents that backups share, data that were replaced.
-        if let (Kind::Backup | Kind::Restore, Some(id)) = (kind, subject.instance) {
+        let with_backups = matches!(kind, Kind::Backup | Kind::Restore | Kind::UndoRestore | Kind::VerifyBackup);
+        if let (true, Some(id)) = (with_backups, subject.instance) {
             subject.rig.attach(id, b"a letter").await;
             subject.rig.act(id, Action::Backup).await;
             subject.rig.drain().await;
         }
-        if let (Kind::Restore, Some(id)) = (kind, subject.instance) {
+        if let (Kind::Restore | Kind::UndoRestore, Some(id)) = (kind, subject.instance) {
             subject.rig.restore(id, subject.rig.backup_of(id).await).await;
             subject.rig.drain().await;
         }
+        subject
+    }
+
+    /// Provisioning as a copy of another instance.
+    async fn copies() -> Self {
+        let mut subject = Self::of(Kind::Provision).await;
+        let id = subject.running().await;
+        subject.rig.attach(id, b"a letter").await;
+        subject.rig.act(id, Action::Backup).await;
+        subject.rig.drain().await;
+        subject.instance = Some(id);
         subject
     }
 
@@ -126,7 +138,29 @@ impl World for Subject {
             Kind::Backup => self.rig.act(self.instance.unwrap(), Action::Backup).await,
             Kind::Restore => {
                 let id = self.instance.unwrap();
-                self.rig.restore(id, self.rig.backup_of(id).await).await;
+                let backup = self.rig.oldest_backup_of(id).await;
+                self.rig.age_backups();
+                self.rig.restore(id, backup).await;
+            }
+            Kind::UndoRestore => self.rig.undo_restore(self.instance.unwrap()).await,
+            Kind::VerifyBackup => {
+                let id = self.instance.unwrap();
+                return self.rig.verify(id, self.rig.backup_of(id).await, true).await;
+            }
+            Kind::PruneBackups => {
+                let id = self.running().await;
+                self.rig.attach(id, b"of the first only").await;
+                for _ in 0..2 {
+                    self.rig.act(id, Action::Backup).await;
+                    self.rig.drain().await;
+                    self.rig.inside(id, "DELETE FROM ir_attachment").await;
+                }
+                let first = self.rig.oldest_backup_of(id).await;
+                let _deleted = self.rig.delete_backup(first).await;
+            }
+            Kind::Provision if self.instance.is_some() => {
+                let id = self.instance.unwrap();
+                self.rig.copy(id, Some(self.rig.backup_of(id).await)).await;
             }
             Kind::Delete => self.rig.delete(self.running().await).await,
             Kind::Terminate => self.rig.terminate(self.running().await).await,
@@ -293,6 +327,56 @@ async fn restore_every_undo_twice() {
 async fn restore_undo_cut_off() {
     let subject = Subject::of(Kind::Restore).await;
     proving::undo_cut_off(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn undo_restore_each_step_twice() {
+    let subject = Subject::of(Kind::UndoRestore).await;
+    proving::each_step_twice(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn undo_restore_fails_at_each_step() {
+    let subject = Subject::of(Kind::UndoRestore).await;
+    proving::fail_at_each_step(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn undo_restore_undo_twice_and_cut_off() {
+    let subject = Subject::of(Kind::UndoRestore).await;
+    proving::every_undo_twice(&subject, &subject.saga()).await.unwrap();
+    proving::undo_cut_off(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_backup_each_step_twice_and_fails_at_each() {
+    let subject = Subject::of(Kind::VerifyBackup).await;
+    proving::each_step_twice(&subject, &subject.saga()).await.unwrap();
+    proving::fail_at_each_step(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prune_backups_each_step_twice() {
+    let subject = Subject::of(Kind::PruneBackups).await;
+    proving::each_step_twice(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_each_step_twice() {
+    let subject = Subject::copies().await;
+    proving::each_step_twice(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_fails_at_each_step() {
+    let subject = Subject::copies().await;
+    proving::fail_at_each_step(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_every_undo_twice() {
+    let subject = Subject::copies().await;
+    proving::every_undo_twice(&subject, &subject.saga()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

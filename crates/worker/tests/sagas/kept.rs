@@ -4,12 +4,12 @@ use crate::backups::{books, ended, with_data};
 use crate::rig::{Rig, by};
 use bootstrap::{OsEntropy, SystemClock};
 use chrono::TimeDelta;
-use db::platform::acceptance::{self, Acted, BackupDeleted, BackupVerified, CloneInstance, Cloned, Created, VerifyBackup};
+use db::platform::acceptance::{self, Acted, BackupDeleted, CloneInstance, Cloned};
 use db::platform::{backups, replaced};
 use domain::backup::retention::Policy;
 use domain::backup::schedule::{Keep as Kept, Schedule, Tz};
 use domain::backup::{Origin, State as BackupState};
-use domain::ids::{BackupId, InstanceId, OperationId};
+use domain::ids::{BackupId, InstanceId};
 use domain::instance::Action;
 use domain::names::ReservedHosts;
 use domain::operation::{Kind, State};
@@ -26,32 +26,6 @@ async fn backed_up(rig: &Rig, id: InstanceId) -> BackupId {
     rig.act(id, Action::Backup).await;
     ended(rig, State::Succeeded).await;
     rig.backup_of(id).await
-}
-
-async fn verify(rig: &Rig, id: InstanceId, backup: BackupId, restore: bool) -> OperationId {
-    let mut tx = rig.db.begin().await.unwrap();
-    let request = VerifyBackup { instance_id: id, backup, restore };
-    let asked = acceptance::verify_backup(&mut tx, request, &OsEntropy, &by()).await.unwrap();
-    tx.commit().await.unwrap();
-    match asked {
-        BackupVerified::Queued(operation) => operation,
-        other => panic!("{other:?}"),
-    }
-}
-
-async fn delete_backup(rig: &Rig, backup: BackupId) -> BackupDeleted {
-    let row = backups::get(&rig.db, backup).await.unwrap().unwrap();
-    let mut tx = rig.db.begin().await.unwrap();
-    let deleted = acceptance::delete_backup(&mut tx, &row, &OsEntropy, &by()).await.unwrap();
-    tx.commit().await.unwrap();
-    deleted
-}
-
-async fn undo(rig: &Rig, id: InstanceId) {
-    let mut tx = rig.db.begin().await.unwrap();
-    let acted = acceptance::undo_restore(&mut tx, id, None, &OsEntropy, &by()).await.unwrap();
-    assert!(matches!(acted, Acted::Queued(..)), "{acted:?}");
-    tx.commit().await.unwrap();
 }
 
 fn keep(rig: &Rig, every: Policy) -> Keep {
@@ -72,7 +46,7 @@ async fn a_check_reads_everything_and_a_proof_loads_it_and_leaves_nothing() {
     let id = with_data(&rig).await;
     let backup = backed_up(&rig, id).await;
     let before = rig.snapshot();
-    verify(&rig, id, backup, true).await;
+    rig.verify(id, backup, true).await;
     let operation = ended(&rig, State::Succeeded).await;
     assert_eq!((operation.kind, &operation.result.unwrap()["restored"]), (Kind::VerifyBackup, &serde_json::json!(true)));
     let difference = before.difference(&rig.snapshot());
@@ -85,7 +59,7 @@ async fn a_check_reads_everything_and_a_proof_loads_it_and_leaves_nothing() {
     let path = rig.store.path().join(pool);
     let whole = fs::read(&path).unwrap();
     fs::write(&path, vec![b'x'; whole.len()]).unwrap();
-    verify(&rig, id, backup, false).await;
+    rig.verify(id, backup, false).await;
     let error = ended(&rig, State::Failed).await.error.unwrap();
     assert_eq!(error.code, "backup_damaged");
     assert_eq!(backups::get(&rig.db, backup).await.unwrap().unwrap().state, BackupState::Failed);
@@ -101,7 +75,7 @@ async fn a_check_gives_way_to_a_customer() {
     let rig = Rig::start().await;
     let id = with_data(&rig).await;
     let backup = backed_up(&rig, id).await;
-    let check = verify(&rig, id, backup, true).await;
+    let check = rig.verify(id, backup, true).await;
     rig.act(id, Action::Stop).await;
     // The row shows what the customer asked for at once: the check is in nobody's way.
     assert_eq!(rig.status(id).await, "stopping");
@@ -116,26 +90,26 @@ async fn deleted_backups_go_with_what_only_they_had() {
     let rig = Rig::start().await;
     let id = with_data(&rig).await;
     let first = backed_up(&rig, id).await;
-    assert!(matches!(delete_backup(&rig, first).await, BackupDeleted::LastWhole));
+    assert!(matches!(rig.delete_backup(first).await, BackupDeleted::LastWhole));
     rig.inside(id, "DELETE FROM ir_attachment").await;
     rig.attach(id, b"of the second only").await;
     let second = backed_up(&rig, id).await;
     let objects = rig.stored().len();
-    assert!(matches!(delete_backup(&rig, first).await, BackupDeleted::Accepted(Some(_))));
-    assert!(matches!(delete_backup(&rig, first).await, BackupDeleted::NotFound));
+    assert!(matches!(rig.delete_backup(first).await, BackupDeleted::Accepted(Some(_))));
+    assert!(matches!(rig.delete_backup(first).await, BackupDeleted::NotFound));
     ended(&rig, State::Succeeded).await;
     assert_eq!(backups::get(&rig.db, first).await.unwrap(), None);
     assert!(rig.stored().len() < objects && rig.stored().iter().all(|object| !object.contains(&first.to_string())));
     // The other one is whole still.
-    verify(&rig, id, second, true).await;
+    rig.verify(id, second, true).await;
     ended(&rig, State::Succeeded).await;
     // One that is to be restored from stays.
     let third = backed_up(&rig, id).await;
     rig.restore(id, second).await;
-    assert!(matches!(delete_backup(&rig, second).await, BackupDeleted::BeingRead));
+    assert!(matches!(rig.delete_backup(second).await, BackupDeleted::BeingRead));
     ended(&rig, State::Succeeded).await;
-    assert!(matches!(delete_backup(&rig, second).await, BackupDeleted::Accepted(_)));
-    assert!(matches!(delete_backup(&rig, third).await, BackupDeleted::LastWhole));
+    assert!(matches!(rig.delete_backup(second).await, BackupDeleted::Accepted(_)));
+    assert!(matches!(rig.delete_backup(third).await, BackupDeleted::LastWhole));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -205,7 +179,7 @@ async fn a_restore_is_taken_back_and_so_is_that() {
     let restored = books(&rig, id).await;
     assert_ne!(later, restored);
     for expected in [&later, &restored, &later] {
-        undo(&rig, id).await;
+        rig.undo_restore(id).await;
         assert_eq!(rig.status(id).await, "maintenance");
         ended(&rig, State::Succeeded).await;
         assert_eq!(rig.status(id).await, "running");
@@ -304,24 +278,18 @@ async fn a_copy_has_the_data_and_an_identity_of_its_own_and_does_no_harm() {
                        VALUES (2, 'Send invoices', 1, 1, 'days', true, now() AT TIME ZONE 'UTC')";
     rig.inside(id, JOB).await;
     let (_, files) = books(&rig, id).await;
-    let mut tx = rig.db.begin().await.unwrap();
-    let source = rig.instance(id).await;
-    let order = rig.parsed(|raw| raw.customer_id = Some(source.customer_id.to_string()));
-    let request = CloneInstance { source: id, order, name: "Copy".to_owned(), backup: None };
-    let cloned = acceptance::clone_instance(&mut tx, request, &ReservedHosts::with([]), &OsEntropy, &by()).await.unwrap();
-    tx.commit().await.unwrap();
-    let Cloned::Ordered(Created::New(copy)) = cloned else { panic!("{cloned:?}") };
+    let copy = rig.copy(id, None).await;
     rig.drain().await;
-    assert_eq!((rig.status(id).await.as_str(), rig.status(copy.id).await.as_str()), ("running", "running"));
-    assert_eq!(books(&rig, copy.id).await.1, files);
+    assert_eq!((rig.status(id).await.as_str(), rig.status(copy).await.as_str()), ("running", "running"));
+    assert_eq!(books(&rig, copy).await.1, files);
     const IDENTITY: &str =
         "SELECT key, value FROM ir_config_parameter WHERE key IN ('database.uuid', 'database.secret', 'web.base.url') ORDER BY 1";
-    let (original, own) = (rig.inside(id, IDENTITY).await, rig.inside(copy.id, IDENTITY).await);
+    let (original, own) = (rig.inside(id, IDENTITY).await, rig.inside(copy, IDENTITY).await);
     for (original, own) in original.lines().zip(own.lines()) {
         assert_ne!(original, own);
     }
     const AT_WORK: &str = "SELECT count(*) FROM ir_cron WHERE active AND id <> 1";
-    assert_eq!(rig.inside(copy.id, AT_WORK).await.trim(), "0");
+    assert_eq!(rig.inside(copy, AT_WORK).await.trim(), "0");
     assert_ne!(rig.inside(id, AT_WORK).await.trim(), "0");
     // Another customer's data are nobody's to copy.
     let mut tx = rig.db.begin().await.unwrap();

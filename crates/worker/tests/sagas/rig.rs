@@ -5,7 +5,8 @@ use ::backup::store::LocalStore;
 use bootstrap::OsEntropy;
 use db::odoo::{Identity, OdooServers, ServerAddress, TenantLimits};
 use db::platform::acceptance::{
-    self, Act, Amend, ApplyResources, Create, Delete, Provision, Reactivate, Suspend, Terminate, Trigger, Unsuspend,
+    self, Act, Amend, ApplyResources, BackupDeleted, BackupVerified, CloneInstance, Cloned, Create, Delete, Provision,
+    Reactivate, Suspend, Terminate, Trigger, Unsuspend, VerifyBackup,
 };
 use db::platform::audit::{AuditContext, Door};
 use db::platform::backups;
@@ -226,6 +227,52 @@ impl Rig {
     /// Asks for a restore after which it runs or not.
     pub(crate) async fn restore_and(&self, instance_id: InstanceId, backup: BackupId, start: Option<bool>) {
         self.ask(Act { backup: Some(backup), start, ..Act::new(instance_id, Action::Restore, None) }).await;
+    }
+
+    /// Asks for the way back from the last restore.
+    pub(crate) async fn undo_restore(&self, id: InstanceId) {
+        let mut tx = self.db.begin().await.unwrap();
+        let acted = acceptance::undo_restore(&mut tx, id, None, &OsEntropy, &by()).await.unwrap();
+        assert!(matches!(acted, acceptance::Acted::Queued(..)), "{acted:?}");
+        tx.commit().await.unwrap();
+    }
+
+    /// Asks for a check of a backup.
+    pub(crate) async fn verify(&self, id: InstanceId, backup: BackupId, restore: bool) -> OperationId {
+        let mut tx = self.db.begin().await.unwrap();
+        let request = VerifyBackup { instance_id: id, backup, restore };
+        let asked = acceptance::verify_backup(&mut tx, request, &OsEntropy, &by()).await.unwrap();
+        tx.commit().await.unwrap();
+        match asked {
+            BackupVerified::Queued(operation) => operation,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn delete_backup(&self, backup: BackupId) -> BackupDeleted {
+        let row = backups::get(&self.db, backup).await.unwrap().unwrap();
+        let mut tx = self.db.begin().await.unwrap();
+        let deleted = acceptance::delete_backup(&mut tx, &row, &OsEntropy, &by()).await.unwrap();
+        tx.commit().await.unwrap();
+        deleted
+    }
+
+    /// Orders a copy of an instance.
+    pub(crate) async fn copy(&self, source: InstanceId, backup: Option<BackupId>) -> InstanceId {
+        let customer = self.instance(source).await.customer_id;
+        let order = self.parsed(|raw| raw.customer_id = Some(customer.to_string()));
+        let request = CloneInstance { source, order, name: "Copy".to_owned(), backup };
+        let mut tx = self.db.begin().await.unwrap();
+        let cloned = acceptance::clone_instance(&mut tx, request, &ReservedHosts::with([]), &OsEntropy, &by()).await.unwrap();
+        tx.commit().await.unwrap();
+        match cloned {
+            Cloned::Ordered(acceptance::Created::New(instance)) => instance.id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn oldest_backup_of(&self, id: InstanceId) -> BackupId {
+        backups::of_instance(&self.db, id, 1000).await.unwrap().last().unwrap().id
     }
 
     /// As if no backup had been taken just now.

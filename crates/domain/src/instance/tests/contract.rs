@@ -87,7 +87,9 @@ fn says(event: EventName, status: Status) -> Option<Status> {
 /// state, decides.
 fn agrees(said: Status, to: Status, axes: &Axes, event: Event) -> bool {
     match event {
-        Ev::RestoreDone => to == if axes.desired == DesiredState::Running { S::Running } else { S::Stopped },
+        Ev::RestoreDone if axes.status == S::Maintenance => {
+            to == if axes.desired == DesiredState::Running { S::Running } else { S::Stopped }
+        }
         Ev::BackupEnds { before } | Ev::RestoreFailed { before } if axes.status == S::Maintenance => {
             FOUR.contains(&before) && to == before
         }

@@ -1,5 +1,5 @@
 //! Takes the last backup before anything is dropped (contract 12.9), as the tenant: its database is opened for that, after its service has gone, and
-//! closed again by the next step. Without this backup nothing is dropped.
+//! closed again. Without this backup nothing is dropped.
 
 use crate::engine::{Cx, Seen, Step, StepError};
 use crate::sagas::Tools;
@@ -34,7 +34,7 @@ impl Step for FinalBackup {
     }
 
     fn place(&self) -> Place {
-        Place::Storage
+        Place::Postgres2
     }
 
     fn limit(&self) -> Duration {
@@ -56,6 +56,7 @@ impl Step for FinalBackup {
 
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let site = Site::of(cx, &self.0).await?;
+        let backup = begun(cx, Origin::Final).await?;
         let mut fence = site.fence(cx).await?;
         match fence.open_database(&site.placement.db_name, site.recorded()).await {
             Err(error @ OdooError::Missing { .. }) => {
@@ -65,8 +66,12 @@ impl Step for FinalBackup {
             other => other?,
         }
         fence.release().await?;
-        let backup = begun(cx, Origin::Final).await?;
-        let whole = take(cx, &self.0, &site, backup.id).await?;
+        let taken = take(cx, &self.0, &site, backup.id).await;
+        // Whatever came of it, nobody gets in any more.
+        let mut fence = site.fence(cx).await?;
+        fence.close_database(&site.placement.db_name, site.recorded()).await?;
+        fence.release().await?;
+        let whole = taken?;
         let mut tx = cx.fenced_tx().await?;
         backups::complete(&mut tx, backup.id, &whole).await?;
         tx.commit().await?;

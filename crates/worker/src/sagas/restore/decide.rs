@@ -30,21 +30,23 @@ impl Step for Decide {
         Place::Postgres1
     }
 
-    async fn check(&self, cx: &Cx) -> Result<Seen, StepError> {
-        let site = Site::of(cx, &self.0).await?;
-        let wanted = match cx.params::<Parameters>()?.start {
-            // Not any more: a payment is outstanding since.
-            Some(true) if may_start(&site.instance.axes).is_err() => None,
-            wanted => wanted,
-        };
-        let now = site.shall_run();
-        Ok(if wanted.is_none_or(|wanted| wanted == now) { Seen::Ours(json!({ "runs": now })) } else { Seen::Absent })
+    /// Decided again, it is the same.
+    async fn check(&self, _cx: &Cx) -> Result<Seen, StepError> {
+        Ok(Seen::Absent)
     }
 
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
-        let now = Site::of(cx, &self.0).await?.shall_run();
-        shall_run(cx, !now).await?;
-        Ok(json!({ "runs": !now }))
+        let site = Site::of(cx, &self.0).await?;
+        let now = site.shall_run();
+        let runs = match cx.params::<Parameters>()?.start {
+            // Not any more: a payment is outstanding since.
+            Some(true) if may_start(&site.instance.axes).is_err() => now,
+            wanted => wanted.unwrap_or(now),
+        };
+        if runs != now {
+            shall_run(cx, runs).await?;
+        }
+        Ok(json!({ "runs": runs }))
     }
 }
 
