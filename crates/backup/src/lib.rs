@@ -15,6 +15,7 @@ mod archive;
 mod digest;
 mod error;
 mod files;
+mod foreign_sql;
 mod manifest;
 mod pieces;
 mod pool;

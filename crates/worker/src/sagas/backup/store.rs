@@ -121,6 +121,7 @@ pub(in crate::sagas) fn target(site: &Site, tools: &Tools) -> Result<Target, Ste
         user: placement.db_user.as_str().to_owned(),
         password: site.password(tools)?,
         ssl_mode: site.server.address().admin.ssl_mode.as_str(),
+        ssl_root_cert: None,
     })
 }
 
