@@ -666,7 +666,9 @@ impl Statement {
         };
         match first.as_str() {
             "GRANT" | "REVOKE" => self.leave_out(),
-            "ROLLBACK" | "ABORT" | "END" | "START" | "PREPARE" => return Err(format!("{first} in a load that is one transaction")),
+            "ROLLBACK" | "ABORT" | "END" | "START" | "PREPARE" => {
+                return Err(format!("{first} in a load that is one transaction"));
+            }
             // psql guesses where such a body ends, each version in its own way.
             "CREATE" if begins && self.words.iter().skip(1).take(3).any(has_body) => {
                 return Err("a function whose body is not quoted (BEGIN ATOMIC)".to_owned());
@@ -727,7 +729,9 @@ impl Statement {
         if left.next_if(|word| **word == Word::Sign(b'(')).is_some() && left.next() != Some(&Word::Sign(b')')) {
             return false;
         }
-        left.next().is_some_and(|word| word.is("FROM")) && left.next().is_some_and(|word| word.is("STDIN")) && left.next().is_none()
+        left.next().is_some_and(|word| word.is("FROM"))
+            && left.next().is_some_and(|word| word.is("STDIN"))
+            && left.next().is_none()
     }
 
     /// `ALTER ... OWNER TO name`
@@ -791,7 +795,10 @@ mod tests {
             ("SELECT a[1:2], x::text, y[b:c], f(a := 1);", "SELECT a[1: 2], x::text, y[b: c], f(a := 1);"),
             ("SELECT B'101'||'x', $1;", "SELECT B'101'|| 'x', $1;"),
             ("SELECT \"a\\\"\"b\", \"naïve\".x;", "SELECT U&\"a!005C\"\"b\" UESCAPE '!', U&\"na!00EFve\" UESCAPE '!'.x;"),
-            ("CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2);\n", "CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2);\n"),
+            (
+                "CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2);\n",
+                "CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2);\n",
+            ),
             ("ALTER TABLE t RENAME COLUMN owner TO x;", "ALTER TABLE t RENAME COLUMN owner TO x;"),
             ("ALTER TABLE t ADD COLUMN a int;", "ALTER TABLE t ADD COLUMN a int;"),
             ("CREATE TABLE t (begin date);", "CREATE TABLE t (begin date);"),
@@ -901,8 +908,41 @@ mod tests {
     #[test]
     fn nothing_that_comes_in_brings_a_backslash_out() {
         const PARTS: &[&str] = &[
-            "'", "''", "\"", "\\", "\\!", "\n", ";", ";\n", "$$", "$a$", "$", "E'", "U&'", "B'", "a", "1", "--", "/*", "*/", "(", ")",
-            ":", "::", "é", "\u{3042}", " ", "SELECT ", "COPY t FROM stdin", "\\.\n", "\n\\.\n", "\\restrict a\n", "x'", "&", "-", "/",
+            "'",
+            "''",
+            "\"",
+            "\\",
+            "\\!",
+            "\n",
+            ";",
+            ";\n",
+            "$$",
+            "$a$",
+            "$",
+            "E'",
+            "U&'",
+            "B'",
+            "a",
+            "1",
+            "--",
+            "/*",
+            "*/",
+            "(",
+            ")",
+            ":",
+            "::",
+            "é",
+            "\u{3042}",
+            " ",
+            "SELECT ",
+            "COPY t FROM stdin",
+            "\\.\n",
+            "\n\\.\n",
+            "\\restrict a\n",
+            "x'",
+            "&",
+            "-",
+            "/",
         ];
         let mut state = 42_u64;
         let mut random = |most: usize| {
@@ -922,7 +962,10 @@ mod tests {
             let mut is_data = false;
             for line in out.split_inclusive('\n') {
                 if !is_data {
-                    assert!(line.bytes().all(|b| (b.is_ascii_graphic() || b" \n\t".contains(&b)) && b != b'\\'), "{text:?}: {out:?}");
+                    assert!(
+                        line.bytes().all(|b| (b.is_ascii_graphic() || b" \n\t".contains(&b)) && b != b'\\'),
+                        "{text:?}: {out:?}"
+                    );
                     is_data = line.starts_with("COPY t FROM stdin");
                 } else if line == "\\.\n" {
                     is_data = false;

@@ -323,6 +323,24 @@ mod tests {
         assert!(find().await.is_err(), "it says that it is another program");
         std::fs::remove_file(place.path().join("psql")).unwrap();
         program("psql", "7.4");
-        assert_eq!(find().await.unwrap().version(), "pg_dump (PostgreSQL) 7.4");
+        let tools = find().await.unwrap();
+        assert_eq!(tools.version(), "pg_dump (PostgreSQL) 7.4");
+
+        let tells = "#!/bin/sh\necho \"psql: error: [$*] $PGSSLMODE $PGSSLROOTCERT $PGUSER ${HOME-homeless}\" >&2\nexit 3\n";
+        std::fs::write(place.path().join("psql"), tells).unwrap();
+        let mut target = Target {
+            host: "h".to_owned(),
+            port: 1,
+            database: "d".to_owned(),
+            user: "u".to_owned(),
+            password: "p".to_owned().into(),
+            ssl_mode: "verify-full",
+            ssl_root_cert: None,
+        };
+        let said = tools.load_plain(&target, b"".as_slice()).await.unwrap_err().to_string();
+        assert!(said.ends_with(&format!("--single-transaction -f -] verify-full {AUTHORITIES} u homeless")), "{said}");
+        target.ssl_root_cert = Some("/ca.pem".into());
+        let said = tools.load_plain(&target, b"".as_slice()).await.unwrap_err().to_string();
+        assert!(said.contains(" verify-full /ca.pem "), "{said}");
     }
 }

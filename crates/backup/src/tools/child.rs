@@ -255,7 +255,8 @@ mod tests {
     fn a_script_is_judged_by_how_psql_ended() {
         let end = |code, words: &str| ended("psql", code, words).verdict_of_script();
         assert!(end(0, "psql:<stdin>:1: NOTICE:  hello").is_ok());
-        let faked = "psql:<stdin>:3: NOTICE:  a\npsql: error: terminating connection\npsql:<stdin>:4: ERROR:  relation \"a\" exists";
+        let faked =
+            "psql:<stdin>:3: NOTICE:  a\npsql: error: terminating connection\npsql:<stdin>:4: ERROR:  relation \"a\" exists";
         let Err(BackupError::Refused(text)) = end(3, faked) else { panic!("it is refused") };
         assert!(text.ends_with("ERROR:  relation \"a\" exists"), "{text}");
         let away = "psql:<stdin>:9: error: connection to server was lost";

@@ -5,5 +5,7 @@
 mod damage;
 mod hostile;
 mod interruptions;
+mod plain_sql;
 mod rig;
 mod round_trip;
+mod server;
