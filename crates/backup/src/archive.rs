@@ -17,6 +17,9 @@ const LEFT_OUT: [&[u8]; 2] = [b"filestore", b"sessions"];
 const DEEPEST: usize = 64;
 const MOST: u64 = 1_000_000;
 
+/// An archive of nothing: two blocks of zeros (POSIX pax, "ustar Interchange Format").
+pub(crate) const NOTHING: &[u8] = &[0; 1024];
+
 /// Writes the archive of what lies below `source`.
 pub(crate) async fn pack(source: OwnedFd, into: impl AsyncWrite + Unpin + Send + 'static) -> BackupResult<()> {
     let into = SyncIoBridge::new(into);

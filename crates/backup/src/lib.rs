@@ -17,6 +17,7 @@ mod error;
 mod files;
 mod foreign_sql;
 mod manifest;
+pub mod odoo_zip;
 mod pieces;
 mod pool;
 mod reader;
@@ -28,6 +29,7 @@ mod writer;
 pub use error::{BackupError, BackupResult, Class};
 pub use files::{ContentName, Wanted};
 pub use manifest::{Attachments, Facts, FilesPart, Manifest, Part, Piece, Row};
+pub use pool::Content;
 pub use reader::{Backup, Verified};
 pub use writer::{Stored, Writer};
 
