@@ -1,7 +1,7 @@
 //! Backups: what they look like in a store, how they are written, checked and read.
 //!
 //! Owns: the layout (`docs/backups.md`), the stores behind one trait, checksums, the pool of filestore contents that the backups of one
-//! instance share, and the unpacking of what may be hostile.
+//! instance share, Odoo's own format, and the reading of what may be hostile.
 //! Leaves to others: when a backup is made and what is known of it (the catalogue in `db`), the session that dump and filestore
 //! are consistent by (`db::odoo`), and where a restored directory goes (`runtime::directory`).
 //!

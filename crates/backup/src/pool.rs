@@ -13,7 +13,7 @@ use domain::ids::InstanceId;
 use futures::stream::{self, FuturesOrdered, FuturesUnordered, Stream, StreamExt, TryStreamExt};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -197,8 +197,10 @@ async fn keep_content(store: Arc<dyn BackupStore>, shelf: Arc<Shelf>, content: C
     let mut left = objects(&shelf.prefix, &entry).into_iter().peekable();
     while let Some((key, length)) = left.next() {
         let mut piece = vec![0; usize::try_from(length).unwrap_or(PIECE)];
-        let read = content.read_exact(&mut piece).await;
-        read.map_err(|e| BackupError::out_of(e, "read a file"))?;
+        content.read_exact(&mut piece).await.map_err(|e| match e.kind() {
+            io::ErrorKind::UnexpectedEof => BackupError::Refused(format!("file {} is shorter than it should be", entry.name)),
+            _ => BackupError::out_of(e, "read a file"),
+        })?;
         sum.add(&piece);
         // The last piece waits until the whole is known: what is wrong is never complete.
         if left.peek().is_none() {

@@ -25,6 +25,8 @@ const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 const PROGRAMS: [&str; 3] = ["pg_dump", "pg_restore", "psql"];
 /// For loads: see [`ClientTools::restore`].
 const HASTY: &str = "-c synchronous_commit=off";
+/// psql keeps what a query answers, and a statement, as a whole. Whoever wrote the dump chooses how much that is.
+const PSQL_MEMORY: u64 = 1 << 30;
 const BUFFER: usize = 256 * 1024;
 
 /// The programs of one major version.
@@ -146,7 +148,8 @@ impl ClientTools {
     /// Loads a plain dump that anybody may have written into an empty database; otherwise as [`Self::restore`]. Between it and psql there
     /// are two walls: nothing that psql itself would carry out gets through to it, and `\restrict` (of psql 13.22, 14.19, 15.14,
     /// 16.10, 17.6 and newer; older ones refuse the load) with a key that the dump cannot know forbids it such commands.
-    /// Owners, permissions and comments of extensions in the dump are left out.
+    /// Owners, permissions and comments of extensions in the dump are left out. How long it may take is the caller's to bound: a dump may
+    /// make the server wait for ever.
     ///
     /// # Errors
     /// [`BackupError::Refused`] for what is no plain dump, and with the server's words; those of `content`; the server went away.
@@ -157,6 +160,7 @@ impl ClientTools {
         command.env("PGCLIENTENCODING", "UTF8");
         command.args(["-X", "-q", "--no-password", "-v", "ON_ERROR_STOP=1", "--single-transaction", "-f", "-"]);
         let mut child = Running::start(command.stdin(Stdio::piped()).stdout(Stdio::null()), "psql")?;
+        child.bound_memory(PSQL_MEMORY)?;
         let mut into = child.input()?;
         let head = format!("\\restrict {}\n", hex::encode(key));
         if let Err(error) = feed_filtered(&mut content, head.into_bytes(), &mut into).await {
@@ -326,7 +330,8 @@ mod tests {
         let tools = find().await.unwrap();
         assert_eq!(tools.version(), "pg_dump (PostgreSQL) 7.4");
 
-        let tells = "#!/bin/sh\necho \"psql: error: [$*] $PGSSLMODE $PGSSLROOTCERT $PGUSER ${HOME-homeless}\" >&2\nexit 3\n";
+        let tells = "#!/bin/sh\nread -r line\nprintf 'psql: error: %s\\n' \"$line\" >&2\n\
+            echo \"psql: error: [$*] $PGSSLMODE $PGSSLROOTCERT $PGUSER ${HOME-homeless}\" >&2\nexit 3\n";
         std::fs::write(place.path().join("psql"), tells).unwrap();
         let mut target = Target {
             host: "h".to_owned(),
@@ -342,5 +347,14 @@ mod tests {
         target.ssl_root_cert = Some("/ca.pem".into());
         let said = tools.load_plain(&target, b"".as_slice()).await.unwrap_err().to_string();
         assert!(said.contains(" verify-full /ca.pem "), "{said}");
+
+        // Its first line forbids everything that is not SQL, with a key that nobody knows beforehand.
+        let key = async || {
+            let said = tools.load_plain(&target, b"SELECT 1;".as_slice()).await.unwrap_err().to_string();
+            let (_, key) = said.split_once("\\restrict ").unwrap();
+            key.split(';').next().unwrap().to_owned()
+        };
+        let (one, other) = (key().await, key().await);
+        assert!(one != other && one.len() == 32 && one.bytes().all(|b| b.is_ascii_hexdigit()), "{one} {other}");
     }
 }

@@ -3,7 +3,8 @@
 use crate::error::{BackupError, BackupResult};
 use bytes::{Bytes, BytesMut};
 use futures::stream;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::io::Errno;
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -49,6 +50,18 @@ impl Running {
 
     pub(super) fn output(&mut self) -> BackupResult<ChildStdout> {
         self.child.stdout.take().ok_or_else(|| self.lacks("output"))
+    }
+
+    /// Bounds its memory (`RLIMIT_AS`, setrlimit(2)); to be called before it gets anything to do.
+    pub(super) fn bound_memory(&self, bytes: u64) -> BackupResult<()> {
+        let pid = self.child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
+        // One that has ended already needs none, and says why itself.
+        let Some(pid) = pid else { return Ok(()) };
+        let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+        match prlimit(Some(pid), Resource::As, limit) {
+            Ok(_) | Err(Errno::SRCH) => Ok(()),
+            Err(e) => Err(BackupError::local(format!("bound the memory of {}", self.program), e)),
+        }
     }
 
     fn lacks(&self, what: &str) -> BackupError {

@@ -196,6 +196,8 @@ async fn a_dump_that_is_a_program_runs_nothing() {
         "SELECT pg_read_file('/etc/passwd');".to_owned(),
         "CREATE DATABASE other;".to_owned(),
         "ROLLBACK;".to_owned(),
+        // What would not fit into memory.
+        "SELECT repeat('x', 20000000) FROM generate_series(1, 100);".to_owned(),
         "SELECT".to_owned(),
     ];
     let target = server.database("hostile");
@@ -226,16 +228,31 @@ async fn a_dump_that_is_a_program_runs_nothing() {
 
 /// Tools whose psql never hears of the restriction: what gets through to it must be harmless by itself.
 async fn without_restriction(server: &Server, place: &Path) -> ClientTools {
+    with_psql(server, place, "[ \"$1\" = --version ] || read -r restrict\nexec PSQL \"$@\"\n").await
+}
+
+async fn with_psql(server: &Server, place: &Path, script: &str) -> ClientTools {
     let bin = server.cluster.server().installation().bin();
     for program in ["pg_dump", "pg_restore"] {
         symlink(bin.join(program), place.join(program)).unwrap();
     }
-    let psql = bin.join("psql").display().to_string();
-    let script = format!("#!/bin/sh\n[ \"$1\" = --version ] || read -r restrict\nexec {psql} \"$@\"\n");
+    let script = format!("#!/bin/sh\n{}", script.replace("PSQL", &bin.join("psql").display().to_string()));
     std::fs::write(place.join("psql"), script).unwrap();
     std::fs::set_permissions(place.join("psql"), Permissions::from_mode(0o755)).unwrap();
     let major = server.tools.version().split(' ').nth(2).unwrap().split('.').next().unwrap().parse().unwrap();
     ClientTools::find(major, &[place.to_owned()]).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_psql_that_knows_no_restriction_loads_nothing() {
+    let server = Server::start().await;
+    let place = tempfile::tempdir().unwrap();
+    let script = "[ \"$1\" = --version ] && exec PSQL \"$@\"\nsed -u '1s/restrict/unheard_of/' | PSQL \"$@\"\n";
+    let older = with_psql(&server, place.path(), script).await;
+    let target = server.database("older");
+    let error = older.load_plain(&target, b"CREATE TABLE t (a text);\n".as_slice()).await.unwrap_err();
+    assert!(matches!(&error, BackupError::Refused(why) if why.contains("invalid command")), "{error}");
+    assert_eq!(server.run(&target, "SELECT count(*) FROM pg_class WHERE relname = 't'"), "0");
 }
 
 /// psql without any wall.
