@@ -142,16 +142,7 @@ impl Filter {
         match self.state {
             State::Code => return self.code(byte, out).map(|()| Turn::Taken),
             State::Word => return self.in_word(byte, out),
-            State::Number => match byte {
-                b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'_' | b'.' => self.lengthen(byte)?,
-                b'\'' | b'"' | b'$' => return Err(self.refused("a quote touches a number")),
-                _ => {
-                    self.statement.put(&self.word, out);
-                    self.saw(Word::Number, out)?;
-                    self.state = State::Code;
-                    return Ok(Turn::Again);
-                }
-            },
+            State::Number => return self.in_number(byte, out),
             State::Tag => match byte {
                 b'A'..=b'Z' | b'a'..=b'z' | b'_' => self.lengthen(byte)?,
                 b'0'..=b'9' if self.word.len() > 1 => self.lengthen(byte)?,
@@ -285,6 +276,32 @@ impl Filter {
         }
         self.word.push(byte);
         Ok(())
+    }
+
+    /// `12`, `1.5`, `2e-7`, `$1`. What else touches one is part of it for some psql, and a word of its own for another.
+    fn in_number(&mut self, byte: u8, out: &mut Vec<u8>) -> BackupResult<Turn> {
+        let is_plain = self.word[0] != b'$' && !self.word.iter().any(|b| matches!(b, b'e' | b'E'));
+        let (is_exponent, is_signed) = match self.word.last() {
+            Some(b'e' | b'E') => (true, false),
+            Some(b'+' | b'-') => (true, true),
+            _ => (false, false),
+        };
+        match byte {
+            b'0'..=b'9' => self.lengthen(byte)?,
+            b'+' | b'-' if is_exponent && !is_signed => self.lengthen(byte)?,
+            b'.' | b'e' | b'E' if is_plain => self.lengthen(byte)?,
+            b'A'..=b'Z' | b'a'..=b'z' | b'_' | b'\'' | b'"' | b'$' => {
+                return Err(self.refused("a number touches something"));
+            }
+            _ if is_exponent => return Err(self.refused("a number that is cut off")),
+            _ => {
+                self.saw(Word::Number, out)?;
+                self.statement.put(&self.word, out);
+                self.state = State::Code;
+                return Ok(Turn::Again);
+            }
+        }
+        Ok(Turn::Taken)
     }
 
     fn in_word(&mut self, byte: u8, out: &mut Vec<u8>) -> BackupResult<Turn> {
@@ -600,6 +617,8 @@ struct Statement {
     last_put: u8,
     /// The first words outside of brackets.
     words: Vec<Word>,
+    /// The first names without quotes, inside and outside.
+    names: Vec<String>,
     /// How many words there were, inside and outside.
     all: usize,
     outside: usize,
@@ -648,6 +667,15 @@ impl Statement {
 
     fn saw(&mut self, word: Word, depth: usize, out: &mut Vec<u8>) -> Result<(), String> {
         self.all += 1;
+        if let Word::Name(name) = &word {
+            // psql guesses by the first words, whatever stands between them, that `;` does not end a statement; each version in its own way.
+            if depth == 0 && name == "BEGIN" && self.may_have_body() {
+                return Err("a function whose body is not quoted (BEGIN ATOMIC)".to_owned());
+            }
+            if self.names.len() < 4 {
+                self.names.push(name.clone());
+            }
+        }
         if depth > 0 {
             self.computes |= depth > 1 || !(word.is_name() || word == Word::Sign(b','));
             return Ok(());
@@ -657,7 +685,6 @@ impl Statement {
         if self.words.len() < LOOKED_AT {
             self.words.push(word.clone());
         }
-        let begins = word.is("BEGIN");
         self.last.rotate_left(1);
         self.last[2] = Some(word);
         let Some(Word::Name(first)) = self.words.first() else {
@@ -669,10 +696,6 @@ impl Statement {
             "ROLLBACK" | "ABORT" | "END" | "START" | "PREPARE" => {
                 return Err(format!("{first} in a load that is one transaction"));
             }
-            // psql guesses where such a body ends, each version in its own way.
-            "CREATE" if begins && self.words.iter().skip(1).take(3).any(has_body) => {
-                return Err("a function whose body is not quoted (BEGIN ATOMIC)".to_owned());
-            }
             "COMMENT" if self.is_about(&["ON", "EXTENSION"]) => self.leave_out(),
             "ALTER" if self.is_about(&["DEFAULT", "PRIVILEGES"]) => self.leave_out(),
             "COMMENT" if self.outside < 3 => {}
@@ -681,6 +704,11 @@ impl Statement {
             _ => {}
         }
         Ok(())
+    }
+
+    fn may_have_body(&self) -> bool {
+        let kinds = ["FUNCTION", "PROCEDURE", "SCHEMA"];
+        self.names.first().is_some_and(|first| first == "CREATE") && self.names.iter().any(|name| kinds.contains(&name.as_str()))
     }
 
     fn is_about(&self, names: &[&str]) -> bool {
@@ -762,10 +790,6 @@ impl Statement {
     }
 }
 
-fn has_body(word: &Word) -> bool {
-    ["FUNCTION", "PROCEDURE", "SCHEMA"].iter().any(|kind| word.is(kind))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -793,6 +817,7 @@ mod tests {
             ("SELECT E'a\\'b\\n\\\\\\x41\\101\\u00e9\\q';", "SELECT U&'a''b\n!005CAA!00E9q' UESCAPE '!';"),
             ("SELECT $$it's$$, $a_1$ $$ $a$ \\! $a_1$, a$b$c;", "SELECT 'it''s', U&' $$ $a$ !005C!! ' UESCAPE '!', a$b$c;"),
             ("SELECT a[1:2], x::text, y[b:c], f(a := 1);", "SELECT a[1: 2], x::text, y[b: c], f(a := 1);"),
+            ("SELECT 1.5e-07-2+.5*1e3, 1-1, a[1];", "SELECT 1.5e-07-2+.5*1e3, 1-1, a[1];"),
             ("SELECT B'101'||'x', $1;", "SELECT B'101'|| 'x', $1;"),
             ("SELECT \"a\\\"\"b\", \"naïve\".x;", "SELECT U&\"a!005C\"\"b\" UESCAPE '!', U&\"na!00EFve\" UESCAPE '!'.x;"),
             (
@@ -871,6 +896,15 @@ mod tests {
             "SELECT (;\nCOPY t FROM stdin;\n\\! x\n\\.\n",
             "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; END;",
             "create or replace procedure f() begin atomic select 1; end;",
+            "- CREATE FUNCTION f() BEGIN;\n",
+            "\"x\" (CREATE) or replace FUNCTION f() BEGIN;\n",
+            "1create function f() begin;\n",
+            "1efunction;",
+            "1e;",
+            "1e+x;",
+            "$1a;",
+            "$1e5;",
+            "1_000;",
             "ROLLBACK;",
             "COMMIT AND CHAIN;",
             "END;",
