@@ -398,3 +398,99 @@ async fn what_went_wrong_first_is_told() {
     drop(ask);
     session.wait().unwrap();
 }
+
+/// The first wall alone, before a psql that is not restricted, goes on after errors, and has no transaction around it.
+#[tokio::test]
+async fn whatever_gets_through_is_no_command_of_psql() {
+    const PARTS: &[&str] = &[
+        "- ",
+        "1 ",
+        "CREATE FUNCTION f() ",
+        "CREATE OR REPLACE PROCEDURE p() ",
+        "BEGIN ",
+        "f() ",
+        "BEGIN ",
+        "ATOMIC ",
+        "END ",
+        "CASE ",
+        ";\n",
+        "(",
+        ")",
+        "'",
+        "'",
+        "''",
+        "$$",
+        "$a$",
+        "E'",
+        "é",
+        "あ",
+        "ソ",
+        "--",
+        "/*",
+        "*/",
+        "\n",
+        "\"",
+        ":",
+        "::",
+        "\\",
+        "\\\\",
+        "SELECT ",
+        "a",
+        "1",
+        "e5",
+        "U&'",
+        "B'1'",
+        " ",
+        "x",
+        "!",
+        "UESCAPE ",
+        "$1",
+        "[",
+        ", ",
+        "COPY",
+        "COPY",
+        "COPY",
+        "SHELL",
+        "LOOSE",
+        "SJIS",
+        "GB18030",
+    ];
+    let server = Server::start().await;
+    let place = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(place.path(), Permissions::from_mode(0o777)).unwrap();
+    let marker = place.path().join("marker");
+    let script = "[ \"$1\" = --version ] && exec PSQL \"$@\"\nread -r restrict\nexec PSQL -X -q -f -\n";
+    let tools = with_psql(&server, place.path(), script).await;
+    let target = server.database("random");
+    server.run(&target, "CREATE TABLE t (a text)");
+    let shell = format!("\\! touch {}\n", marker.display());
+    let copy = format!(";\nCOPY t FROM stdin;\n{shell}\\.\n");
+    let set = |name: &str, value: &str| format!("SELECT pg_catalog.set_config('{name}', '{value}', false);\n");
+    let mut random = {
+        let mut state = 4711_u64;
+        move |most: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 33) as usize % most
+        }
+    };
+    let mut passed = 0;
+    for _ in 0..1000 {
+        let mut text = String::new();
+        for _ in 0..1 + random(12) {
+            match PARTS[random(PARTS.len())] {
+                "COPY" => text.push_str(&copy),
+                "SHELL" => text.push_str(&shell),
+                "LOOSE" => text.push_str(&set("standard_conforming_strings", "off")),
+                encoding @ ("SJIS" | "GB18030") => text.push_str(&set("client_encoding", encoding)),
+                part => text.push_str(part),
+            }
+        }
+        text.push_str(&copy);
+        let outcome = tools.load_plain(&target, text.as_bytes()).await;
+        passed += u32::from(!outcome.is_err_and(|error| error.to_string().contains("of the dump: ")));
+        assert!(!marker.exists(), "{text}");
+    }
+    assert!(passed > 100, "{passed}");
+}
