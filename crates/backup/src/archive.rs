@@ -26,6 +26,9 @@ pub(crate) struct Packed {
     pub(crate) bytes: u64,
 }
 
+/// An archive of nothing: two blocks of zeros (POSIX pax, "ustar Interchange Format").
+pub(crate) const NOTHING: &[u8] = &[0; 1024];
+
 /// Writes the archive of what lies below `source`.
 pub(crate) async fn pack(source: OwnedFd, into: impl AsyncWrite + Unpin + Send + 'static) -> BackupResult<Packed> {
     let into = SyncIoBridge::new(into);

@@ -14,6 +14,9 @@ pub enum BackupError {
     /// The database server cannot be reached, or went away.
     #[error("the database server is away: {0}")]
     ServerAway(String),
+    /// A session on the database server was ended, or could not be had because its role has too many: a new try may have it.
+    #[error("the work on the database was cut off: {0}")]
+    Cut(String),
     /// There is no room left, in the store or on the database server.
     #[error("no room is left: {0}")]
     Full(String),
@@ -76,7 +79,7 @@ impl BackupError {
             Self::Unreachable(_) | Self::ServerAway(_) => Class::Unreachable,
             Self::Full(_) => Class::Full,
             Self::Local { cause, .. } if is_full(cause) => Class::Full,
-            Self::Local { .. } | Self::Vanished { .. } | Self::Source(_) => Class::Transient,
+            Self::Local { .. } | Self::Vanished { .. } | Self::Source(_) | Self::Cut(_) => Class::Transient,
             Self::Denied(_) | Self::Missing(_) | Self::Damaged { .. } | Self::Refused(_) => Class::Permanent,
         }
     }

@@ -1,7 +1,7 @@
 //! Backups: what they look like in a store, how they are written, checked and read.
 //!
 //! Owns: the layout (`docs/backups.md`), the stores behind one trait, checksums, the pool of filestore contents that the backups of one
-//! instance share, and the unpacking of what may be hostile.
+//! instance share, Odoo's own format, and the reading of what may be hostile.
 //! Leaves to others: when a backup is made and what is known of it (the catalogue in `db`), the session that dump and filestore
 //! are consistent by (`db::odoo`), and where a restored directory goes (`runtime::directory`).
 //!
@@ -15,7 +15,9 @@ mod archive;
 mod digest;
 mod error;
 mod files;
+mod foreign_sql;
 mod manifest;
+pub mod odoo_zip;
 mod pieces;
 mod pool;
 mod reader;
@@ -27,7 +29,7 @@ mod writer;
 pub use error::{BackupError, BackupResult, Class};
 pub use files::{ContentName, Wanted};
 pub use manifest::{Attachments, Facts, FilesPart, Manifest, Part, Piece, Row};
-pub use pool::Pruning;
+pub use pool::{Content, Pruning};
 pub use reader::{Backup, Verified};
 pub use writer::{Stored, Writer};
 
@@ -99,6 +101,7 @@ mod layout {
     pub(crate) const DUMP: &str = "database.dump.zst";
     pub(crate) const DATA: &str = "data.tar.zst";
     pub(crate) const FILES: &str = "files.zst";
+    pub(crate) const WAITING: &str = "waiting";
 
     pub(crate) fn backup(id: BackupId) -> Key {
         Key::known(format!("active/{id}"))

@@ -10,13 +10,13 @@ use crate::store::{BackupStore, Key, PIECE};
 use crate::tree;
 use bytes::Bytes;
 use domain::ids::InstanceId;
-use futures::stream::{self, FuturesUnordered, Stream, StreamExt, TryStreamExt};
+use futures::stream::{self, FuturesOrdered, FuturesUnordered, Stream, StreamExt, TryStreamExt};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// How many files are on their way at once; each needs at most one piece of memory.
 const AT_ONCE: usize = 4;
@@ -26,6 +26,22 @@ const AT_ONCE: usize = 4;
 pub(crate) struct Kept {
     pub(crate) count: u64,
     pub(crate) bytes: u64,
+}
+
+/// A file that comes as bytes.
+pub struct Content {
+    /// Its name.
+    pub name: ContentName,
+    /// Its length.
+    pub bytes: u64,
+    /// So many bytes, of which nothing is believed.
+    pub content: Box<dyn AsyncRead + Send + Unpin>,
+}
+
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Content").field("name", &self.name).field("bytes", &self.bytes).finish_non_exhaustive()
+    }
 }
 
 /// The objects of one content: itself, or its pieces.
@@ -151,6 +167,93 @@ async fn rewound(mut file: File, name: &ContentName) -> BackupResult<File> {
     .await
 }
 
+/// The same for files that come as bytes, from whoever: the pool gets nothing that was not compared with its name to the end.
+pub(crate) async fn keep_from(
+    store: &Arc<dyn BackupStore>,
+    instance: InstanceId,
+    contents: impl Stream<Item = BackupResult<Content>> + Send,
+    waiting: &Key,
+    mut list: impl AsyncWrite + Unpin,
+) -> BackupResult<Kept> {
+    let mut contents = std::pin::pin!(contents);
+    let (mut last, mut here): (Option<ContentName>, Option<Arc<Shelf>>) = (None, None);
+    let (mut under_way, mut kept) = (FuturesOrdered::new(), Kept::default());
+    loop {
+        let next = contents.next().await.transpose()?;
+        let is_over = next.is_none();
+        if let Some(content) = next {
+            if last.as_ref().is_some_and(|last| *last >= content.name) {
+                return Err(BackupError::Refused("the names of files are not in order".to_owned()));
+            }
+            let name = content.name.directory();
+            let shelf = match here.take().filter(|_| last.as_ref().is_some_and(|last| last.directory() == name)) {
+                Some(shelf) => shelf,
+                None => Arc::new(Shelf::look(store, instance, name).await?),
+            };
+            last = Some(content.name.clone());
+            here = Some(shelf.clone());
+            under_way.push_back(keep_content(store.clone(), shelf, waiting.clone(), content));
+        }
+        while under_way.len() == AT_ONCE || (is_over && !under_way.is_empty()) {
+            let Some(entry) = under_way.try_next().await? else { break };
+            kept.count += 1;
+            kept.bytes += entry.bytes;
+            list.write_all(entry.line().as_bytes()).await.map_err(|e| BackupError::out_of(e, "write the list of files"))?;
+        }
+        if is_over {
+            break;
+        }
+    }
+    list.shutdown().await.map_err(|e| BackupError::out_of(e, "write the list of files"))?;
+    Ok(kept)
+}
+
+/// What the pool has already is compared all the same: nobody comes by a file through its name. What is longer than a piece can be judged at
+/// its end only, and waits until then in a place of its own.
+async fn keep_content(
+    store: Arc<dyn BackupStore>,
+    shelf: Arc<Shelf>,
+    waiting: Key,
+    content: Content,
+) -> BackupResult<Entry> {
+    let Content { name, bytes, mut content } = content;
+    let entry = Entry { name, bytes };
+    let objects = objects(&shelf.prefix, &entry);
+    let (is_there, is_long) = (shelf.has(&entry), objects.len() > 1);
+    let (mut sum, mut first, mut put) = (Summing::sha1(), None, Vec::new());
+    for (number, (_, length)) in objects.iter().enumerate() {
+        let mut piece = vec![0; usize::try_from(*length).unwrap_or(PIECE)];
+        content.read_exact(&mut piece).await.map_err(|e| match e.kind() {
+            io::ErrorKind::UnexpectedEof => BackupError::Refused(format!("file {} is shorter than it should be", entry.name)),
+            _ => BackupError::out_of(e, "read a file"),
+        })?;
+        sum.add(&piece);
+        let piece = Bytes::from(piece);
+        if is_long && !is_there {
+            let key = waiting.child(&format!("{}.{number}", entry.name));
+            put_checked(store.clone(), key.clone(), piece).await?;
+            put.push(key);
+        } else {
+            first = Some(piece);
+        }
+    }
+    let is_over = content.read(&mut [0]).await.map_err(|e| BackupError::out_of(e, "read a file"))? == 0;
+    let is_right = is_over && sum.hex() == entry.name.as_str();
+    match (objects.as_slice(), first) {
+        ([(key, _)], Some(piece)) if is_right && !is_there => {
+            put_checked(store.clone(), key.clone(), piece).await?;
+        }
+        _ => {}
+    }
+    for (from, (to, length)) in put.iter().zip(&objects) {
+        if is_right {
+            put_checked(store.clone(), to.clone(), fetch(&store, from, *length).await?).await?;
+        }
+        store.delete(from).await?;
+    }
+    if is_right { Ok(entry) } else { Err(BackupError::Refused(format!("file {} is not what its name says", entry.name))) }
+}
+
 fn open(source: &OwnedFd, name: &ContentName) -> BackupResult<(File, u64)> {
     let found = tree::open_directory(source, name.directory()).and_then(|directory| tree::open_file(directory, name.as_str()));
     found.map_err(|e| vanished(name, e))
@@ -188,6 +291,24 @@ fn proven(sum: Summing, entry: &Entry) -> BackupResult<()> {
         return Ok(());
     }
     Err(BackupError::damaged(format!("content {}", entry.name), "it is not what its name says"))
+}
+
+/// A content, piece by piece; only its end says that it was all right.
+pub(crate) fn pieces(
+    store: Arc<dyn BackupStore>,
+    instance: InstanceId,
+    entry: Entry,
+) -> impl Stream<Item = BackupResult<Bytes>> + Send + use<> {
+    let left = objects(&directory(instance, entry.name.directory()), &entry).into_iter();
+    stream::try_unfold((left, Summing::sha1()), move |(mut left, mut sum)| {
+        let (store, entry) = (store.clone(), entry.clone());
+        async move {
+            let Some((key, length)) = left.next() else { return proven(sum, &entry).map(|()| None) };
+            let piece = fetch(&store, &key, length).await?;
+            sum.add(&piece);
+            Ok(Some((piece, (left, sum))))
+        }
+    })
 }
 
 /// Compares a content. One that is wrong, also when it is read again, is removed: the next backup stores it anew, which mends all that

@@ -7,7 +7,9 @@ use crate::manifest::{Manifest, Part};
 use crate::pool::{self, Shelf};
 use crate::store::BackupStore;
 use crate::{archive, layout, pieces, tree};
+use bytes::Bytes;
 use domain::ids::BackupId;
+use futures::Stream;
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -143,7 +145,12 @@ impl Backup {
         Listed { lines: BufReader::new(text).lines(), ahead: None }
     }
 
-    fn count(&self, kept: pool::Kept) -> BackupResult<Verified> {
+    /// The content of a file of the list.
+    pub(crate) fn content(&self, entry: Entry) -> impl Stream<Item = BackupResult<Bytes>> + Send + use<> {
+        pool::pieces(self.store.clone(), self.manifest.instance, entry)
+    }
+
+    pub(crate) fn count(&self, kept: pool::Kept) -> BackupResult<Verified> {
         let files = &self.manifest.files;
         if (kept.count, kept.bytes) != (files.count, files.bytes) {
             return Err(BackupError::damaged("list of files", "it is not as long as the manifest says"));

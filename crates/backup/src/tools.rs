@@ -1,24 +1,33 @@
-//! `pg_dump` and `pg_restore` of a server's own major version, as children.
+//! `pg_dump`, `pg_restore` and `psql` of a server's own major version, as children.
 //!
 //! An older tool refuses a newer server; a newer `pg_restore` sends settings that an older server does not know. So the versions must be the
 //! same (PostgreSQL docs, `pg_dump`, notes). A child's environment is built from nothing, its password is in that environment and
 //! nowhere else, and it ends with the call that it belongs to.
 
+mod child;
+
 use crate::error::{BackupError, BackupResult};
-use rustix::process::{Pid, Signal, kill_process_group};
+use crate::foreign_sql::Filter;
+use aws_lc_rs::rand;
+use child::{Running, bare, written};
 use secrecy::{ExposeSecret, SecretString};
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
-use tokio::task::JoinHandle;
+use tokio::process::{ChildStdin, ChildStdout, Command};
+use tokio_util::task::AbortOnDropHandle;
 
 /// Where Debian has the programs of each major version.
 const DEBIAN: &str = "/usr/lib/postgresql";
-/// How much of a child's words is kept.
-const WORDS: u64 = 64 * 1024;
-/// How many of its last lines are told.
-const LINES: usize = 5;
+/// The authorities that the machine trusts, in Debian's place. libpq's own default is a file in a home that a child does not have.
+const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// What there must be of a version.
+const PROGRAMS: [&str; 3] = ["pg_dump", "pg_restore", "psql"];
+/// For loads: see [`ClientTools::restore`].
+const HASTY: &str = "-c synchronous_commit=off";
+/// psql keeps what a query answers, and a statement, as a whole. Whoever wrote the dump chooses how much that is.
+const PSQL_MEMORY: u64 = 1 << 30;
+const BUFFER: usize = 256 * 1024;
 
 /// The programs of one major version.
 #[derive(Clone, Debug)]
@@ -42,23 +51,24 @@ pub struct Target {
     pub password: SecretString,
     /// As libpq's `sslmode`.
     pub ssl_mode: &'static str,
+    /// Certificates of the authorities that `verify-ca` and `verify-full` believe; `None`: those of the machine.
+    pub ssl_root_cert: Option<PathBuf>,
 }
 
 impl ClientTools {
-    /// Looks for the programs of this major version in `directories`, each a `bin`, and then where Debian has them.
+    /// Looks for the programs of this major version in `directories`, each a `bin`, and then where Debian has them. All of them must
+    /// be in one place.
     ///
     /// # Errors
     /// [`BackupError::Refused`] if there are none of this version.
     pub async fn find(major: u32, directories: &[PathBuf]) -> BackupResult<Self> {
         let debian = Path::new(DEBIAN).join(major.to_string()).join("bin");
         for directory in directories.iter().chain([&debian]) {
-            let Ok(answer) = bare(&directory.join("pg_dump")).arg("--version").output().await else { continue };
-            let version = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
-            if answer.status.success() && major_of(&version) == Some(major) {
+            if let Some(version) = version_of(directory, major).await {
                 return Ok(Self { directory: directory.clone(), version });
             }
         }
-        Err(BackupError::Refused(format!("there is no pg_dump of PostgreSQL {major} on this machine")))
+        Err(BackupError::Refused(format!("there is no {} of PostgreSQL {major} on this machine", PROGRAMS.join(", "))))
     }
 
     /// First line of `pg_dump --version`.
@@ -75,8 +85,36 @@ impl ClientTools {
         command.args(["-Fc", "-Z0", "--no-owner", "--no-acl", "--no-password"]);
         command.arg(format!("--snapshot={snapshot}"));
         let mut child = Running::start(command.stdin(Stdio::null()).stdout(Stdio::piped()), "pg_dump")?;
-        let Some(content) = child.child.stdout.take() else { return Err(child.lacks("output")) };
+        let content = child.output()?;
         Ok(Dump { child, content })
+    }
+
+    /// Begins a dump as plain SQL, of what `snapshot` sees or of now. The reader's end is the end of a dump that went well; its errors
+    /// are ours otherwise.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn dump_plain(&self, target: &Target, snapshot: Option<&str>) -> BackupResult<impl AsyncRead + Send + Unpin + use<>> {
+        let mut command = self.command("pg_dump", target, "");
+        command.args(["-Fp", "--no-owner", "--no-acl", "--no-password"]);
+        command.args(snapshot.map(|snapshot| format!("--snapshot={snapshot}")));
+        written(Running::start(command.stdin(Stdio::null()).stdout(Stdio::piped()), "pg_dump")?, None)
+    }
+
+    /// A dump in custom format as plain SQL; no server is needed. The reader is one as that of [`Self::dump_plain`].
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn to_plain<C>(&self, mut content: C) -> BackupResult<impl AsyncRead + Send + Unpin + use<C>>
+    where
+        C: AsyncRead + Send + Unpin + 'static,
+    {
+        let mut command = bare(&self.directory.join("pg_restore"));
+        command.args(["--no-owner", "--no-acl", "--exit-on-error", "-f", "-"]);
+        let mut child = Running::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()), "pg_restore")?;
+        let mut into = child.input()?;
+        let feed = tokio::spawn(async move { feed(&mut content, &mut into).await });
+        written(child, Some(AbortOnDropHandle::new(feed)))
     }
 
     /// Loads a dump in custom format into an empty database, all of it or nothing, as the role of `target`: that role owns everything
@@ -86,7 +124,7 @@ impl ClientTools {
     /// # Errors
     /// [`BackupError::Refused`] with the program's words; those of `content`; the server went away.
     pub async fn restore(&self, target: &Target, mut content: impl AsyncRead + Unpin + Send) -> BackupResult<()> {
-        let mut command = self.command("pg_restore", target, "-c synchronous_commit=off");
+        let mut command = self.command("pg_restore", target, HASTY);
         command.args([
             "--single-transaction",
             "--exit-on-error",
@@ -97,7 +135,7 @@ impl ClientTools {
             &target.database,
         ]);
         let mut child = Running::start(command.stdin(Stdio::piped()).stdout(Stdio::null()), "pg_restore")?;
-        let Some(mut into) = child.child.stdin.take() else { return Err(child.lacks("input")) };
+        let mut into = child.input()?;
         // A dump that breaks off must not look like one that has ended: the program is gone before its input is.
         if let Err(error) = feed(&mut content, &mut into).await {
             drop(child);
@@ -105,6 +143,32 @@ impl ClientTools {
         }
         drop(into);
         child.end().await
+    }
+
+    /// Loads a plain dump that anybody may have written into an empty database; otherwise as [`Self::restore`]. Between it and psql there
+    /// are two walls: nothing that psql itself would carry out gets through to it, and `\restrict` (of psql 13.22, 14.19, 15.14,
+    /// 16.10, 17.6 and newer; older ones refuse the load) with a key that the dump cannot know forbids it such commands.
+    /// Owners, permissions and comments of extensions in the dump are left out. How long it may take is the caller's to bound: a dump may
+    /// make the server wait for ever.
+    ///
+    /// # Errors
+    /// [`BackupError::Refused`] for what is no plain dump, and with the server's words; those of `content`; the server went away.
+    pub async fn load_plain(&self, target: &Target, mut content: impl AsyncRead + Unpin + Send) -> BackupResult<()> {
+        let mut key = [0; 16];
+        rand::fill(&mut key).map_err(|_| BackupError::local("make a key", std::io::Error::other("no randomness")))?;
+        let mut command = self.command("psql", target, &format!("{HASTY} -c client_min_messages=warning"));
+        command.env("PGCLIENTENCODING", "UTF8");
+        command.args(["-X", "-q", "--no-password", "-v", "ON_ERROR_STOP=1", "--single-transaction", "-f", "-"]);
+        let mut child = Running::start(command.stdin(Stdio::piped()).stdout(Stdio::null()), "psql")?;
+        child.bound_memory(PSQL_MEMORY)?;
+        let mut into = child.input()?;
+        let head = format!("\\restrict {}\n", hex::encode(key));
+        if let Err(error) = feed_filtered(&mut content, head.into_bytes(), &mut into).await {
+            drop(child);
+            return Err(error);
+        }
+        drop(into);
+        child.ended().await?.verdict_of_script()
     }
 
     fn command(&self, program: &str, target: &Target, options: &str) -> Command {
@@ -116,6 +180,7 @@ impl ClientTools {
             .env("PGUSER", &target.user)
             .env("PGPASSWORD", target.password.expose_secret())
             .env("PGSSLMODE", target.ssl_mode)
+            .env("PGSSLROOTCERT", target.ssl_root_cert.as_deref().unwrap_or(Path::new(AUTHORITIES)))
             .env("PGCONNECT_TIMEOUT", "10")
             .env("PGAPPNAME", "ois backup")
             .env("PGOPTIONS", options);
@@ -123,31 +188,59 @@ impl ClientTools {
     }
 }
 
-/// A program without anything of our own environment.
-fn bare(program: &Path) -> Command {
-    let mut command = Command::new(program);
-    command.env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C").process_group(0).kill_on_drop(true);
-    command
+/// What `pg_dump` says of itself, if all programs are here and of this version.
+async fn version_of(directory: &Path, major: u32) -> Option<String> {
+    let mut versions = Vec::new();
+    for program in PROGRAMS {
+        let answer = bare(&directory.join(program)).arg("--version").output().await.ok()?;
+        let version = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
+        if !answer.status.success() || major_of(program, &version) != Some(major) {
+            return None;
+        }
+        versions.push(version);
+    }
+    versions.into_iter().next()
 }
 
 /// `pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`
-fn major_of(version: &str) -> Option<u32> {
-    version.strip_prefix("pg_dump (PostgreSQL) ")?.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+fn major_of(program: &str, version: &str) -> Option<u32> {
+    let number = version.strip_prefix(program)?.strip_prefix(" (PostgreSQL) ")?;
+    number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// Passes everything on; a reader that has gone is no error here.
 async fn feed(content: &mut (impl AsyncRead + Unpin), into: &mut ChildStdin) -> BackupResult<()> {
-    let mut buffer = vec![0; 256 * 1024];
+    let mut buffer = vec![0; BUFFER];
     loop {
         let read = content.read(&mut buffer).await.map_err(|e| BackupError::out_of(e, "read the dump"))?;
-        if read == 0 {
-            return Ok(());
-        }
-        if let Err(e) = into.write_all(&buffer[..read]).await {
-            tracing::debug!(error = %e, "the reader of a dump has gone");
+        if read == 0 || !give(into, &buffer[..read]).await {
             return Ok(());
         }
     }
+}
+
+/// The same through the filter, behind a head of our own. Only what ends where a dump may end has ended.
+async fn feed_filtered(content: &mut (impl AsyncRead + Unpin), head: Vec<u8>, into: &mut ChildStdin) -> BackupResult<()> {
+    let (mut filter, mut buffer, mut out) = (Filter::default(), vec![0; BUFFER], head);
+    loop {
+        let read = content.read(&mut buffer).await.map_err(|e| BackupError::out_of(e, "read the dump"))?;
+        if read == 0 {
+            return filter.end();
+        }
+        filter.push(&buffer[..read], &mut out)?;
+        if !give(into, &out).await {
+            return Ok(());
+        }
+        out.clear();
+    }
+}
+
+async fn give(into: &mut ChildStdin, bytes: &[u8]) -> bool {
+    let given = into.write_all(bytes).await;
+    if let Err(error) = &given {
+        tracing::debug!(%error, "the reader of a dump has gone");
+    }
+    given.is_ok()
 }
 
 /// A dump under way. Dropping it ends it.
@@ -171,160 +264,97 @@ impl Dump {
         drop(self.content);
         self.child.end().await
     }
-}
 
-/// A child in a process group of its own, which ends with this.
-#[derive(Debug)]
-struct Running {
-    program: &'static str,
-    child: Child,
-    words: Option<JoinHandle<String>>,
-}
-
-impl Running {
-    fn start(command: &mut Command, program: &'static str) -> BackupResult<Self> {
-        let mut child = command.stderr(Stdio::piped()).spawn().map_err(|e| BackupError::local(format!("start {program}"), e))?;
-        let words = child.stderr.take().map(|words| tokio::spawn(listen(words)));
-        Ok(Self { program, child, words })
-    }
-
-    fn lacks(&self, what: &str) -> BackupError {
-        BackupError::Refused(format!("{} has no {what}", self.program))
-    }
-
-    async fn end(mut self) -> BackupResult<()> {
-        let status = self.child.wait().await.map_err(|e| BackupError::local(format!("wait for {}", self.program), e))?;
-        let words = match self.words.take() {
-            Some(words) => words.await.unwrap_or_default(),
-            None => String::new(),
-        };
-        judge(self.program, status, &words)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // What it has started goes with it; the child itself is killed and reaped by tokio.
-        if let Some(pid) = self.child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()))
-            && let Err(error) = kill_process_group(pid, Signal::KILL)
-        {
-            tracing::debug!(program = self.program, %error, "it has ended already");
+    /// Waits for its end after its content was `stored`, or was not; what went wrong first is told. What does not look like a dump is
+    /// often one that the program could not make, and it knows why; but that nobody read on is no cause.
+    ///
+    /// # Errors
+    /// Those of `stored`; else as [`Self::end`].
+    pub async fn end_of<T>(self, stored: BackupResult<T>) -> BackupResult<T> {
+        if !matches!(stored, Ok(_) | Err(BackupError::Refused(_))) {
+            return stored;
         }
+        drop(self.content);
+        let ended = self.child.ended().await?;
+        if stored.is_err() && ended.was_left() {
+            return stored;
+        }
+        ended.verdict().and(stored)
     }
 }
-
-async fn listen(mut words: ChildStderr) -> String {
-    let mut text = Vec::new();
-    if let Err(error) = (&mut words).take(WORDS).read_to_end(&mut text).await {
-        tracing::debug!(%error, "a child's words are lost");
-    }
-    // Whatever else it says must not make it wait.
-    if let Err(error) = tokio::io::copy(&mut words, &mut tokio::io::sink()).await {
-        tracing::debug!(%error, "a child's words are lost");
-    }
-    String::from_utf8_lossy(&text).into_owned()
-}
-
-/// What a program's end means, by its own words: those of its lines that begin with its name, up to the command that it quotes, which
-/// a tenant may have written.
-fn judge(program: &str, status: ExitStatus, words: &str) -> BackupResult<()> {
-    if status.success() {
-        return Ok(());
-    }
-    let own = format!("{program}: error: ");
-    let said: Vec<&str> = words.lines().filter_map(|line| line.strip_prefix(&own)).collect();
-    let last = said[said.len().saturating_sub(LINES)..].join("; ");
-    let text = format!("{program}: {status}: {last}");
-    let says = |words: &[&str]| words.iter().any(|words| last.contains(words));
-    if says(FULL) {
-        return Err(BackupError::Full(text));
-    }
-    if !says(REFUSED) && (status.code().is_none() || says(AWAY)) {
-        return Err(BackupError::ServerAway(text));
-    }
-    Err(BackupError::Refused(text))
-}
-
-/// The server answers, and will not do it however often it is asked.
-const REFUSED: &[&str] = &[
-    "password authentication failed",
-    "no pg_hba.conf entry",
-    "\" does not exist",
-    "permission denied",
-    "is not permitted to log in",
-];
-const FULL: &[&str] = &["No space left on device", "Disk quota exceeded"];
-/// The server, or the way there, is not there now.
-const AWAY: &[&str] = &[
-    "connection to server",
-    "could not connect",
-    "could not translate host name",
-    "server closed the connection",
-    "no connection to the server",
-    "terminating connection",
-    "the database system is",
-    "could not receive data from server",
-    "could not send data to server",
-    "SSL SYSCALL error",
-    "SSL connection has been closed unexpectedly",
-    "too many connections",
-];
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::process::ExitStatusExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     #[test]
     fn versions_are_read_as_the_programs_print_them() {
         for (text, major) in [
             ("pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)", Some(15)),
             ("pg_dump (PostgreSQL) 18beta1", Some(18)),
+            ("psql (PostgreSQL) 15.18", None),
             ("pg_dump 15", None),
             ("", None),
         ] {
-            assert_eq!(major_of(text), major, "{text}");
+            assert_eq!(major_of("pg_dump", text), major, "{text}");
         }
-    }
-
-    #[test]
-    fn a_program_is_judged_by_its_own_words() {
-        let end = |program: &str, words: &str| judge(program, ExitStatus::from_raw(256), words).unwrap_err();
-        let at = "pg_dump: error: connection to server at \"127.0.0.1\", port 5432 failed: ";
-        for words in [
-            format!("{at}Connection refused"),
-            format!("{at}FATAL:  the database system is shutting down"),
-            "pg_dump: error: could not translate host name \"pg2\" to address: Name or service not known".to_owned(),
-            "pg_dump: error: server closed the connection unexpectedly".to_owned(),
-        ] {
-            assert!(matches!(end("pg_dump", &words), BackupError::ServerAway(_)), "{words}");
-        }
-        for words in [
-            format!("{at}FATAL:  password authentication failed for user \"t\""),
-            format!("{at}FATAL:  database \"nope\" does not exist"),
-            "pg_restore: error: could not execute query: ERROR:  relation \"a\" already exists".to_owned(),
-            String::new(),
-        ] {
-            assert!(
-                matches!(
-                    end(if words.starts_with("pg_restore") { "pg_restore" } else { "pg_dump" }, &words),
-                    BackupError::Refused(_)
-                ),
-                "{words}"
-            );
-        }
-        let full =
-            "pg_restore: error: could not execute query: ERROR:  could not extend file \"base/1\": No space left on device";
-        assert!(matches!(end("pg_restore", full), BackupError::Full(_)));
-        // What a tenant wrote is quoted below the program's own words.
-        let quoted =
-            "pg_restore: error: could not execute query: ERROR:  syntax error\nCommand was: SELECT 'terminating connection';";
-        assert!(matches!(end("pg_restore", quoted), BackupError::Refused(_)));
     }
 
     #[tokio::test]
     async fn another_major_version_is_not_taken() {
         let found = ClientTools::find(7, &[PathBuf::from("/usr/lib/postgresql/15/bin")]).await;
         assert!(matches!(found, Err(BackupError::Refused(_))), "{found:?}");
+    }
+
+    #[tokio::test]
+    async fn all_programs_must_be_there_and_of_one_version() {
+        let place = tempfile::tempdir().unwrap();
+        let program = |name: &str, version: &str| {
+            let path = place.path().join(name);
+            std::fs::write(&path, format!("#!/bin/sh\necho '{name} (PostgreSQL) {version}'\n")).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o700)).unwrap();
+        };
+        let find = async || ClientTools::find(7, &[place.path().to_owned()]).await;
+        program("pg_dump", "7.4");
+        program("pg_restore", "7.4");
+        assert!(find().await.is_err());
+        program("psql", "8.0");
+        assert!(find().await.is_err());
+        std::fs::remove_file(place.path().join("psql")).unwrap();
+        program("psql7", "7.4");
+        symlink(place.path().join("psql7"), place.path().join("psql")).unwrap();
+        assert!(find().await.is_err(), "it says that it is another program");
+        std::fs::remove_file(place.path().join("psql")).unwrap();
+        program("psql", "7.4");
+        let tools = find().await.unwrap();
+        assert_eq!(tools.version(), "pg_dump (PostgreSQL) 7.4");
+
+        let tells = "#!/bin/sh\nread -r line\nprintf 'psql: error: %s\\n' \"$line\" >&2\n\
+            echo \"psql: error: [$*] $PGSSLMODE $PGSSLROOTCERT $PGUSER ${HOME-homeless}\" >&2\nexit 3\n";
+        std::fs::write(place.path().join("psql"), tells).unwrap();
+        let mut target = Target {
+            host: "h".to_owned(),
+            port: 1,
+            database: "d".to_owned(),
+            user: "u".to_owned(),
+            password: "p".to_owned().into(),
+            ssl_mode: "verify-full",
+            ssl_root_cert: None,
+        };
+        let said = tools.load_plain(&target, b"".as_slice()).await.unwrap_err().to_string();
+        assert!(said.ends_with(&format!("--single-transaction -f -] verify-full {AUTHORITIES} u homeless")), "{said}");
+        target.ssl_root_cert = Some("/ca.pem".into());
+        let said = tools.load_plain(&target, b"".as_slice()).await.unwrap_err().to_string();
+        assert!(said.contains(" verify-full /ca.pem "), "{said}");
+
+        // Its first line forbids everything that is not SQL, with a key that nobody knows beforehand.
+        let key = async || {
+            let said = tools.load_plain(&target, b"SELECT 1;".as_slice()).await.unwrap_err().to_string();
+            let (_, key) = said.split_once("\\restrict ").unwrap();
+            key.split(';').next().unwrap().to_owned()
+        };
+        let (one, other) = (key().await, key().await);
+        assert!(one != other && one.len() == 32 && one.bytes().all(|b| b.is_ascii_hexdigit()), "{one} {other}");
     }
 }

@@ -4,6 +4,7 @@ use crate::digest::sha256;
 use crate::error::{BackupError, BackupResult};
 use crate::files::Wanted;
 use crate::manifest::{FORMAT, Facts, FilesPart, Manifest, Part};
+use crate::pool::Content;
 use crate::store::{BackupStore, Key, Object};
 use crate::{archive, layout, pieces, pool, tree};
 use async_trait::async_trait;
@@ -122,6 +123,30 @@ impl Writer {
             found => found.map_err(|e| BackupError::local("open the filestore", e))?,
         };
         self.files(source, wanted).await
+    }
+
+    /// The same for files that come as bytes, in the order of their names, each once; nothing of them is believed.
+    ///
+    /// # Errors
+    /// [`BackupError::Refused`] if one is not what its name says; those of the store and of the stream.
+    pub async fn files_from(&mut self, contents: impl Stream<Item = BackupResult<Content>> + Send) -> BackupResult<()> {
+        let (into, list) = tokio::io::duplex(PIPE);
+        let waiting = layout::part(self.id, self.attempt, layout::WAITING);
+        let key = layout::part(self.id, self.attempt, layout::FILES);
+        let written = pieces::write(&self.store, &key, pieces::compressed(list));
+        let (kept, list) = tokio::try_join!(pool::keep_from(&self.store, self.instance, contents, &waiting, into), written)?;
+        self.files = Some(FilesPart { list, count: kept.count, bytes: kept.bytes });
+        Ok(())
+    }
+
+    /// Stores that there is no rest of a data directory.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn no_data(&mut self) -> BackupResult<()> {
+        let key = layout::part(self.id, self.attempt, layout::DATA);
+        self.data = Some((pieces::write(&self.store, &key, pieces::compressed(archive::NOTHING)).await?, 0));
+        Ok(())
     }
 
     /// Stores the rest of a data directory.

@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod archive;
 mod damage;
 mod hostile;
 mod interruptions;
+mod odoo_zip;
+mod plain_sql;
 mod rig;
 mod round_trip;
+mod server;

@@ -156,15 +156,7 @@ fn summary(facts: &Facts) -> Summary {
 async fn dump(tools: &Tools, site: &Site, writer: &mut Writer, client: &ClientTools, snapshot: &str) -> Result<(), StepError> {
     let mut dump = client.dump(&target(site, tools)?, snapshot)?;
     let stored = writer.dump(dump.content()).await;
-    match stored {
-        // A program that failed says why; without its words it is only something that does not begin like a dump.
-        Err(BackupError::Refused(_)) => dump.end().await.and(stored)?,
-        stored => {
-            stored?;
-            dump.end().await?;
-        }
-    }
-    Ok(())
+    Ok(dump.end_of(stored).await?)
 }
 
 /// The tenant's database, as the tenant.
@@ -177,6 +169,7 @@ pub(in crate::sagas) fn target(site: &Site, tools: &Tools) -> Result<Target, Ste
         user: placement.db_user.as_str().to_owned(),
         password: site.password(tools)?,
         ssl_mode: site.server.address().admin.ssl_mode.as_str(),
+        ssl_root_cert: None,
     })
 }
 
