@@ -210,12 +210,7 @@ pub(crate) async fn keep_from(
 
 /// What the pool has already is compared all the same: nobody comes by a file through its name. What is longer than a piece can be judged at
 /// its end only, and waits until then in a place of its own.
-async fn keep_content(
-    store: Arc<dyn BackupStore>,
-    shelf: Arc<Shelf>,
-    waiting: Key,
-    content: Content,
-) -> BackupResult<Entry> {
+async fn keep_content(store: Arc<dyn BackupStore>, shelf: Arc<Shelf>, waiting: Key, content: Content) -> BackupResult<Entry> {
     let Content { name, bytes, mut content } = content;
     let entry = Entry { name, bytes };
     let objects = objects(&shelf.prefix, &entry);

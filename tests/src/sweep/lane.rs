@@ -144,16 +144,22 @@ impl Lane {
             "start" => Some(self.stack.act(&started.instance, "stop")?),
             "unpause" => Some(self.stack.act(&started.instance, "suspend")?),
             "reactivate" => Some(self.stack.terminate(&started.instance)?),
-            "restore" | "forget_replaced" => Some(self.stack.act(&started.instance, "backup")?),
+            "restore" | "forget_replaced" | "undo_restore" | "verify_backup" | "prune_backups" => {
+                Some(self.stack.act(&started.instance, "backup")?)
+            }
             _ => None,
         };
         if let Some(before) = before {
             self.ends(&before, "succeeded")?;
         }
-        if kind == "forget_replaced" {
+        if matches!(kind, "forget_replaced" | "undo_restore") {
             let backup = self.stack.backups(&started.instance)?.into_iter().next().context("there is no backup")?;
             let restore = self.stack.restore(&started.instance, &backup)?;
             self.ends(&restore, "succeeded")?;
+        }
+        if kind == "prune_backups" {
+            let second = self.stack.act(&started.instance, "backup")?;
+            self.ends(&second, "succeeded")?;
         }
         if kind == "unpause" {
             self.stack.note_billing(&started.instance, "paid")?;
@@ -182,7 +188,30 @@ impl Lane {
             "restore" => {
                 let instance = instance(subject)?;
                 let backup = self.stack.backups(&instance)?.into_iter().next().context("there is no backup")?;
+                // A backup that was taken just now would do as the copy that is taken first.
+                let old =
+                    r#"UPDATE instance_service.backups SET summary = jsonb_set(summary, '{taken_at}', '"2020-01-01T00:00:00Z"')"#;
+                self.stack.platform_sql(&format!("{old} WHERE instance_id = '{instance}'"))?;
                 Ok(Started { operation: self.stack.restore(&instance, &backup)?, instance })
+            }
+            "undo_restore" => {
+                let instance = instance(subject)?;
+                let path = format!("/api/v1/instances/{instance}/undo-restore");
+                let asked = self.stack.post(&path, &serde_json::json!({}))?.expect(200)?;
+                Ok(Started { operation: asked.text("job_id")?, instance })
+            }
+            "verify_backup" => {
+                let instance = instance(subject)?;
+                let backup = self.stack.backups(&instance)?.into_iter().next().context("there is no backup")?;
+                let path = format!("/api/v1/backups/{backup}/verify");
+                let asked = self.stack.post(&path, &serde_json::json!({ "restore": true }))?.expect(200)?;
+                Ok(Started { operation: asked.text("job_id")?, instance })
+            }
+            "prune_backups" => {
+                let instance = instance(subject)?;
+                let backup = self.stack.backups(&instance)?.into_iter().next().context("there is no backup")?;
+                let asked = self.stack.delete(&format!("/api/v1/backups/{backup}"))?.expect(200)?;
+                Ok(Started { operation: asked.text("job_id")?, instance })
             }
             "forget_replaced" => {
                 let instance = instance(subject)?;

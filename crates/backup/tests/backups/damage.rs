@@ -3,7 +3,7 @@
 use crate::rig::{Rig, backup_id, noise, prune};
 use backup::{BackupError, Stored};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// In a full run; a part of them otherwise, another one each day.
 const CASES: u64 = 1000;
@@ -82,12 +82,13 @@ async fn every_damage_is_found() {
         .collect();
     let all = [rig.objects("active"), rig.objects("pool")].concat();
     let backups = rig.backups();
+    let whole: Vec<(PathBuf, Vec<u8>)> =
+        all.iter().map(|object| rig.path("store").join(object)).map(|path| (path.clone(), fs::read(path).unwrap())).collect();
     for seed in seeds {
         let case = Case { seed };
         let at = case.pick(1, objects.len());
         let damage = case.damage(&all, all.iter().position(|object| *object == objects[at]).unwrap());
         let path = rig.path("store").join(&objects[at]);
-        let before = fs::read(&path).unwrap();
         if apply(&case, &rig.path("store"), &objects[at], &damage) {
             let what = format!("seed {seed}: {damage:?} of {}", objects[at]);
             let opened = backups.open(backup_id(1), 1, &stored[0].manifest_sha256).await;
@@ -101,9 +102,11 @@ async fn every_damage_is_found() {
             };
             assert!(matches!(found, BackupError::Damaged { .. }), "{what}: {found}");
         }
-        // A check has removed what is wrong in the pool, and with it a directory that was empty then.
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, before).unwrap();
+        // A check has removed contents that are wrong in the pool, with all of their pieces.
+        for (path, content) in whole.iter().filter(|(other, _)| *other == path || !other.exists()) {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
     }
     backups.open(backup_id(1), 1, &stored[0].manifest_sha256).await.unwrap().verify(true).await.unwrap();
 }

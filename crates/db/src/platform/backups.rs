@@ -358,6 +358,15 @@ pub async fn condemn(tx: &mut PlatformTx, id: BackupId) -> DbResult<()> {
     Ok(())
 }
 
+/// The operation that takes it does not need it: it is to go, however far it is.
+///
+/// # Errors
+/// Database errors only.
+pub async fn discard(tx: &mut PlatformTx, id: BackupId) -> DbResult<()> {
+    sqlx::query!("UPDATE instance_service.backups SET state = 'deleting' WHERE id = $1", id.as_uuid()).execute(tx.conn()).await?;
+    Ok(())
+}
+
 /// The store has nothing of it any more.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ mod catalogue;
 mod store;
 
 pub(super) use catalogue::begun;
-pub(super) use store::{take, taken_back, target};
+pub(super) use store::{discarded, take, taken_back, target};
 
 use super::Tools;
 use super::accepted::Accepted;

@@ -115,6 +115,21 @@ pub(in crate::sagas) async fn taken_back(cx: &Cx, tools: &Tools, origin: Origin)
     Ok(tx.commit().await?)
 }
 
+/// Removes a backup that an operation took and that nobody needs. What the store does not let go now goes with the retention.
+pub(in crate::sagas) async fn discarded(cx: &Cx, tools: &Tools, origin: Origin) -> Result<(), StepError> {
+    let Some(backup) = backups::of_operation(&cx.services().db, cx.operation().id, origin).await? else { return Ok(()) };
+    let mut tx = cx.fenced_tx().await?;
+    backups::discard(&mut tx, backup.id).await?;
+    tx.commit().await?;
+    if let Err(error) = tools.backups.remove(backup.id).await {
+        tracing::warn!(backup = %backup.id, %error, "a backup that nobody needs is left in the store for a while");
+        return Ok(());
+    }
+    let mut tx = cx.fenced_tx().await?;
+    backups::forget(&mut tx, backup.id).await?;
+    Ok(tx.commit().await?)
+}
+
 async fn write(tools: &Tools, site: &Site, mut writer: Writer, attempt: i64) -> Result<Whole, StepError> {
     let placement = &site.placement;
     let mut snapshot = site.server.snapshot(&placement.db_name, &placement.db_user).await?;

@@ -3,12 +3,12 @@
 
 use crate::engine::{Cx, Seen, Step, StepError, Undo, Verdict};
 use crate::sagas::Tools;
-use crate::sagas::backup::{begun, take, taken_back};
+use crate::sagas::backup::{begun, discarded, take, taken_back};
 use crate::sagas::site::Site;
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use db::platform::backups;
-use domain::backup::{Origin, State};
+use domain::backup::Origin;
 use domain::operation::Place;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -77,13 +77,10 @@ const fn is_final(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Retry | Verdict::Permanent | Verdict::NeedsAttention | Verdict::Snooze { unreachable: false, .. })
 }
 
-/// One that is whole stays; of another nothing is left.
+/// What it was a copy of is live still: nobody needs it.
 #[async_trait]
 impl Undo for SafetyCopy {
     async fn undo(&self, cx: &Cx) -> Result<(), StepError> {
-        match backups::of_operation(&cx.services().db, cx.operation().id, Origin::BeforeRestore).await? {
-            Some(backup) if backup.state != State::Completed => taken_back(cx, &self.0, Origin::BeforeRestore).await,
-            _ => Ok(()),
-        }
+        discarded(cx, &self.0, Origin::BeforeRestore).await
     }
 }

@@ -75,7 +75,7 @@ impl Step for Nothing {
     }
 
     async fn check(&self, _cx: &Cx) -> Result<Seen, StepError> {
-        Ok(Seen::Ours(json!({ "needed": false })))
+        Ok(Seen::Absent)
     }
 
     async fn apply(&self, _cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
