@@ -4,6 +4,7 @@
 
 mod action_table;
 mod admin;
+mod backups;
 mod conventions;
 mod docs;
 mod doors;
