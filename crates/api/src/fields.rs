@@ -27,7 +27,8 @@ impl Fields {
         self.object.remove(name).filter(|value| !value.is_null())
     }
 
-    fn wrong(&mut self, name: &str, must: &str, kind: &str) {
+    /// Notes that a field is not what it must be.
+    pub(crate) fn wrong(&mut self, name: &str, must: &str, kind: &str) {
         let loc = self.place_of(name);
         self.problems.push(FieldProblem { loc, msg: format!("must be {must}"), kind: kind.to_owned() });
     }

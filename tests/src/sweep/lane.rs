@@ -194,6 +194,12 @@ impl Lane {
                 self.stack.platform_sql(&format!("{old} WHERE instance_id = '{instance}'"))?;
                 Ok(Started { operation: self.stack.restore(&instance, &backup)?, instance })
             }
+            "update" => {
+                let instance = instance(subject)?;
+                let body = serde_json::json!({ "action": "update", "parameters": { "version": "19" } });
+                let asked = self.stack.post(&format!("/api/v1/instances/{instance}/actions"), &body)?.expect(200)?;
+                Ok(Started { operation: asked.text("job_id")?, instance })
+            }
             "undo_restore" => {
                 let instance = instance(subject)?;
                 let path = format!("/api/v1/instances/{instance}/undo-restore");

@@ -65,7 +65,7 @@ impl Change for Retry<'_> {
             Acted::Unpaid(why) => return Err(Problem::unpaid(why).into()),
             Acted::NotAdopted => return Err(Problem::not_adopted().into()),
             Acted::QueueFull => return Err(Problem::queue_full().into()),
-            Acted::NotBuilt | Acted::NoSuchBackup => return Err(Problem::not_built("Trying again").into()),
+            Acted::OtherVersion(_) | Acted::NoSuchBackup => return Err(Problem::not_built("Trying again").into()),
         };
         Answer::new(StatusCode::OK, &JobAnswer::new("Instance is tried again", Some(self.id), operation), operation)
     }

@@ -12,13 +12,16 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use db::platform::PlatformTx;
-use db::platform::acceptance::{self, Act, Acted, Suspend, Suspended, Terminate, Terminated, Unsuspend, Unsuspended};
+use db::platform::acceptance::{self, Act, Acted, Suspend, Suspended, Terminate, Terminated, Unsuspend, Unsuspended, Update};
 use db::platform::audit::AuditContext;
 use db::platform::instances;
 use domain::backup;
 use domain::ids::{BackupId, InstanceId, OperationId};
 use domain::instance::Action;
+use domain::names::AddonName;
+use domain::order::RawVersion;
 use domain::times;
+use domain::version::OdooVersion;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::str::FromStr;
@@ -36,7 +39,7 @@ pub(super) struct ActionBody {
     #[schema(example = "terminate")]
     action: String,
     /// What the action needs: `reason` for most; `name` of at most 100 characters for a backup; `backup_id` for a restore, with `start` (true or false) where it
-    /// shall run or not run afterwards whatever it did before.
+    /// shall run or not run afterwards whatever it did before; `version`, and `modules` if not all, for an update.
     #[schema(value_type = Option<Object>, example = json!({"reason": "Subscription cancelled"}))]
     parameters: Option<Value>,
 }
@@ -73,7 +76,6 @@ pub(super) struct ActionAnswer {
     (status = 404, description = "Instance not found, or it has no such backup", body = ProblemBody, content_type = "application/problem+json"),
     (status = 409, description = "Too much is waiting for this instance, or it is not taken over yet", body = ProblemBody, content_type = "application/problem+json"),
     (status = 422, description = "Unknown action, or a field of the wrong form", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 501, description = "An action that this release does not carry out", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(super) async fn handler(
     State(state): State<AppState>,
@@ -102,6 +104,8 @@ struct AskedFor {
     backup: Option<String>,
     /// Whether what was restored shall run.
     start: Option<bool>,
+    /// What an update brings it to.
+    update: Option<Update>,
 }
 
 fn read(body: &RawBody) -> Result<AskedFor, Problem> {
@@ -109,19 +113,39 @@ fn read(body: &RawBody) -> Result<AskedFor, Problem> {
     fields.require("action");
     let words: Vec<&str> = Action::ALL.iter().map(|action| action.as_str()).collect();
     let action = fields.parsed("action", &format!("one of {}", words.join(", ")), "enum", Action::parse);
-    let (reason, label, backup, start) = fields.inner("parameters", |parameters| {
+    let (reason, label, backup, start, update) = fields.inner("parameters", |parameters| {
         let reason = parameters.note("reason");
         let label =
             if action == Some(Action::Backup) { parameters.parsed("name", LABEL, "string_too_long", label) } else { None };
         let restores = action == Some(Action::Restore);
         let backup = if restores { parameters.text("backup_id") } else { None };
         let start = if restores { parameters.switch("start") } else { None };
-        (reason, label, backup, start)
+        let update = if action == Some(Action::Update) { update(parameters) } else { None };
+        (reason, label, backup, start, update)
     });
     fields.finish()?;
     let action = action.ok_or_else(|| Problem::invalid_field("body", "action", "is required", "missing"))?;
     let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
-    Ok(AskedFor { action, reason: given(reason), label: given(label), backup: given(backup), start })
+    Ok(AskedFor { action, reason: given(reason), label: given(label), backup: given(backup), start, update })
+}
+
+/// What an update is to; `None` without a version.
+fn update(parameters: &mut Fields) -> Option<Update> {
+    const MODULES: &str = "a list of names of modules: letters, digits and underscores";
+    let version = match parameters.version("version") {
+        Some(RawVersion::Text(text)) => OdooVersion::parse(&text),
+        Some(RawVersion::Number(number)) => OdooVersion::parse(&number.to_string()),
+        None => return None,
+    };
+    if version.is_none() {
+        parameters.wrong("version", "a version of Odoo, such as 19 or 19.0", "value_error");
+    }
+    let named = parameters.texts("modules").unwrap_or_default();
+    let modules: Vec<AddonName> = named.iter().filter_map(|name| AddonName::parse(name).ok()).collect();
+    if modules.len() != named.len() {
+        parameters.wrong("modules", MODULES, "value_error");
+    }
+    Some(Update { version: version?, modules })
 }
 
 fn label(text: &str) -> Option<String> {
@@ -165,19 +189,30 @@ impl Change for Requested<'_> {
 impl Requested<'_> {
     async fn act(&self, tx: &mut PlatformTx, by: &AuditContext) -> Result<Said, Failure> {
         let action = self.action;
-        let AskedFor { reason, label, backup, start, .. } = &self.asked_for;
+        let AskedFor { reason, label, backup, start, update, .. } = &self.asked_for;
         if action == Action::Restore && backup.is_none() {
             instances::lock(tx, self.id).await?.ok_or_else(Problem::no_instance)?;
             return Err(Problem::rule("Backup ID required for restore action").into());
         }
+        if action == Action::Update && update.is_none() {
+            instances::lock(tx, self.id).await?.ok_or_else(Problem::no_instance)?;
+            return Err(Problem::rule("Target version required for update action").into());
+        }
         // One that cannot be the id of a backup is that of none.
         let id = |text: &String| BackupId::from_str(text).map_err(|_| Problem::no_backup());
         let backup = backup.as_ref().map(id).transpose()?;
-        let request = Act { label: label.clone(), backup, start: *start, ..Act::new(self.id, action, reason.clone()) };
+        let request = Act {
+            label: label.clone(),
+            backup,
+            start: *start,
+            update: update.clone(),
+            ..Act::new(self.id, action, reason.clone())
+        };
         Ok(match acceptance::act(tx, request, self.state.entropy(), by).await? {
             Acted::Queued(_, id) => {
                 let from = backup.map(|backup| format!(" from backup {backup}")).unwrap_or_default();
-                ("queued", format!("Instance {action}{from} queued for processing"), Some(id))
+                let to = update.as_ref().map(|update| format!(" to {}", update.version)).unwrap_or_default();
+                ("queued", format!("Instance {action}{from}{to} queued for processing"), Some(id))
             }
             Acted::UnderWay(_, operation) => ("queued", format!("Instance {action} already in progress"), operation),
             Acted::Running(_) => ("success", "Instance is already running".to_owned(), None),
@@ -185,9 +220,9 @@ impl Requested<'_> {
             Acted::NoSuchBackup => return Err(Problem::no_backup().into()),
             Acted::NotAllowed(refused) => return Err(Problem::rule(refused.to_string()).into()),
             Acted::Unpaid(why) => return Err(Problem::unpaid(why).into()),
+            Acted::OtherVersion(why) => return Err(Problem::rule(why).into()),
             Acted::NotAdopted => return Err(Problem::not_adopted().into()),
             Acted::QueueFull => return Err(Problem::queue_full().into()),
-            Acted::NotBuilt => return Err(Problem::not_built(&format!("The action '{action}'")).into()),
         })
     }
 

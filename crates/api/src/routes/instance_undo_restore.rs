@@ -90,7 +90,7 @@ impl Change for Back<'_> {
             Acted::Unpaid(why) => return Err(Problem::unpaid(why).into()),
             Acted::NotAdopted => return Err(Problem::not_adopted().into()),
             Acted::QueueFull => return Err(Problem::queue_full().into()),
-            Acted::UnderWay(_, None) | Acted::Running(_) | Acted::NotBuilt => {
+            Acted::UnderWay(_, None) | Acted::Running(_) | Acted::OtherVersion(_) => {
                 return Err(Problem::fault("a way back has no such answer").into());
             }
         };

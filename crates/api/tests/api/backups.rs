@@ -198,3 +198,25 @@ async fn a_copy_is_an_order_of_the_same_customer_and_is_never_live() {
     let again = json!({ "subscription_id": got.json["subscription_id"] });
     assert_eq!(ask(again).await.status, 200, "repeated, it is the same");
 }
+
+#[tokio::test]
+async fn an_update_stays_within_the_major_version() {
+    let rig = Rig::start();
+    let instance = running(&rig).await;
+    let ask = async |parameters: Value| {
+        rig.post(&instance_path(&instance, "/actions"), &json!({ "action": "update", "parameters": parameters })).await
+    };
+    let got = ask(Value::Null).await;
+    assert_eq!((got.status, got.detail()), (400, "Target version required for update action"));
+    for (version, status) in [(json!("16"), 400), (json!("18.0"), 400), (json!("seventeen"), 422), (json!([17]), 422)] {
+        assert_eq!(ask(json!({ "version": version })).await.status, status, "{version}");
+    }
+    for modules in [json!("sale"), json!(["sale", 5]), json!(["--addons-path=/"])] {
+        let got = ask(json!({ "version": "17", "modules": modules })).await;
+        assert_eq!((got.status, got.places()), (422, vec!["body.parameters.modules".to_owned()]), "{modules}");
+    }
+    assert_eq!(rig.get(&instance_path(&instance, "")).await.json["status"], "running");
+    let got = ask(json!({ "version": 17.0, "modules": ["sale"] })).await;
+    assert_eq!((got.status, &got.json["message"]), (200, &json!("Instance update to 17 queued for processing")), "{got:?}");
+    assert_eq!(rig.get(&instance_path(&instance, "")).await.json["status"], "updating");
+}

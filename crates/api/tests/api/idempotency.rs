@@ -94,8 +94,9 @@ async fn a_fault_is_not_kept() {
     let rig = Rig::start();
     let instance = rig.created().await;
     rig.sql("UPDATE public.instances SET status = 'running', desired_state = 'running', phase = 'ready'");
-    let got = rig.post_with_key(&instance_path(&instance, "/actions"), "k", &json!({"action": "update"})).await;
-    assert_eq!(got.status, 501);
+    rig.sql("REVOKE INSERT ON instance_service.operations FROM instance_service");
+    let got = rig.post_with_key(&instance_path(&instance, "/actions"), "k", &json!({"action": "stop"})).await;
+    assert_eq!(got.status, 500);
     assert_eq!(rig.sql("SELECT count(*) FROM instance_service.idempotency_keys"), "0");
 }
 

@@ -1,8 +1,10 @@
 //! Odoo's own format: what its database manager and `odoo db dump` write, and `odoo db load` reads (Odoo 19, `odoo/service/db.py`).
 //!
-//!     dump.sql                 plain pg_dump
-//!     manifest.json            [`OdooManifest`]
-//!     filestore/<xx>/<sha1>    contents of attachments
+//! ```text
+//! dump.sql                 plain pg_dump
+//! manifest.json            OdooManifest
+//! filestore/<xx>/<sha1>    contents of attachments
+//! ```
 //!
 //! So a customer can leave, and come. What lies beside the filestore in a data directory has no place in it.
 

@@ -92,6 +92,7 @@ pub static TRANSITIONS: &[Transition] = &[
     on(E::RestoreFailed, &[Maintenance], Before(AT_REST)).message(Message::Given),
     on(E::UpdateBegins, &[Running], Is(Updating)).when(&[G::HasData]),
     on(E::UpdateDone, &[Updating], Is(Running)).change(&[Observed(O::Running)]).message(Message::Clear),
+    on(E::UpdateDone, &[Paused, Terminated], Unchanged).when(&[G::HasData]),
     on(E::UpdateRolledBack, &[Updating], Is(Running)).change(&[Observed(O::Running)]).message(Message::Given),
     on(E::RelocateBegins, &[Running, Stopped], Is(Maintenance)).when(&[G::HasData]),
     on(E::RelocateBegins, MOVED_AS_IS, Unchanged).when(&[G::HasData]),

@@ -181,7 +181,7 @@ impl Look<'_> {
             Acted::Unpaid(words) => Err(refused(&words)),
             Acted::NotAdopted => Err(not_adopted()),
             Acted::QueueFull => Err(queue_full()),
-            Acted::NotBuilt | Acted::NoSuchBackup => Err(refused("this release does not start it")),
+            Acted::OtherVersion(_) | Acted::NoSuchBackup => Err(refused("this release does not start it")),
         }
     }
 

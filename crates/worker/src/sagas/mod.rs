@@ -38,6 +38,7 @@ mod template;
 mod terminate;
 mod tools;
 mod undo_restore;
+mod update;
 mod verify_backup;
 mod waiting;
 
@@ -65,6 +66,7 @@ pub fn all(tools: &Arc<Tools>) -> Vec<Saga> {
         delete::saga(tools),
         backup::saga(tools),
         restore::saga(tools),
+        update::saga(tools),
         undo_restore::saga(tools),
         verify_backup::saga(tools),
         prune_backups::saga(tools),

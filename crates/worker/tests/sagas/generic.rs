@@ -56,11 +56,12 @@ impl Subject {
             rig.prepare_template().await;
         }
         let mut subject = Self { rig, kind, instance: None };
-        if matches!(kind, Kind::FetchLogs | Kind::Backup | Kind::Restore | Kind::UndoRestore | Kind::VerifyBackup) {
+        let on_one = [Kind::FetchLogs, Kind::Backup, Kind::Restore, Kind::UndoRestore, Kind::VerifyBackup, Kind::Update];
+        if on_one.contains(&kind) {
             subject.instance = Some(subject.running().await);
         }
         // What is there the first time only: contents that backups share, data that were replaced.
-        let with_backups = matches!(kind, Kind::Backup | Kind::Restore | Kind::UndoRestore | Kind::VerifyBackup);
+        let with_backups = on_one.contains(&kind) && kind != Kind::FetchLogs;
         if let (true, Some(id)) = (with_backups, subject.instance) {
             subject.rig.attach(id, b"a letter").await;
             subject.rig.act(id, Action::Backup).await;
@@ -69,6 +70,14 @@ impl Subject {
         if let (Kind::Restore | Kind::UndoRestore, Some(id)) = (kind, subject.instance) {
             subject.rig.restore(id, subject.rig.backup_of(id).await).await;
             subject.rig.drain().await;
+        }
+        // The first brings files, the second copies them first.
+        for _ in 0..2 {
+            if let (Kind::Update, Some(id)) = (kind, subject.instance) {
+                subject.rig.age_backups();
+                subject.rig.update(id, &[]).await;
+                subject.rig.drain().await;
+            }
         }
         subject
     }
@@ -141,6 +150,10 @@ impl World for Subject {
                 let backup = self.rig.oldest_backup_of(id).await;
                 self.rig.age_backups();
                 self.rig.restore(id, backup).await;
+            }
+            Kind::Update => {
+                self.rig.age_backups();
+                self.rig.update(self.instance.unwrap(), &[]).await;
             }
             Kind::UndoRestore => self.rig.undo_restore(self.instance.unwrap()).await,
             Kind::VerifyBackup => {
@@ -326,6 +339,25 @@ async fn restore_every_undo_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn restore_undo_cut_off() {
     let subject = Subject::of(Kind::Restore).await;
+    proving::undo_cut_off(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn update_each_step_twice() {
+    let subject = Subject::of(Kind::Update).await;
+    proving::each_step_twice(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn update_fails_at_each_step() {
+    let subject = Subject::of(Kind::Update).await;
+    proving::fail_at_each_step(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn update_undo_twice_and_cut_off() {
+    let subject = Subject::of(Kind::Update).await;
+    proving::every_undo_twice(&subject, &subject.saga()).await.unwrap();
     proving::undo_cut_off(&subject, &subject.saga()).await.unwrap();
 }
 

@@ -297,3 +297,53 @@ async fn a_copy_has_the_data_and_an_identity_of_its_own_and_does_no_harm() {
     let refused = acceptance::clone_instance(&mut tx, request, &ReservedHosts::with([]), &OsEntropy, &by()).await.unwrap();
     assert!(matches!(refused, Cloned::OtherCustomer), "{refused:?}");
 }
+
+async fn states(rig: &Rig, id: InstanceId) -> String {
+    let states = "SELECT string_agg(name || '=' || state || ' ' || coalesce(latest_version, ''), ', ' ORDER BY name) FROM ir_module_module";
+    rig.inside(id, states).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_is_done_to_a_copy_and_can_be_taken_back() {
+    let rig = Rig::start().await;
+    let id = with_data(&rig).await;
+    let (before, then) = (books(&rig, id).await, states(&rig, id).await);
+    rig.update(id, &["crm", "nobody_knows_it", "base"]).await;
+    assert_eq!(rig.status(id).await, "updating");
+    let result = ended(&rig, State::Succeeded).await.result.unwrap();
+    assert_eq!((&result["updated"], &result["installed"]), (&serde_json::json!(["base"]), &serde_json::json!(["crm"])));
+    assert_eq!(result["unknown"], serde_json::json!(["nobody_knows_it"]));
+    let copy: BackupId = serde_json::from_value(result["safety_copy"].clone()).unwrap();
+    assert_eq!(backups::get(&rig.db, copy).await.unwrap().unwrap().origin, Origin::BeforeUpdate);
+    assert_eq!(rig.status(id).await, "running");
+    assert_ne!(states(&rig, id).await, then);
+    // What it replaced is there still, and the same to the last row.
+    rig.undo_restore(id).await;
+    ended(&rig, State::Succeeded).await;
+    assert_eq!(books(&rig, id).await, before);
+    assert_eq!(states(&rig, id).await, then);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_that_fails_leaves_everything_as_it_was() {
+    let rig = Rig::start().await;
+    let id = with_data(&rig).await;
+    backed_up(&rig, id).await;
+    let (books_before, before) = (books(&rig, id).await, rig.snapshot());
+    // A trigger of the tenant's refuses what the update writes.
+    rig.inside(
+        id,
+        "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;
+         CREATE TRIGGER no BEFORE UPDATE ON ir_module_module FOR EACH ROW EXECUTE FUNCTION no()",
+    )
+    .await;
+    rig.update(id, &[]).await;
+    let error = ended(&rig, State::Failed).await.error.unwrap();
+    assert_eq!(error.code, "update_failed");
+    let row = rig.instance(id).await;
+    assert_eq!((rig.status(id).await.as_str(), row.error_message), ("running", Some(error.message)));
+    rig.inside(id, "DROP TRIGGER no ON ir_module_module; DROP FUNCTION no()").await;
+    assert_eq!(books(&rig, id).await, books_before);
+    let difference = before.difference(&rig.snapshot());
+    assert!(difference.is_empty(), "{difference}");
+}

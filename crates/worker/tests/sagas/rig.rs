@@ -6,7 +6,7 @@ use bootstrap::OsEntropy;
 use db::odoo::{Identity, OdooServers, ServerAddress, TenantLimits};
 use db::platform::acceptance::{
     self, Act, Amend, ApplyResources, BackupDeleted, BackupVerified, CloneInstance, Cloned, Create, Delete, Provision,
-    Reactivate, Suspend, Terminate, Trigger, Unsuspend, VerifyBackup,
+    Reactivate, Suspend, Terminate, Trigger, Unsuspend, Update, VerifyBackup,
 };
 use db::platform::audit::{AuditContext, Door};
 use db::platform::backups;
@@ -20,7 +20,7 @@ use db::secrets::Keyring;
 use domain::backup;
 use domain::ids::{BackupId, InstanceId, OperationId, ServerId, SubscriptionId};
 use domain::instance::{Action, BillingStatus};
-use domain::names::ReservedHosts;
+use domain::names::{AddonName, ReservedHosts};
 use domain::operation::State;
 use domain::order::{Amendment, Order, OrderRules, RawOrder, RawVersion, parse};
 use domain::sources::random_uuid;
@@ -235,6 +235,12 @@ impl Rig {
         let acted = acceptance::undo_restore(&mut tx, id, None, &OsEntropy, &by()).await.unwrap();
         assert!(matches!(acted, acceptance::Acted::Queued(..)), "{acted:?}");
         tx.commit().await.unwrap();
+    }
+
+    /// Asks for an update of these modules, or of all.
+    pub(crate) async fn update(&self, id: InstanceId, modules: &[&str]) {
+        let modules = modules.iter().map(|name| AddonName::parse(name).unwrap()).collect();
+        self.ask(Act { update: Some(Update { version: VERSION, modules }), ..Act::new(id, Action::Update, None) }).await;
     }
 
     /// Asks for a check of a backup.

@@ -13,9 +13,12 @@ use crate::platform::replaced;
 use domain::backup::Origin;
 use domain::ids::{BackupId, InstanceId, OperationId};
 use domain::instance::{Action, Answer, Event, NotAllowed, Status, Suspension, Why, find, may_start};
+use domain::names::AddonName;
 use domain::operation::{Kind, State};
 use domain::sources::Entropy;
+use domain::version::OdooVersion;
 use serde_json::{Value, json};
+use std::cmp::Ordering;
 
 /// One call.
 #[derive(Clone, Debug)]
@@ -32,12 +35,23 @@ pub struct Act {
     pub backup: Option<BackupId>,
     /// Whether what was restored shall run, whatever was asked before.
     pub start: Option<bool>,
+    /// What an update brings it to.
+    pub update: Option<Update>,
+}
+
+/// An update, as it is asked for.
+#[derive(Clone, Debug)]
+pub struct Update {
+    /// Odoo's version afterwards.
+    pub version: OdooVersion,
+    /// Which modules; all if none is named.
+    pub modules: Vec<AddonName>,
 }
 
 impl Act {
     /// One that needs nothing more.
     pub const fn new(instance_id: InstanceId, action: Action, reason: Option<String>) -> Self {
-        Self { instance_id, action, reason, label: None, backup: None, start: None }
+        Self { instance_id, action, reason, label: None, backup: None, start: None, update: None }
     }
 }
 
@@ -63,8 +77,8 @@ pub enum Acted {
     QueueFull,
     /// The instance has no such backup, or it is not whole; or nothing is kept to which it could go back. 404.
     NoSuchBackup,
-    /// The table allows it, and this release does not carry it out. 501.
-    NotBuilt,
+    /// Not to that version; in words. 400.
+    OtherVersion(String),
 }
 
 /// Carries out one call.
@@ -85,7 +99,9 @@ pub async fn act(tx: &mut PlatformTx, request: Act, entropy: &dyn Entropy, by: &
         Answer::Nothing => return Ok(under_way(instance, &accepted, request.action)),
         Answer::Accepted | Answer::GivesUp | Answer::Queued | Answer::IfPaid => {}
     }
-    let Some(order) = Order::of(request.action, &instance) else { return Ok(Acted::NotBuilt) };
+    let Some(order) = Order::of(request.action, &instance) else {
+        return Ok(Acted::NotAllowed(request.action.refusal(&instance.axes)));
+    };
     if !instance.adopted {
         return Ok(Acted::NotAdopted);
     }
@@ -96,6 +112,11 @@ pub async fn act(tx: &mut PlatformTx, request: Act, entropy: &dyn Entropy, by: &
         && backups::restorable(tx, backup, instance.id).await?.is_none()
     {
         return Ok(Acted::NoSuchBackup);
+    }
+    if let Some(update) = &request.update
+        && let Err(why) = may_become(instance.version()?, update.version)
+    {
+        return Ok(Acted::OtherVersion(why));
     }
     if answer == Answer::GivesUp {
         let _preempted = preempt(tx, instance.id, order.kind).await?;
@@ -214,6 +235,16 @@ const fn repeats(kind: Kind, action: Action) -> bool {
     )
 }
 
+/// Whether an instance may be updated from one version to another: modules are updated within a major version, and updating all of them
+/// is no migration between majors.
+fn may_become(from: OdooVersion, to: OdooVersion) -> Result<(), String> {
+    match to.cmp(&from) {
+        Ordering::Equal => Ok(()),
+        Ordering::Less => Err(format!("The instance runs Odoo {from}; it cannot go back to Odoo {to}")),
+        Ordering::Greater => Err(format!("A migration from Odoo {from} to Odoo {to} is not set up here")),
+    }
+}
+
 /// Why nothing may be brought up, if something stands against it.
 fn closed(instance: &Instance) -> Option<Acted> {
     let axes = &instance.axes;
@@ -234,7 +265,7 @@ struct Order {
 }
 
 impl Order {
-    /// What has no data is provisioned, not started. `None`: this release does not carry it out.
+    /// What has no data is provisioned, not started. `None` for actions with use cases of their own.
     fn of(action: Action, instance: &Instance) -> Option<Self> {
         let (kind, event) = match action {
             Action::Start | Action::Unpause | Action::Restart if instance.axes.is_unprovisioned() => {
@@ -246,10 +277,11 @@ impl Order {
             Action::Stop => (Kind::Stop, Event::StopAccepted),
             Action::Backup => (Kind::Backup, Event::BackupBegins),
             Action::Restore => (Kind::Restore, Event::RestoreBegins),
-            Action::Update | Action::Suspend | Action::Unsuspend | Action::Terminate => return None,
+            Action::Update => (Kind::Update, Event::UpdateBegins),
+            Action::Suspend | Action::Unsuspend | Action::Terminate => return None,
         };
         // What is copied or put back changes nothing in whether it shall run.
-        let brings_up = !matches!(kind, Kind::Stop | Kind::Backup | Kind::Restore);
+        let brings_up = !matches!(kind, Kind::Stop | Kind::Backup | Kind::Restore | Kind::Update);
         // It ends a suspension for a debt; the customer may be told.
         let resumes = brings_up && instance.axes.suspension == Suspension::Debt;
         let params = if resumes { json!({ "resumes": true }) } else { json!({}) };
@@ -265,6 +297,10 @@ impl Order {
         }
         if let Some(start) = request.start {
             self.params["start"] = json!(start);
+        }
+        if let Some(Update { version, modules }) = &request.update {
+            self.params["version"] = json!(version);
+            self.params["modules"] = json!(modules);
         }
         self
     }

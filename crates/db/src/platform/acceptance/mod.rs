@@ -28,7 +28,7 @@ mod terminate;
 mod unsuspend;
 mod verify_backup;
 
-pub use act::{Act, Acted, act, back_up, undo_restore};
+pub use act::{Act, Acted, Update, act, back_up, undo_restore};
 pub use again::{resume_paid, take_down_again};
 pub use amend::{Amend, Amended, amend};
 pub use apply_resources::{Applied, ApplyResources, apply_resources};

@@ -50,7 +50,7 @@ const CONTRACT: &[Says] = &[
     (EventName::RestoreDone, &[(&[S::Maintenance], Some(S::Running)), (&[S::Paused, S::Terminated], None)]),
     (EventName::RestoreFailed, &[(&[S::Maintenance], Some(S::Stopped))]),
     (EventName::UpdateBegins, &[(&[S::Running], Some(S::Updating))]),
-    (EventName::UpdateDone, &[(&[S::Updating], Some(S::Running))]),
+    (EventName::UpdateDone, &[(&[S::Updating], Some(S::Running)), (&[S::Paused, S::Terminated], None)]),
     (EventName::UpdateRolledBack, &[(&[S::Updating], Some(S::Running))]),
     (EventName::RelocateBegins, &[(&[S::Running, S::Stopped], Some(S::Maintenance)), (KEPT_BY_MOVE, None)]),
     (EventName::RelocateEnds, &[(&[S::Maintenance], Some(S::Stopped)), (KEPT_BY_MOVE, None)]),

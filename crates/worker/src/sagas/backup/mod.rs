@@ -5,10 +5,11 @@
 //! Result: [`Taken`].
 
 mod catalogue;
+pub(super) mod safety_copy;
 mod store;
 
 pub(super) use catalogue::begun;
-pub(super) use store::{discarded, take, taken_back, target};
+pub(super) use store::{take, target};
 
 use super::Tools;
 use super::accepted::Accepted;

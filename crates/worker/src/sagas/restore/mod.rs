@@ -7,7 +7,6 @@ mod database;
 mod decide;
 mod plan;
 mod room;
-mod safety_copy;
 mod verify;
 
 pub(super) use database::{Database, Loaded, NAME as DATABASE};
@@ -17,6 +16,7 @@ pub(super) use verify::Verify;
 
 use super::Tools;
 use super::accepted::Accepted;
+use super::backup::safety_copy::{self, SafetyCopy};
 use super::bring_up::{Configuration, IfItShallRun, OpenDatabase, Ready, RunService};
 use super::errors::overtaken;
 use super::exchange::{Down, Exchange, Swap, SwitchDatabase};
@@ -32,10 +32,10 @@ use db::platform::instances::{self, Change};
 use db::platform::operations::Operation;
 use db::platform::replaced;
 use decide::Decide;
+use domain::backup::Origin;
 use domain::instance::{Event, Status};
 use domain::operation::Kind;
 use plan::Plan;
-use safety_copy::SafetyCopy;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ pub(super) fn saga(tools: &Arc<Tools>) -> Saga {
         .no_undo("the end writes the status")
         .step(Plan(t()))
         .no_undo("it only looks")
-        .step(SafetyCopy(t()))
+        .step(SafetyCopy { tools: t(), origin: Origin::BeforeRestore, needed: false })
         .undo()
         .step(Database(t()))
         .undo()

@@ -1,9 +1,9 @@
-//! Backs up what is live before anything is done, unless that was done just now. Where the live data cannot be copied, which may be why
-//! somebody restores, the restore goes on: what it replaces is kept for a while all the same.
+//! Backs up what is live before anything is done to it, unless that was done just now.
 
+use super::catalogue::begun;
+use super::store::{discarded, take, taken_back};
 use crate::engine::{Cx, Seen, Step, StepError, Undo, Verdict};
 use crate::sagas::Tools;
-use crate::sagas::backup::{begun, discarded, take, taken_back};
 use crate::sagas::site::Site;
 use async_trait::async_trait;
 use chrono::TimeDelta;
@@ -14,12 +14,19 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) const NAME: &str = "safety_copy";
+pub(in crate::sagas) const NAME: &str = "safety_copy";
 
 /// One that is not older, seen from when the restore was asked for, is copy enough: clients ask for both back to back.
 const RECENT: TimeDelta = TimeDelta::minutes(1);
 
-pub(super) struct SafetyCopy(pub(super) Arc<Tools>);
+pub(in crate::sagas) struct SafetyCopy {
+    pub(in crate::sagas) tools: Arc<Tools>,
+    /// As what it is catalogued.
+    pub(in crate::sagas) origin: Origin,
+    /// Whether nothing is done without it. Data that cannot be copied may be why somebody restores; and what a restore replaces is kept
+    /// for a while all the same.
+    pub(in crate::sagas) needed: bool,
+}
 
 #[async_trait]
 impl Step for SafetyCopy {
@@ -53,18 +60,18 @@ impl Step for SafetyCopy {
     }
 
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
-        let site = Site::of(cx, &self.0).await?;
-        let backup = begun(cx, Origin::BeforeRestore).await?;
-        match take(cx, &self.0, &site, backup.id).await {
+        let site = Site::of(cx, &self.tools).await?;
+        let backup = begun(cx, self.origin).await?;
+        match take(cx, &self.tools, &site, backup.id).await {
             Ok(whole) => {
                 let mut tx = cx.fenced_tx().await?;
                 backups::complete(&mut tx, backup.id, &whole).await?;
                 tx.commit().await?;
                 Ok(json!({ "backup": backup.id }))
             }
-            Err(error) if is_final(error.verdict) => {
+            Err(error) if !self.needed && is_final(error.verdict) => {
                 tracing::warn!(instance = %site.instance.id, %error, "what a restore replaces cannot be backed up");
-                taken_back(cx, &self.0, Origin::BeforeRestore).await?;
+                taken_back(cx, &self.tools, self.origin).await?;
                 Ok(json!({ "backup": null, "why": error.code }))
             }
             Err(error) => Err(error),
@@ -81,6 +88,6 @@ const fn is_final(verdict: Verdict) -> bool {
 #[async_trait]
 impl Undo for SafetyCopy {
     async fn undo(&self, cx: &Cx) -> Result<(), StepError> {
-        discarded(cx, &self.0, Origin::BeforeRestore).await
+        discarded(cx, &self.tools, self.origin).await
     }
 }
