@@ -2,8 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod conformance;
 mod damage;
 mod hostile;
 mod interruptions;
+#[cfg(feature = "s3")]
+mod outages;
+#[cfg(feature = "s3")]
+mod proxy;
 mod rig;
 mod round_trip;
