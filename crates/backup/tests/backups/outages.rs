@@ -93,6 +93,8 @@ async fn each_call_by_itself_fails_and_works_again() {
         (Fault::Answer(503, "SlowDown"), Class::Unreachable),
         (Fault::Answer(403, "AccessDenied"), Class::Permanent),
         (Fault::Answer(507, ""), Class::Full),
+        (Fault::Answer(404, ""), Class::Unreachable),
+        (Fault::Answer(404, "NoSuchBucket"), Class::Unreachable),
         (Fault::HangUp, Class::Unreachable),
         (Fault::CutRequest, Class::Unreachable),
         (Fault::CutAnswer, Class::Unreachable),
@@ -172,6 +174,30 @@ async fn a_page_of_somebody_else_is_no_store() {
     line.proxy.spoil(Fault::Page);
     let error = line.store.list(&key("active")).await.unwrap_err();
     assert!(matches!(error, BackupError::Unreachable(_)), "{error}");
+    // One that says 404 does not say that an object is missing, though the bucket is ours.
+    line.proxy.heal();
+    line.store.settle().await.unwrap();
+    line.proxy.spoil_next(1, Fault::Answer(404, ""));
+    let error = line.store.get(&key("active/0/1/manifest.json")).await.unwrap_err();
+    assert!(matches!(error, BackupError::Unreachable(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_listing_that_ends_in_its_middle_is_none() {
+    let line = Line::new().await;
+    for n in 0..2 * PAGE {
+        line.store.put(&key(&format!("pool/a/{n}")), Bytes::from_static(b"x")).await.unwrap();
+    }
+    for fault in
+        [Fault::Page, Fault::Answer(403, "AccessDenied"), Fault::Answer(404, "NoSuchKey"), Fault::Answer(200, "InternalError")]
+    {
+        line.store.settle().await.unwrap();
+        line.proxy.spoil_after(1, fault);
+        let error = line.store.list(&key("pool")).await.expect_err("half of a listing");
+        assert!(matches!(error, BackupError::Unreachable(_) | BackupError::Denied(_)), "{fault:?}: {error}");
+        line.proxy.heal();
+        assert_eq!(line.store.list(&key("pool")).await.unwrap().len(), 2 * PAGE as usize);
+    }
 }
 
 #[tokio::test]

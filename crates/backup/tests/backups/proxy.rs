@@ -29,6 +29,8 @@ pub(crate) enum Fault {
 #[derive(Debug, Default)]
 struct State {
     fault: Option<Fault>,
+    /// How many requests it lets through before.
+    before: usize,
     /// How many requests it still hits.
     left: usize,
     seen: Vec<String>,
@@ -72,7 +74,13 @@ impl Proxy {
     /// The next requests fail so.
     pub(crate) fn spoil_next(&self, requests: usize, fault: Fault) {
         let mut state = self.state.lock().unwrap();
-        (state.fault, state.left) = (Some(fault), requests);
+        (state.fault, state.before, state.left) = (Some(fault), 0, requests);
+    }
+
+    /// The one after the next requests fails so.
+    pub(crate) fn spoil_after(&self, requests: usize, fault: Fault) {
+        let mut state = self.state.lock().unwrap();
+        (state.fault, state.before, state.left) = (Some(fault), requests, 1);
     }
 
     pub(crate) fn heal(&self) {
@@ -106,6 +114,10 @@ impl One {
     fn fate(&self, line: &str) -> Option<Fault> {
         let mut state = self.state.lock().unwrap();
         state.seen.push(line.to_owned());
+        if state.before > 0 {
+            state.before -= 1;
+            return None;
+        }
         if state.left == 0 {
             state.fault = None;
         }
@@ -139,7 +151,8 @@ impl One {
             client.read_buf(&mut request).await?;
         }
         let answer = |status: u16, body: &str| {
-            format!("HTTP/1.1 {status} Said\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
+            let elsewhere = if status == 307 { format!("location: http://{}/\r\n", self.server) } else { String::new() };
+            format!("HTTP/1.1 {status} Said\r\n{elsewhere}content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
         };
         match fate {
             Some(Fault::Silence) => return until_gone(&mut client).await,

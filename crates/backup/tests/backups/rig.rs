@@ -55,6 +55,17 @@ pub(crate) enum Kind {
     S3,
 }
 
+impl Kind {
+    /// Where a store is slow, a part of many equal cases has to do.
+    pub(crate) const fn part(self) -> usize {
+        match self {
+            Self::Local => 1,
+            #[cfg(feature = "s3")]
+            Self::S3 => 4,
+        }
+    }
+}
+
 pub(crate) struct Rig {
     pub(crate) place: TempDir,
     pub(crate) instance: InstanceId,
