@@ -9,7 +9,8 @@
 //! symbolic link: a tenant owns what lies there. Whatever is read from a store is compared with its checksum before it is handed on.
 //! A store that cannot be asked is an error and never reads as one that holds nothing.
 //!
-//! To add a store: implement [`store::BackupStore`] in a module of its own and add it to `tests/conformance.rs`.
+//! To add a store: implement [`store::BackupStore`] in a module of its own and add it to the kinds of
+//! `tests/backups/rig.rs`: every test there runs over each.
 
 mod archive;
 mod digest;

@@ -4,7 +4,7 @@
 //! Owns: servers and their data directories. Leaves to others: what is tested.
 //!
 //! The light part (no feature) needs neither tokio nor sqlx, so that `cargo dev` builds quickly. Feature `sql` adds
-//! connections as the test superuser, `platform` a migrated postgres1.
+//! connections as the test superuser, `platform` a migrated postgres1, `s3` a server of objects.
 
 pub mod catalog;
 pub mod cluster;
@@ -18,6 +18,8 @@ pub mod platform;
 pub mod port;
 pub mod random;
 pub mod redis;
+#[cfg(feature = "s3")]
+pub mod s3;
 pub mod seed;
 pub mod server;
 pub mod services;

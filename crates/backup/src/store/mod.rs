@@ -1,6 +1,8 @@
 //! Where backups are kept: objects under keys, each written whole, whatever is behind it.
 
 mod local;
+#[cfg(feature = "s3")]
+mod s3;
 
 use crate::error::BackupResult;
 use async_trait::async_trait;
@@ -8,6 +10,8 @@ use bytes::Bytes;
 use std::fmt;
 
 pub use local::LocalStore;
+#[cfg(feature = "s3")]
+pub use s3::{S3Settings, S3Store};
 
 /// Largest object that is ever put: everything longer is stored in pieces. So memory is bounded, an upload that was interrupted leaves
 /// no half of an object, and each object can be read back and compared alone.

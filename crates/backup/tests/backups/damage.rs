@@ -1,9 +1,12 @@
 //! Whatever happens to what is stored is found before anything is said to be restored.
 
-use crate::rig::{Rig, backup_id, noise, prune};
+use crate::over_every_store;
+use crate::rig::{Kind, Rig, backup_id, noise, prune};
 use backup::{BackupError, Stored};
 use std::fs;
 use std::path::{Path, PathBuf};
+
+over_every_store!(every_damage_is_found, a_root_that_is_not_mounted_is_no_empty_store);
 
 /// In a full run; a part of them otherwise, another one each day.
 const CASES: u64 = 1000;
@@ -64,14 +67,13 @@ fn apply(case: &Case, store: &Path, object: &str, damage: &Damage) -> bool {
     content != before
 }
 
-#[tokio::test]
 #[allow(clippy::disallowed_methods, reason = "a test reads its own environment")]
-async fn every_damage_is_found() {
+async fn every_damage_is_found(kind: Kind) {
     let full = std::env::var_os("INSTANCE_SOAK").is_some();
     let today = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() / 86_400;
     let seeds = if full { 0..CASES } else { today % (CASES / PART) * PART..(today % (CASES / PART) + 1) * PART };
     println!("cases {seeds:?}");
-    let mut rig = Rig::new(30);
+    let mut rig = Rig::new(kind, 30).await;
     rig.dump.truncate(5 << 20);
     let stored: Vec<Stored> = vec![rig.back_up(backup_id(1)).await.unwrap(), rig.back_up(backup_id(2)).await.unwrap()];
     let objects: Vec<String> = rig
@@ -84,7 +86,7 @@ async fn every_damage_is_found() {
     let backups = rig.backups();
     let whole: Vec<(PathBuf, Vec<u8>)> =
         all.iter().map(|object| rig.path("store").join(object)).map(|path| (path.clone(), fs::read(path).unwrap())).collect();
-    for seed in seeds {
+    for seed in seeds.step_by(kind.part()) {
         let case = Case { seed };
         let at = case.pick(1, objects.len());
         let damage = case.damage(&all, all.iter().position(|object| *object == objects[at]).unwrap());
@@ -111,9 +113,8 @@ async fn every_damage_is_found() {
     backups.open(backup_id(1), 1, &stored[0].manifest_sha256).await.unwrap().verify(true).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_root_that_is_not_mounted_is_no_empty_store() {
-    let rig = Rig::new(3);
+async fn a_root_that_is_not_mounted_is_no_empty_store(kind: Kind) {
+    let rig = Rig::new(kind, 3).await;
     let stored = rig.back_up(backup_id(1)).await.unwrap();
     let backups = rig.backups();
     fs::rename(rig.path("store"), rig.path("elsewhere")).unwrap();

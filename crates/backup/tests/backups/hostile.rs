@@ -1,6 +1,6 @@
 //! A tenant owns the directory that is backed up, and plants what is not his into it.
 
-use crate::rig::{Rig, backup_id, contents};
+use crate::rig::{Kind, Rig, backup_id, contents};
 use backup::BackupError;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 
 #[tokio::test]
 async fn links_are_never_followed() {
-    let mut rig = Rig::new(3);
+    let mut rig = Rig::new(Kind::Local, 3).await;
     fs::create_dir(rig.path("others")).unwrap();
     fs::write(rig.path("others/books"), "not his").unwrap();
     symlink(rig.path("others"), rig.path("data/addons/others")).unwrap();

@@ -1,20 +1,28 @@
 //! A store that fails, and a writer that is ended, at every point.
 
-use crate::rig::{Rig, backup_id, facts, prune};
+use crate::over_every_store;
+use crate::rig::{Kind, Rig, backup_id, facts, prune};
 use async_trait::async_trait;
 use backup::store::{BackupStore, Key, Object};
 use backup::{BackupError, BackupResult, Backups};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::task::{Context, Poll};
+use tokio::sync::Notify;
+
+over_every_store!(
+    a_store_that_fails_once_never_yields_a_backup,
+    a_try_that_was_overtaken_changes_nothing_of_the_one_that_counts,
+    a_writer_that_is_ended_anywhere_leaves_nothing_that_cannot_be_taken_back,
+);
 
 /// A store in which the n-th call fails, or never returns.
 #[derive(Debug)]
 struct Faulty {
     inner: Arc<dyn BackupStore>,
     left: AtomicI64,
-    hangs: bool,
+    /// Told when the call that never returns has come.
+    hangs: Option<Arc<Notify>>,
 }
 
 impl Faulty {
@@ -22,7 +30,8 @@ impl Faulty {
         if self.left.fetch_sub(1, Ordering::Relaxed) != 0 {
             return Ok(());
         }
-        if self.hangs {
+        if let Some(hangs) = &self.hangs {
+            hangs.notify_one();
             std::future::pending::<()>().await;
         }
         Err(BackupError::Unreachable("on purpose".to_owned()))
@@ -61,7 +70,7 @@ impl BackupStore for Faulty {
     }
 }
 
-fn faulty(rig: &Rig, at: i64, hangs: bool) -> Backups {
+fn faulty(rig: &Rig, at: i64, hangs: Option<Arc<Notify>>) -> Backups {
     Backups::new(Arc::new(Faulty { inner: rig.store(), left: AtomicI64::new(at), hangs }))
 }
 
@@ -74,12 +83,11 @@ async fn take_back(rig: &Rig) {
     assert_eq!(rig.objects("pool"), Vec::<String>::new());
 }
 
-#[tokio::test]
-async fn a_store_that_fails_once_never_yields_a_backup() {
-    let mut rig = Rig::new(4);
+async fn a_store_that_fails_once_never_yields_a_backup(kind: Kind) {
+    let mut rig = Rig::new(kind, 4).await;
     rig.dump.truncate(1000);
     for at in 0.. {
-        match rig.back_up_into(&faulty(&rig, at, false), backup_id(1)).await {
+        match rig.back_up_into(&faulty(&rig, at, None), backup_id(1)).await {
             Err(error) => assert!(matches!(error, BackupError::Unreachable(_)), "call {at}: {error}"),
             Ok(stored) => {
                 assert!(at > 15, "{at}");
@@ -93,9 +101,8 @@ async fn a_store_that_fails_once_never_yields_a_backup() {
     }
 }
 
-#[tokio::test]
-async fn a_try_that_was_overtaken_changes_nothing_of_the_one_that_counts() {
-    let mut rig = Rig::new(4);
+async fn a_try_that_was_overtaken_changes_nothing_of_the_one_that_counts(kind: Kind) {
+    let mut rig = Rig::new(kind, 4).await;
     rig.dump.truncate(1000);
     let backups = rig.backups();
     let mut overtaken = backups.writer(backup_id(1), rig.instance, 1);
@@ -112,25 +119,25 @@ async fn a_try_that_was_overtaken_changes_nothing_of_the_one_that_counts() {
     backups.open(backup_id(1), 2, &stored.manifest_sha256).await.unwrap().verify(true).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_writer_that_is_ended_anywhere_leaves_nothing_that_cannot_be_taken_back() {
-    let mut rig = Rig::new(4);
+async fn a_writer_that_is_ended_anywhere_leaves_nothing_that_cannot_be_taken_back(kind: Kind) {
+    let mut rig = Rig::new(kind, 4).await;
     rig.dump.truncate(1000);
-    for at in 0.. {
-        let backups = faulty(&rig, at, true);
-        let mut writing = std::pin::pin!(rig.back_up_into(&backups, backup_id(1)));
-        // It stands still when it has come to the call that never returns; until then other threads work for it.
-        let ended = std::future::poll_fn(|cx: &mut Context<'_>| match writing.as_mut().poll(cx) {
-            Poll::Ready(done) => Poll::Ready(Some(done)),
-            Poll::Pending => Poll::Pending,
-        });
-        match tokio::time::timeout(std::time::Duration::from_millis(60), ended).await {
-            Ok(Some(Ok(_))) => {
+    for at in (0..).step_by(kind.part()) {
+        let hangs = Arc::new(Notify::new());
+        let backups = faulty(&rig, at, Some(hangs.clone()));
+        let writing = rig.back_up_into(&backups, backup_id(1));
+        // It is dropped with whatever it has under way.
+        let ended = tokio::select! {
+            done = writing => Some(done),
+            () = hangs.notified() => None,
+        };
+        match ended {
+            None => take_back(&rig).await,
+            Some(Ok(_)) => {
                 assert!(at > 30, "{at}");
                 break;
             }
-            Ok(other) => panic!("call {at}: {other:?}"),
-            Err(_) => take_back(&rig).await,
+            Some(Err(error)) => panic!("call {at}: {error}"),
         }
     }
     take_back(&rig).await;

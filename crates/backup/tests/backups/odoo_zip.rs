@@ -1,7 +1,7 @@
 //! Odoo's own format: out, in, and what nobody may bring in.
 
 use crate::archive::{self, Entry};
-use crate::rig::{Rig, backup_id, contents, facts, noise};
+use crate::rig::{Kind, Rig, backup_id, contents, facts, noise};
 use crate::server::Server;
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use backup::odoo_zip::{Limits, OdooManifest, OdooZip, write};
@@ -55,7 +55,7 @@ async fn a_customer_leaves_and_comes() {
     let server = Server::start().await;
     let old = server.database("old");
     server.run(&old, "CREATE TABLE t (a text); INSERT INTO t SELECT repeat('ab\\', n) FROM generate_series(1, 500) n");
-    let mut rig = Rig::new(100);
+    let mut rig = Rig::new(Kind::Local, 100).await;
     let installation = server.cluster.server().installation();
     let dump = Command::new(installation.bin().join("pg_dump"))
         .args(["-Fc", "-Z0", "-h", "127.0.0.1", "-p", &old.port.to_string(), "-U", "tenant", "old"])
@@ -112,7 +112,7 @@ async fn a_customer_leaves_and_comes() {
 
 #[tokio::test]
 async fn what_odoo_makes_is_read() {
-    let rig = Rig::new(20);
+    let rig = Rig::new(Kind::Local, 20).await;
     let root = rig.path("odoo");
     fs::create_dir_all(root.join("filestore/checklist/ab")).unwrap();
     fs::write(root.join("filestore/checklist/ab/abcdef"), "").unwrap();
@@ -172,7 +172,7 @@ async fn what_odoo_makes_is_read() {
 
 #[tokio::test]
 async fn what_no_archive_of_odoo_has_is_refused() {
-    let rig = Rig::new(0);
+    let rig = Rig::new(Kind::Local, 0).await;
     let sum = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
     let entry = |name: &str| Entry::new(name, b"");
     let file = || Entry::deflated(&named(b"content"), b"content");
@@ -258,7 +258,7 @@ async fn what_no_archive_of_odoo_has_is_refused() {
 
 #[tokio::test]
 async fn a_wrong_file_never_gets_into_the_pool() {
-    let rig = Rig::new(0);
+    let rig = Rig::new(Kind::Local, 0).await;
     let wrong = [Entry::new(&named(b"small"), b"smalL"), Entry::new(&named(b"large"), &noise(1, 9 << 20))];
     for entry in wrong {
         let zip = read(&archive::bytes(&[ordinary(), vec![entry]].concat())).await.unwrap();
@@ -279,7 +279,7 @@ async fn a_wrong_file_never_gets_into_the_pool() {
 
 #[tokio::test]
 async fn an_archive_that_was_not_finished_is_none() {
-    let rig = Rig::new(30);
+    let rig = Rig::new(Kind::Local, 30).await;
     let backup = backed_up(&rig).await;
     let manifest = OdooManifest::of(backup.manifest(), "shop").unwrap();
     let into = async |name: &str| tokio::fs::File::create(rig.path(name)).await.unwrap();

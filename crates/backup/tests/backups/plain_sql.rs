@@ -368,7 +368,7 @@ async fn what_went_wrong_first_is_told() {
     let server = Server::start().await;
     let target = server.database("first_cause");
     server.run(&target, "CREATE TABLE t AS SELECT repeat('x', 1000) FROM generate_series(1, 20000)");
-    let rig = Rig::new(0);
+    let rig = Rig::new(crate::rig::Kind::Local, 0).await;
     let mut writer = rig.backups().writer(backup_id(1), rig.instance, 1);
 
     // A dump that was none, since it could not be made.

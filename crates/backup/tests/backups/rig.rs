@@ -2,18 +2,69 @@
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use backup::store::{BackupStore, LocalStore};
+#[cfg(feature = "s3")]
+use backup::store::{S3Settings, S3Store};
 use backup::{Attachments, Backup, BackupResult, Backups, ContentName, Facts, Row, Stored, Wanted, Writer};
 use chrono::DateTime;
 use domain::ids::{BackupId, CustomerId, InstanceId};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+#[cfg(feature = "s3")]
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+#[cfg(feature = "s3")]
+use std::time::Duration;
 use tempfile::TempDir;
+#[cfg(feature = "s3")]
+use testkit::s3::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, Server};
 use uuid::Uuid;
 
 pub(crate) const ROOT: &str = "root of this test";
+/// How many objects the server lists at once: so few that every listing of some length has several pages.
+#[cfg(feature = "s3")]
+pub(crate) const PAGE: i32 = 3;
+
+/// Runs tests that take a kind of store over each of them.
+#[macro_export]
+macro_rules! over_every_store {
+    ($($test:ident),+ $(,)?) => {
+        mod local {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test($crate::rig::Kind::Local).await;
+            })+
+        }
+
+        #[cfg(feature = "s3")]
+        mod s3 {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test($crate::rig::Kind::S3).await;
+            })+
+        }
+    };
+}
+
+/// What is behind the store. Of each, the objects are files below `store`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Local,
+    #[cfg(feature = "s3")]
+    S3,
+}
+
+impl Kind {
+    /// Where a store is slow, a part of many equal cases has to do.
+    pub(crate) const fn part(self) -> usize {
+        match self {
+            Self::Local => 1,
+            #[cfg(feature = "s3")]
+            Self::S3 => 4,
+        }
+    }
+}
 
 pub(crate) struct Rig {
     pub(crate) place: TempDir,
@@ -21,6 +72,8 @@ pub(crate) struct Rig {
     pub(crate) wanted: Vec<Wanted>,
     pub(crate) dump: Vec<u8>,
     store: Arc<dyn BackupStore>,
+    #[cfg(feature = "s3")]
+    server: Option<Server>,
 }
 
 pub(crate) fn backup_id(n: u128) -> BackupId {
@@ -42,7 +95,7 @@ pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
 
 impl Rig {
     /// A filestore with `files` small files, an empty one, and one of several pieces; a dump of several pieces.
-    pub(crate) fn new(files: u64) -> Self {
+    pub(crate) async fn new(kind: Kind, files: u64) -> Self {
         let place = tempfile::tempdir().unwrap();
         for directory in ["store", "data/filestore/db", "data/addons/19.0/shop", "data/sessions"] {
             fs::create_dir_all(place.path().join(directory)).unwrap();
@@ -51,8 +104,25 @@ impl Rig {
         fs::write(place.path().join("data/addons/19.0/shop/__init__.py"), "import models\n").unwrap();
         fs::write(place.path().join("data/sessions/secret"), "a login").unwrap();
         let dump = [b"PGDMP".as_slice(), &noise(7, 9 << 20)].concat();
-        let store = Arc::new(LocalStore::new(place.path().join("store"), ROOT));
-        let mut rig = Self { place, instance: InstanceId::from_uuid(Uuid::from_u128(1)), wanted: Vec::new(), dump, store };
+        #[cfg(feature = "s3")]
+        let mut server = None;
+        let store: Arc<dyn BackupStore> = match kind {
+            Kind::Local => Arc::new(LocalStore::new(place.path().join("store"), ROOT)),
+            #[cfg(feature = "s3")]
+            Kind::S3 => {
+                let address = server.insert(Server::start(place.path(), PAGE).await.unwrap()).address();
+                Arc::new(S3Store::new(&s3_settings(place.path(), address), ROOT).unwrap())
+            }
+        };
+        let mut rig = Self {
+            place,
+            instance: InstanceId::from_uuid(Uuid::from_u128(1)),
+            wanted: Vec::new(),
+            dump,
+            store,
+            #[cfg(feature = "s3")]
+            server,
+        };
         for n in 0..files {
             rig.add_file(&noise(n + 100, 10 + (n as usize * 37) % 3000));
         }
@@ -78,6 +148,11 @@ impl Rig {
 
     pub(crate) fn filestore(&self) -> PathBuf {
         self.path("data/filestore/db")
+    }
+
+    #[cfg(feature = "s3")]
+    pub(crate) fn server(&self) -> &Server {
+        self.server.as_ref().unwrap()
     }
 
     pub(crate) fn store(&self) -> Arc<dyn BackupStore> {
@@ -133,6 +208,29 @@ impl Rig {
         }
         found.sort();
         found
+    }
+}
+
+/// Those of the bucket `store` of a server at this address. The key lies in files at `place`.
+#[cfg(feature = "s3")]
+pub(crate) fn s3_settings(place: &Path, address: SocketAddr) -> S3Settings {
+    let file = |name: &str, content: &str| {
+        let path = place.join(name);
+        fs::write(&path, format!("{content}\n")).unwrap();
+        path
+    };
+    S3Settings {
+        endpoint: Some(url::Url::parse(&format!("http://{address}")).unwrap()),
+        region: "us-east-1".to_owned(),
+        bucket: "store".to_owned(),
+        prefix: None,
+        path_style: true,
+        allow_http: true,
+        access_key_id_file: file("key-id", ACCESS_KEY_ID),
+        secret_access_key_file: file("key-secret", SECRET_ACCESS_KEY),
+        session_token_file: None,
+        ca_file: None,
+        request_timeout: Duration::from_secs(30),
     }
 }
 

@@ -1,12 +1,20 @@
 //! What was backed up is what is restored, and what is there already is not sent again.
 
-use crate::rig::{Rig, backup_id, contents, facts, open, prune};
+use crate::over_every_store;
+use crate::rig::{Kind, Rig, backup_id, contents, facts, open, prune};
 use backup::{BackupError, Class};
 use std::fs;
 
-#[tokio::test]
-async fn what_is_restored_is_what_was_there_but_for_logins() {
-    let rig = Rig::new(300);
+over_every_store!(
+    what_is_restored_is_what_was_there_but_for_logins,
+    an_unchanged_filestore_is_not_stored_again,
+    removing_a_backup_takes_what_no_other_needs,
+    a_file_that_is_missing_or_another_one_fails_the_backup,
+    what_is_no_dump_is_no_backup,
+);
+
+async fn what_is_restored_is_what_was_there_but_for_logins(kind: Kind) {
+    let rig = Rig::new(kind, 300).await;
     let stored = rig.back_up(backup_id(1)).await.unwrap();
     let backup = rig.backups().open(backup_id(1), 1, &stored.manifest_sha256).await.unwrap();
     assert_eq!(backup.manifest().facts, facts());
@@ -20,9 +28,8 @@ async fn what_is_restored_is_what_was_there_but_for_logins() {
     assert!(contents(&restored) == before);
 }
 
-#[tokio::test]
-async fn an_unchanged_filestore_is_not_stored_again() {
-    let mut rig = Rig::new(500);
+async fn an_unchanged_filestore_is_not_stored_again(kind: Kind) {
+    let mut rig = Rig::new(kind, 500 / kind.part() as u64).await;
     rig.dump.truncate(1000);
     let first = rig.back_up(backup_id(1)).await.unwrap();
     let second = rig.back_up(backup_id(2)).await.unwrap();
@@ -36,9 +43,8 @@ async fn an_unchanged_filestore_is_not_stored_again() {
     assert!(rig.objects("pool").iter().all(|path| path.contains(&rig.instance.to_string())), "{added}");
 }
 
-#[tokio::test]
-async fn removing_a_backup_takes_what_no_other_needs() {
-    let mut rig = Rig::new(40);
+async fn removing_a_backup_takes_what_no_other_needs(kind: Kind) {
+    let mut rig = Rig::new(kind, 40).await;
     let first = rig.back_up(backup_id(1)).await.unwrap();
     rig.wanted.truncate(20);
     rig.add_file(b"in the second only");
@@ -57,9 +63,8 @@ async fn removing_a_backup_takes_what_no_other_needs() {
     assert_eq!(rig.objects("active").len() + rig.objects("pool").len() + rig.objects(".staging").len(), 0);
 }
 
-#[tokio::test]
-async fn a_file_that_is_missing_or_another_one_fails_the_backup() {
-    let mut rig = Rig::new(5);
+async fn a_file_that_is_missing_or_another_one_fails_the_backup(kind: Kind) {
+    let mut rig = Rig::new(kind, 5).await;
     let name = rig.add_file(b"soon gone");
     let path = rig.filestore().join(name.directory()).join(name.as_str());
     fs::write(&path, b"soon gonE").unwrap();
@@ -73,9 +78,8 @@ async fn a_file_that_is_missing_or_another_one_fails_the_backup() {
     rig.back_up(backup_id(1)).await.unwrap();
 }
 
-#[tokio::test]
-async fn what_is_no_dump_is_no_backup() {
-    let mut rig = Rig::new(1);
+async fn what_is_no_dump_is_no_backup(kind: Kind) {
+    let mut rig = Rig::new(kind, 1).await;
     for nothing in [Vec::new(), b"PGD".to_vec(), b"psql: error".to_vec()] {
         rig.dump = nothing;
         assert!(matches!(rig.back_up(backup_id(1)).await, Err(BackupError::Refused(_))));
