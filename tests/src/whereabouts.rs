@@ -206,5 +206,6 @@ impl Secrets {
 
 /// The client itself, or Debian's script of that name.
 fn is_client(seen: &Seen) -> bool {
-    seen.arguments.split(' ').take(2).any(|program| program.ends_with("/psql"))
+    let is_one = |program: &str| ["/psql", "/pg_dump", "/pg_restore"].iter().any(|name| program.ends_with(name));
+    seen.arguments.split(' ').take(2).any(is_one)
 }

@@ -129,7 +129,7 @@ fn is_application(name: &str) -> bool {
     let fence = |rest: &str| {
         rest.split_once(':').is_some_and(|(mark, token)| is_hex16(mark) && token.bytes().all(|byte| byte.is_ascii_digit()))
     };
-    name == "ois" || name == "psql" || name.strip_prefix("ois:").is_some_and(fence)
+    ["ois", "ois backup", "psql"].contains(&name) || name.strip_prefix("ois:").is_some_and(fence)
 }
 
 /// Roles, databases, and the letters of rights.

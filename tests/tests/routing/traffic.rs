@@ -133,9 +133,10 @@ pub(crate) fn without_probe(stack: &Stack, entries: Vec<Entry>) -> Result<Vec<En
     Ok(entries.into_iter().filter(|entry| !probes.contains(&entry.pid)).collect())
 }
 
-/// The sessions that asked the server for its version. Who it is, every session of ours asks.
+/// The sessions that asked the server for its version and for our rights. Who it is, every session of ours asks; its version, a
+/// backup asks as well.
 pub(crate) fn probes(entries: &[Entry]) -> Vec<u32> {
-    let asks = |entry: &&Entry| sql(entry).contains("server_version_num");
+    let asks = |entry: &&Entry| sql(entry).contains("server_version_num") && sql(entry).contains("rolsuper");
     entries.iter().filter(asks).map(|entry| entry.pid).collect()
 }
 
