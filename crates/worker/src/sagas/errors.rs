@@ -13,6 +13,9 @@ const INTERNAL: &str = "Internal error.";
 
 /// A file that belongs into a backup is not in the filestore.
 pub(super) const VANISHED: &str = "file_vanished";
+/// There is no room: for a backup, or for what is unpacked of one; on a database server.
+pub(super) const NO_ROOM: &str = "backup_store_full";
+pub(super) const SERVER_FULL: &str = "odoo_server_full";
 
 /// Pause before a busy holder or a full disk is looked at again.
 const LATER: Duration = Duration::from_secs(2);
@@ -37,7 +40,7 @@ impl From<OdooError> for StepError {
             }
             OdooError::DiskFull { .. } => {
                 tracing::error!(error = %error, "an Odoo server has no disk space left");
-                return Self::snooze(MUCH_LATER, "odoo_server_full", BUSY, &error);
+                return Self::snooze(MUCH_LATER, SERVER_FULL, BUSY, &error);
             }
             _ => {}
         }
@@ -79,7 +82,7 @@ impl From<BackupError> for StepError {
             (backup::Class::Unreachable, _) => Self::unreachable("backup_store_unreachable", AWAY, &error),
             (backup::Class::Full, _) => {
                 tracing::error!(error = %error, "there is no room for a backup");
-                Self::snooze(MUCH_LATER, "backup_store_full", AWAY, &error)
+                Self::snooze(MUCH_LATER, NO_ROOM, AWAY, &error)
             }
             (_, BackupError::Vanished { .. }) => Self::retry(VANISHED, FAILED, &error),
             (backup::Class::Transient, _) => Self::retry("backup_failed", FAILED, &error),

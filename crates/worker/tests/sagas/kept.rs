@@ -347,3 +347,14 @@ async fn an_update_that_fails_leaves_everything_as_it_was() {
     let difference = before.difference(&rig.snapshot());
     assert!(difference.is_empty(), "{difference}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delete_whose_database_is_gone_leaves_no_backup_under_way() {
+    let rig = Rig::start().await;
+    let id = with_data(&rig).await;
+    let name = rig.instance(id).await.placement.unwrap().db_name;
+    rig.pair.postgres2.psql("postgres", &format!("DROP DATABASE \"{name}\" WITH (FORCE)")).unwrap();
+    rig.delete(id).await;
+    ended(&rig, State::Succeeded).await;
+    assert_eq!(backups::of_instance(&rig.db, id, 10).await.unwrap(), []);
+}

@@ -3,7 +3,7 @@
 use super::by;
 use crate::reconcile::{BATCH, Round};
 use chrono::{DateTime, TimeDelta, Utc};
-use db::platform::acceptance::{self, Delete};
+use db::platform::acceptance::{self, Delete, Deleted};
 use db::platform::backups::Backup;
 use db::platform::{PlatformDb, PlatformTx, backup_schedules, backups, instances};
 use domain::backup::retention::{self, Entry, Policy};
@@ -125,14 +125,17 @@ impl Keep {
     /// Removes instances that were terminated long ago; how many.
     async fn purge(&self) -> anyhow::Result<usize> {
         let Some(days) = self.purge_after_days else { return Ok(0) };
-        let long_gone = instances::terminated_for(&self.db, days, BATCH).await?;
-        for id in &long_gone {
-            let request = Delete { instance_id: *id, reason: Some(format!("terminated for {days} days")), brake: None };
+        let mut purged = 0;
+        for id in instances::terminated_for(&self.db, days, BATCH).await? {
+            let request = Delete { instance_id: id, reason: Some(format!("terminated for {days} days")), brake: None };
             let mut tx = self.db.begin().await?;
             let deleted = acceptance::delete(&mut tx, request, &*self.entropy, &by(self.name())).await?;
-            tracing::info!(instance = %id, ?deleted, "a terminated instance is removed");
             tx.commit().await?;
+            if let Deleted::Accepted { operation, .. } = deleted {
+                tracing::info!(instance = %id, %operation, "an instance that was terminated long ago is removed");
+                purged += 1;
+            }
         }
-        Ok(long_gone.len())
+        Ok(purged)
     }
 }

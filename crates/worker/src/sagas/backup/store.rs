@@ -3,8 +3,8 @@
 use super::catalogue::{self, Catalogued};
 use crate::engine::{Cx, Seen, Step, StepError, Undo};
 use crate::sagas::Tools;
-use crate::sagas::errors::VANISHED;
-use crate::sagas::site::Site;
+use crate::sagas::errors::{NO_ROOM, VANISHED};
+use crate::sagas::site::{Site, locked};
 use crate::sagas::waiting::{steadily, unless_told_to_stop};
 use async_trait::async_trait;
 use backup::tools::{ClientTools, Target};
@@ -85,10 +85,8 @@ pub(in crate::sagas) async fn take(cx: &Cx, tools: &Tools, site: &Site, backup: 
             // In a newer snapshot it may not be asked for any more, or be there.
             Err(error) if error.code == VANISHED => last = Some(error),
             // Others wait for room as well.
-            Err(error) if error.code == "backup_store_full" => {
-                if let Err(left) = tools.backups.remove(backup).await {
-                    tracing::warn!(%backup, error = %left, "of a backup that has no room something is left");
-                }
+            Err(error) if error.code == NO_ROOM => {
+                remove_if_possible(tools, backup).await;
                 return Err(error);
             }
             other => return other,
@@ -99,10 +97,13 @@ pub(in crate::sagas) async fn take(cx: &Cx, tools: &Tools, site: &Site, backup: 
 }
 
 /// Whoever waits for the instance does not wait for a store: what cannot be removed now goes with the entry, when that has had its time.
-async fn remove_if_possible(tools: &Tools, backup: BackupId) {
-    if let Err(error) = tools.backups.remove(backup).await {
-        tracing::warn!(%backup, %error, "of a backup that came to nothing something is left in the store for a while");
+/// Says whether it is gone.
+async fn remove_if_possible(tools: &Tools, backup: BackupId) -> bool {
+    let removed = tools.backups.remove(backup).await;
+    if let Err(error) = &removed {
+        tracing::warn!(%backup, %error, "of a backup that nobody needs something is left in the store for a while");
     }
+    removed.is_ok()
 }
 
 /// Removes what an operation stored of a backup that does not count, and says so in the catalogue.
@@ -115,14 +116,19 @@ pub(in crate::sagas) async fn taken_back(cx: &Cx, tools: &Tools, origin: Origin)
     Ok(tx.commit().await?)
 }
 
-/// Removes a backup that an operation took and that nobody needs. What the store does not let go now goes with the retention.
+/// Removes a backup that an operation took and that nobody needs, unless somebody has asked for it meanwhile. What the store does not let
+/// go now goes with the retention.
 pub(in crate::sagas) async fn discarded(cx: &Cx, tools: &Tools, origin: Origin) -> Result<(), StepError> {
     let Some(backup) = backups::of_operation(&cx.services().db, cx.operation().id, origin).await? else { return Ok(()) };
     let mut tx = cx.fenced_tx().await?;
+    // Whoever asks for a restore holds this row as well.
+    let instance = locked(cx, &mut tx).await?;
+    if backups::being_read(&mut tx, instance.id).await?.contains(&backup.id) {
+        return Ok(());
+    }
     backups::discard(&mut tx, backup.id).await?;
     tx.commit().await?;
-    if let Err(error) = tools.backups.remove(backup.id).await {
-        tracing::warn!(backup = %backup.id, %error, "a backup that nobody needs is left in the store for a while");
+    if !remove_if_possible(tools, backup.id).await {
         return Ok(());
     }
     let mut tx = cx.fenced_tx().await?;

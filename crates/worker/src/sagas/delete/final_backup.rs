@@ -7,8 +7,9 @@ use crate::sagas::backup::{begun, take};
 use crate::sagas::site::Site;
 use async_trait::async_trait;
 use db::odoo::OdooError;
-use db::platform::backups;
+use db::platform::backups::{self, Whole};
 use domain::backup::{Origin, State};
+use domain::ids::BackupId;
 use domain::instance::ProvisioningStatus;
 use domain::operation::Place;
 use serde::{Deserialize, Serialize};
@@ -56,7 +57,6 @@ impl Step for FinalBackup {
 
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let site = Site::of(cx, &self.0).await?;
-        let backup = begun(cx, Origin::Final).await?;
         let mut fence = site.fence(cx).await?;
         match fence.open_database(&site.placement.db_name, site.recorded()).await {
             Err(error @ OdooError::Missing { .. }) => {
@@ -66,15 +66,22 @@ impl Step for FinalBackup {
             other => other?,
         }
         fence.release().await?;
-        let taken = take(cx, &self.0, &site, backup.id).await;
+        let taken = self.take(cx, &site).await;
         // Whatever came of it, nobody gets in any more.
         let mut fence = site.fence(cx).await?;
         fence.close_database(&site.placement.db_name, site.recorded()).await?;
         fence.release().await?;
-        let whole = taken?;
+        let (backup, whole) = taken?;
         let mut tx = cx.fenced_tx().await?;
-        backups::complete(&mut tx, backup.id, &whole).await?;
+        backups::complete(&mut tx, backup, &whole).await?;
         tx.commit().await?;
         Ok(json!(Taken { taken: true }))
+    }
+}
+
+impl FinalBackup {
+    async fn take(&self, cx: &Cx, site: &Site) -> Result<(BackupId, Whole), StepError> {
+        let backup = begun(cx, Origin::Final).await?;
+        Ok((backup.id, take(cx, &self.0, site, backup.id).await?))
     }
 }

@@ -9,9 +9,12 @@ pub(super) use down::Down;
 pub(super) use swap::Swap;
 pub(super) use switch::SwitchDatabase;
 
-use super::site::Site;
+use super::errors::inconsistent;
 use crate::engine::{Cx, StepError};
-use db::odoo::Switch;
+use db::odoo::{Switch, beside};
+use db::platform::instances::{Instance, Placement};
+use db::platform::replaced::Replaced;
+use domain::names::PhysicalName;
 
 /// What is exchanged, from what earlier steps have recorded.
 pub(super) struct Exchange {
@@ -22,4 +25,43 @@ pub(super) struct Exchange {
 }
 
 /// How a saga finds it out; `None` while a step that it needs has recorded nothing.
-pub(super) type Find = fn(&Cx, &Site) -> Result<Option<Exchange>, StepError>;
+pub(super) type Find = fn(&Cx, &Placement) -> Result<Option<Exchange>, StepError>;
+
+impl Exchange {
+    /// The database that serves, known by its OID, for another one, which stands beside it. Names and directories have this number
+    /// afterwards.
+    pub(super) fn of(
+        placement: &Placement,
+        number: u32,
+        live_oid: u32,
+        (incoming, incoming_oid): (PhysicalName, u32),
+    ) -> Result<Self, StepError> {
+        let live = placement.db_name.clone();
+        let outgoing = beside(&live, 'o', number)?;
+        let owner = placement.db_user.clone();
+        Ok(Self { number, switch: Switch { live, live_oid, incoming, incoming_oid, outgoing, owner } })
+    }
+
+    /// What is kept of it afterwards.
+    pub(super) fn replaced(&self, cx: &Cx, instance: &Instance, placement: &Placement) -> Replaced {
+        Replaced {
+            instance: instance.id,
+            operation: cx.operation().id,
+            server: placement.server,
+            db_name: self.switch.outgoing.clone(),
+            db_oid: self.switch.live_oid,
+            number: self.number,
+        }
+    }
+}
+
+/// What is to be remembered when an exchange has come to its end.
+pub(super) fn replaced_by(cx: &Cx, instance: &Instance, find: Find) -> Result<Replaced, StepError> {
+    let placement = instance.placement.as_ref().ok_or_else(|| inconsistent("the instance is not placed"))?;
+    Ok(exchanged(cx, placement, find)?.replaced(cx, instance, placement))
+}
+
+/// What is exchanged; by now it must be known.
+fn exchanged(cx: &Cx, placement: &Placement, find: Find) -> Result<Exchange, StepError> {
+    find(cx, placement)?.ok_or_else(|| inconsistent("nothing is there to be exchanged"))
+}

@@ -1,9 +1,9 @@
 //! Exchanges the data directories.
 
-use super::Find;
+use super::{Find, exchanged};
 use crate::engine::{Cx, Seen, Step, StepError, Undo};
 use crate::sagas::Tools;
-use crate::sagas::errors::{inconsistent, unless_foreign};
+use crate::sagas::errors::unless_foreign;
 use crate::sagas::site::{Site, turn};
 use async_trait::async_trait;
 use domain::operation::Place;
@@ -32,7 +32,7 @@ impl Step for Swap {
 
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let site = Site::of(cx, &self.0).await?;
-        let exchange = (self.1)(cx, &site)?.ok_or_else(|| inconsistent("nothing is there to be exchanged"))?;
+        let exchange = exchanged(cx, &site.placement, self.1)?;
         self.0.directories.swap(&site.directory(), site.owner(), turn(cx), exchange.number).await?;
         Ok(json!({}))
     }
@@ -42,7 +42,7 @@ impl Step for Swap {
 impl Undo for Swap {
     async fn undo(&self, cx: &Cx) -> Result<(), StepError> {
         let Some(site) = Site::find(cx, &self.0).await? else { return Ok(()) };
-        let Some(exchange) = (self.1)(cx, &site)? else { return Ok(()) };
+        let Some(exchange) = (self.1)(cx, &site.placement)? else { return Ok(()) };
         unless_foreign(self.0.directories.swap_back(&site.directory(), site.owner(), turn(cx), exchange.number).await)
     }
 }

@@ -1,10 +1,9 @@
 //! Exchanges the databases: two renames in one transaction, and the new OID in the row. From here on a cancel is not obeyed: forwards is as short
 //! as backwards.
 
-use super::Find;
+use super::{Find, exchanged};
 use crate::engine::{Cx, Seen, Step, StepError, Undo};
 use crate::sagas::Tools;
-use crate::sagas::errors::inconsistent;
 use crate::sagas::site::{Site, instance_id};
 use async_trait::async_trait;
 use db::odoo::Recorded;
@@ -35,7 +34,7 @@ impl Step for SwitchDatabase {
 
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let site = Site::of(cx, &self.0).await?;
-        let exchange = (self.1)(cx, &site)?.ok_or_else(|| inconsistent("nothing is there to be exchanged"))?;
+        let exchange = exchanged(cx, &site.placement, self.1)?;
         let mut fence = site.fence(cx).await?;
         let took = fence.switch(&exchange.switch).await?;
         fence.release().await?;
@@ -48,7 +47,7 @@ impl Step for SwitchDatabase {
 impl Undo for SwitchDatabase {
     async fn undo(&self, cx: &Cx) -> Result<(), StepError> {
         let Some(site) = Site::find(cx, &self.0).await? else { return Ok(()) };
-        let Some(exchange) = (self.1)(cx, &site)? else { return Ok(()) };
+        let Some(exchange) = (self.1)(cx, &site.placement)? else { return Ok(()) };
         let (placement, before) = (&site.placement, exchange.switch.live_oid);
         let mut fence = site.fence(cx).await?;
         fence.switch(&exchange.switch.back()).await?;

@@ -24,7 +24,7 @@ use super::mails;
 use super::site::{locked, worker};
 use crate::engine::{Admission, Cx, Ends, Outcome, Saga, StepError};
 use async_trait::async_trait;
-use copy::{AwaitBackup, CopyData, Either, LoadCopy, MakeHarmless, Nothing, copy_of};
+use copy::{AwaitBackup, CopyData, Either, LoadCopy, MakeHarmless, Nothing, is_copy};
 use db::platform::PlatformTx;
 use db::platform::instances::{self, Change};
 use db::platform::operations::{Fault, Operation};
@@ -89,10 +89,8 @@ impl Ends for Provisioned {
         };
         instances::happen(tx, &instance, Event::ProvisionDone, change, &worker(cx)).await?.map_err(overtaken)?;
         // Whoever may log in to the original may log in to its copy.
-        let password = match copy_of(cx).await? {
-            Some(_) => "(the password of the original)".into(),
-            None => secrets::admin_password(cx, &self.0)?,
-        };
+        let password =
+            if is_copy(cx).await? { "(the password of the original)".into() } else { secrets::admin_password(cx, &self.0)? };
         mails::ready(tx, cx, &self.0, &instance, &url, password).await?;
         let addons: addons::Outcome = cx.output(addons::NAME)?;
         Ok(json!({ "url": url, "installed_addons": addons.installed, "unknown_addons": addons.unknown }))

@@ -54,7 +54,7 @@ impl Step for Database {
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let (site, plan) = (Site::of(cx, &self.0).await?, cx.output::<Planned>(plan::NAME)?);
         let (backup, _) = opened(cx, &self.0, plan.backup, site.instance.id).await?;
-        let name = plan.incoming(&site)?;
+        let name = plan.incoming(&site.placement)?;
         let owner = &site.placement.db_user;
         let mut fence = site.fence(cx).await?;
         let oid = fence.create_fresh_database(&name, owner, &[plan.live_oid]).await?;
@@ -80,7 +80,7 @@ impl Undo for Database {
         let Some(plan) = cx.recorded::<Planned>(plan::NAME)? else { return Ok(()) };
         let mut fence = site.fence(cx).await?;
         let (live, owner) = (&site.placement.db_name, &site.placement.db_user);
-        fence.drop_beside(live, Some(plan.live_oid), &plan.incoming(&site)?, owner).await?;
+        fence.drop_beside(live, Some(plan.live_oid), &plan.incoming(&site.placement)?, owner).await?;
         Ok(fence.release().await?)
     }
 }

@@ -19,16 +19,16 @@ use super::accepted::Accepted;
 use super::backup::safety_copy::{self, SafetyCopy};
 use super::bring_up::{Configuration, IfItShallRun, OpenDatabase, Ready, RunService};
 use super::errors::overtaken;
-use super::exchange::{Down, Exchange, Swap, SwitchDatabase};
+use super::exchange::{Down, Exchange, Swap, SwitchDatabase, replaced_by};
 use super::mails;
 use super::maintenance::{Look, Show, before};
-use super::site::{Site, locked, worker};
+use super::site::{locked, worker};
 use crate::engine::{Admission, Cx, Ends, Outcome, Saga, StepError};
 use async_trait::async_trait;
 use data::Data;
 use db::platform::PlatformTx;
 use db::platform::backups;
-use db::platform::instances::{self, Change};
+use db::platform::instances::{self, Change, Placement};
 use db::platform::operations::Operation;
 use db::platform::replaced;
 use decide::Decide;
@@ -77,9 +77,10 @@ pub(super) fn saga(tools: &Arc<Tools>) -> Saga {
 }
 
 /// What was loaded, for what is live.
-fn exchange(cx: &Cx, site: &Site) -> Result<Option<Exchange>, StepError> {
+fn exchange(cx: &Cx, placement: &Placement) -> Result<Option<Exchange>, StepError> {
     let (plan, loaded) = (cx.recorded::<Planned>(plan::NAME)?, cx.recorded::<Loaded>(database::NAME)?);
-    plan.zip(loaded).map(|(plan, loaded)| plan.exchange(site, loaded.oid)).transpose()
+    let Some((plan, loaded)) = plan.zip(loaded) else { return Ok(None) };
+    Exchange::of(placement, plan.number, plan.live_oid, (plan.incoming(placement)?, loaded.oid)).map(Some)
 }
 
 struct Restored(Arc<Tools>);
@@ -95,7 +96,7 @@ impl Ends for Restored {
         let instance = locked(cx, tx).await?;
         let change = Change { operation_id: Some(cx.operation().id), ..Change::default() };
         let instance = instances::happen(tx, &instance, Event::RestoreDone, change, &worker(cx)).await?.map_err(overtaken)?;
-        replaced::keep(tx, &plan.replaced(cx, &instance)?, self.0.keep_replaced).await?;
+        replaced::keep(tx, &replaced_by(cx, &instance, exchange)?, self.0.keep_replaced).await?;
         let url = instance.external_url.as_deref().unwrap_or_default();
         mails::restore_completed(tx, cx, &self.0, &instance, &plan.name, url).await?;
         let safety_copy: Value = cx.output(safety_copy::NAME)?;

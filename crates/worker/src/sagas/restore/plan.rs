@@ -4,15 +4,14 @@ use super::room::{fits_into, tools_for};
 use crate::engine::{Cx, Seen, Step, StepError};
 use crate::sagas::Tools;
 use crate::sagas::errors::inconsistent;
-use crate::sagas::exchange::Exchange;
 use crate::sagas::site::Site;
 use crate::sagas::waiting::unless_told_to_stop;
 use async_trait::async_trait;
 use backup::Backup;
-use db::odoo::{Switch, beside};
+use db::odoo::beside;
 use db::platform::backups;
-use db::platform::instances::Instance;
-use db::platform::replaced::{self, Replaced};
+use db::platform::instances::Placement;
+use db::platform::replaced;
 use domain::backup::State;
 use domain::ids::{BackupId, InstanceId};
 use domain::names::PhysicalName;
@@ -48,36 +47,8 @@ pub(in crate::sagas) struct Planned {
 
 impl Planned {
     /// The name of the new database until it is the live one.
-    pub(in crate::sagas) fn incoming(&self, site: &Site) -> Result<PhysicalName, StepError> {
-        Ok(beside(&site.placement.db_name, 'n', self.number)?)
-    }
-
-    fn outgoing(&self, live: &PhysicalName) -> Result<PhysicalName, StepError> {
-        Ok(beside(live, 'o', self.number)?)
-    }
-
-    pub(super) fn exchange(&self, site: &Site, incoming_oid: u32) -> Result<Exchange, StepError> {
-        let switch = Switch {
-            live: site.placement.db_name.clone(),
-            live_oid: self.live_oid,
-            incoming: self.incoming(site)?,
-            incoming_oid,
-            outgoing: self.outgoing(&site.placement.db_name)?,
-            owner: site.placement.db_user.clone(),
-        };
-        Ok(Exchange { number: self.number, switch })
-    }
-
-    pub(super) fn replaced(&self, cx: &Cx, instance: &Instance) -> Result<Replaced, StepError> {
-        let placement = instance.placement.as_ref().ok_or_else(|| inconsistent("the instance is not placed"))?;
-        Ok(Replaced {
-            instance: instance.id,
-            operation: cx.operation().id,
-            server: placement.server,
-            db_name: self.outgoing(&placement.db_name)?,
-            db_oid: self.live_oid,
-            number: self.number,
-        })
+    pub(in crate::sagas) fn incoming(&self, placement: &Placement) -> Result<PhysicalName, StepError> {
+        Ok(beside(&placement.db_name, 'n', self.number)?)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a restore needs of its surroundings: room, and programs that fit the server.
 
 use crate::engine::StepError;
+use crate::sagas::errors::{NO_ROOM, SERVER_FULL};
 use crate::sagas::site::Site;
 use backup::Backup;
 use backup::tools::ClientTools;
@@ -18,7 +19,7 @@ pub(super) fn fits_into(free: u64, needed: u64) -> Result<(), StepError> {
 /// No room ends a restore: while it waited, what it has made already would keep a disk full that others need as well.
 pub(in crate::sagas) fn there_must_be_room(error: StepError) -> StepError {
     match error.code {
-        "backup_store_full" | "odoo_server_full" | "runtime_full" => StepError::permanent("no_room", FULL, error.cause),
+        NO_ROOM | SERVER_FULL => StepError::permanent("no_room", FULL, error.cause),
         _ => error,
     }
 }

@@ -38,7 +38,7 @@ impl Step for Verify {
         let (backup, _) = opened(cx, &self.0, plan.backup, site.instance.id).await?;
         let rows = backup.manifest().facts.rows.iter().map(|row| (row.table.clone(), row.count));
         let expected: BTreeMap<String, u64> = rows.collect();
-        let mut snapshot = site.server.snapshot(&plan.incoming(&site)?, &site.placement.db_user).await?;
+        let mut snapshot = site.server.snapshot(&plan.incoming(&site.placement)?, &site.placement.db_user).await?;
         match snapshot.verify_restored(&expected).await {
             Err(error @ OdooError::Unfit { .. }) => Err(StepError::permanent("restored_data_wrong", WRONG, error)),
             other => Ok(json!({ "tables": expected.len(), "verified": other.map(|()| true)? })),

@@ -9,7 +9,7 @@ use super::Tools;
 use super::accepted::Accepted;
 use super::bring_up::{Configuration, IfItShallRun, OpenDatabase, Ready, RunService};
 use super::errors::overtaken;
-use super::exchange::{Down, Swap, SwitchDatabase};
+use super::exchange::{Down, Swap, SwitchDatabase, replaced_by};
 use super::maintenance::{Look, Show, before};
 use super::site::{locked, worker};
 use crate::engine::{Admission, Cx, Ends, Outcome, Saga, StepError};
@@ -68,7 +68,7 @@ impl Ends for TakenBack {
         let change = Change { operation_id: Some(cx.operation().id), ..Change::default() };
         let instance = instances::happen(tx, &instance, Event::RestoreDone, change, &worker(cx)).await?.map_err(overtaken)?;
         replaced::forget(tx, instance.id, plan.kept).await?;
-        replaced::keep(tx, &plan.replaced(cx, &instance)?, self.0.keep_replaced).await?;
+        replaced::keep(tx, &replaced_by(cx, &instance, exchange)?, self.0.keep_replaced).await?;
         Ok(json!({ "taken_back": plan.operation }))
     }
 

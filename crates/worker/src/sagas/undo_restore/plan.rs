@@ -2,13 +2,11 @@
 
 use crate::engine::{Cx, Seen, Step, StepError};
 use crate::sagas::Tools;
-use crate::sagas::errors::inconsistent;
 use crate::sagas::exchange::Exchange;
 use crate::sagas::restore::number_beside;
 use crate::sagas::site::Site;
 use async_trait::async_trait;
-use db::odoo::{Switch, beside};
-use db::platform::instances::Instance;
+use db::platform::instances::Placement;
 use db::platform::replaced::{self, Replaced};
 use domain::ids::OperationId;
 use domain::names::PhysicalName;
@@ -40,36 +38,10 @@ pub(super) struct Planned {
     former_oid: u32,
 }
 
-impl Planned {
-    fn outgoing(&self, live: &PhysicalName) -> Result<PhysicalName, StepError> {
-        Ok(beside(live, 'o', self.number)?)
-    }
-
-    pub(super) fn replaced(&self, cx: &Cx, instance: &Instance) -> Result<Replaced, StepError> {
-        let placement = instance.placement.as_ref().ok_or_else(|| inconsistent("the instance is not placed"))?;
-        Ok(Replaced {
-            instance: instance.id,
-            operation: cx.operation().id,
-            server: placement.server,
-            db_name: self.outgoing(&placement.db_name)?,
-            db_oid: self.live_oid,
-            number: self.number,
-        })
-    }
-}
-
 /// What is kept, for what is live.
-pub(super) fn exchange(cx: &Cx, site: &Site) -> Result<Option<Exchange>, StepError> {
+pub(super) fn exchange(cx: &Cx, placement: &Placement) -> Result<Option<Exchange>, StepError> {
     let Some(plan) = cx.recorded::<Planned>(NAME)? else { return Ok(None) };
-    let switch = Switch {
-        live: site.placement.db_name.clone(),
-        live_oid: plan.live_oid,
-        outgoing: plan.outgoing(&site.placement.db_name)?,
-        incoming: plan.former,
-        incoming_oid: plan.former_oid,
-        owner: site.placement.db_user.clone(),
-    };
-    Ok(Some(Exchange { number: plan.number, switch }))
+    Exchange::of(placement, plan.number, plan.live_oid, (plan.former, plan.former_oid)).map(Some)
 }
 
 #[async_trait]

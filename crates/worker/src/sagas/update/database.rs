@@ -50,7 +50,7 @@ impl Step for CopyDatabase {
         let live = &site.placement.db_name;
         let mut fence = site.fence(cx).await?;
         fence.shut_database(live, site.recorded()).await?;
-        let copied = fence.copy_database(live, site.recorded(), &plan.copy(&site)?).await;
+        let copied = fence.copy_database(live, site.recorded(), &plan.copy(&site.placement)?).await;
         let oid = copied.map_err(StepError::from).map_err(there_must_be_room)?;
         fence.release().await?;
         Ok(json!(Copied { oid }))
@@ -64,7 +64,7 @@ impl Undo for CopyDatabase {
         let Some(plan) = cx.recorded::<Planned>(plan::NAME)? else { return Ok(()) };
         let (live, owner) = (&site.placement.db_name, &site.placement.db_user);
         let mut fence = site.fence(cx).await?;
-        fence.drop_beside(live, Some(plan.live_oid), &plan.copy(&site)?, owner).await?;
+        fence.drop_beside(live, Some(plan.live_oid), &plan.copy(&site.placement)?, owner).await?;
         // One that was terminated meanwhile stays closed.
         if site.instance.axes.is_live() {
             fence.let_in(live, site.recorded()).await?;

@@ -16,7 +16,7 @@ use super::accepted::Accepted;
 use super::backup::safety_copy::{self, SafetyCopy};
 use super::bring_up::{Configuration, IfItShallRun, OpenDatabase, Ready, RunService};
 use super::errors::overtaken;
-use super::exchange::{Down, Swap, SwitchDatabase};
+use super::exchange::{Down, Swap, SwitchDatabase, replaced_by};
 use super::maintenance::{Look, Show};
 use super::site::{locked, worker};
 use crate::engine::{Admission, Cx, Ends, Outcome, Saga, StepError};
@@ -31,7 +31,7 @@ use domain::backup::Origin;
 use domain::instance::{Event, Status};
 use domain::operation::Kind;
 use image::UseImage;
-use plan::{Plan, Planned, exchange};
+use plan::{Plan, exchange};
 use run::Run;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -85,11 +85,11 @@ impl Ends for Updated {
     }
 
     async fn finish(&self, cx: &Cx, tx: &mut PlatformTx) -> Result<Value, StepError> {
-        let (plan, done): (Planned, run::Done) = (cx.output(plan::NAME)?, cx.output(run::NAME)?);
+        let done: run::Done = cx.output(run::NAME)?;
         let instance = locked(cx, tx).await?;
         let change = Change { operation_id: Some(cx.operation().id), ..Change::default() };
         let instance = instances::happen(tx, &instance, Event::UpdateDone, change, &worker(cx)).await?.map_err(overtaken)?;
-        replaced::keep(tx, &plan.replaced(cx, &instance)?, self.0.keep_replaced).await?;
+        replaced::keep(tx, &replaced_by(cx, &instance, exchange)?, self.0.keep_replaced).await?;
         let safety_copy: Value = cx.output(safety_copy::NAME)?;
         Ok(json!({
             "updated": done.updated, "installed": done.installed, "unknown": done.unknown, "safety_copy": safety_copy["backup"],

@@ -2,14 +2,12 @@
 
 use crate::engine::{Cx, Seen, Step, StepError};
 use crate::sagas::Tools;
-use crate::sagas::errors::inconsistent;
 use crate::sagas::exchange::Exchange;
 use crate::sagas::restore::number_beside;
 use crate::sagas::site::Site;
 use async_trait::async_trait;
-use db::odoo::{Switch, beside};
-use db::platform::instances::Instance;
-use db::platform::replaced::Replaced;
+use db::odoo::beside;
+use db::platform::instances::Placement;
 use domain::names::PhysicalName;
 use domain::operation::Place;
 use domain::version::OdooVersion;
@@ -44,37 +42,16 @@ pub(super) struct Planned {
 
 impl Planned {
     /// The name of the copy until it is the live one.
-    pub(super) fn copy(&self, site: &Site) -> Result<PhysicalName, StepError> {
-        Ok(beside(&site.placement.db_name, 'n', self.number)?)
-    }
-
-    pub(super) fn replaced(&self, cx: &Cx, instance: &Instance) -> Result<Replaced, StepError> {
-        let placement = instance.placement.as_ref().ok_or_else(|| inconsistent("the instance is not placed"))?;
-        Ok(Replaced {
-            instance: instance.id,
-            operation: cx.operation().id,
-            server: placement.server,
-            db_name: beside(&placement.db_name, 'o', self.number)?,
-            db_oid: self.live_oid,
-            number: self.number,
-        })
+    pub(super) fn copy(&self, placement: &Placement) -> Result<PhysicalName, StepError> {
+        Ok(beside(&placement.db_name, 'n', self.number)?)
     }
 }
 
 /// The copy, for what is live.
-pub(super) fn exchange(cx: &Cx, site: &Site) -> Result<Option<Exchange>, StepError> {
+pub(super) fn exchange(cx: &Cx, placement: &Placement) -> Result<Option<Exchange>, StepError> {
     let (plan, copied) = (cx.recorded::<Planned>(NAME)?, cx.recorded::<super::database::Copied>(super::database::NAME)?);
     let Some((plan, copied)) = plan.zip(copied) else { return Ok(None) };
-    let live = site.placement.db_name.clone();
-    let switch = Switch {
-        live_oid: plan.live_oid,
-        incoming: plan.copy(site)?,
-        incoming_oid: copied.oid,
-        outgoing: beside(&live, 'o', plan.number)?,
-        live,
-        owner: site.placement.db_user.clone(),
-    };
-    Ok(Some(Exchange { number: plan.number, switch }))
+    Exchange::of(placement, plan.number, plan.live_oid, (plan.copy(placement)?, copied.oid)).map(Some)
 }
 
 #[async_trait]

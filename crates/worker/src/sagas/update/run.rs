@@ -101,7 +101,7 @@ impl Run {
     async fn run(&self, cx: &Cx, site: &Site, plan: &Planned, task: Task) -> Result<(), StepError> {
         let mut workload = site.workload(cx, &self.0)?;
         workload.image = plan.image.clone();
-        workload.database.name = plan.copy(site)?;
+        workload.database.name = plan.copy(&site.placement)?;
         let files = Files::Staged { number: plan.number, filestore: site.placement.db_name.clone() };
         let end = unless_told_to_stop(cx, self.0.runtime.run_once(&OneOff { workload, task, limit: RUN, files })).await?;
         if end.exit == Some(0) {
@@ -113,7 +113,7 @@ impl Run {
 }
 
 async fn states(site: &Site, plan: &Planned) -> Result<ModuleStates, StepError> {
-    Ok(site.server.instance_connection(&plan.copy(site)?).await?.module_states().await?)
+    Ok(site.server.instance_connection(&plan.copy(&site.placement)?).await?.module_states().await?)
 }
 
 fn failed(cause: String) -> StepError {

@@ -35,7 +35,9 @@ impl Step for Discard {
         let (site, plan) = (Site::of(cx, &self.0).await?, cx.output::<Planned>(PLAN)?);
         let oid = cx.output::<Loaded>(DATABASE)?.oid;
         let mut fence = site.fence(cx).await?;
-        fence.drop_database(&plan.incoming(&site)?, Recorded { oid: Some(oid), owner: &site.placement.db_user }).await?;
+        fence
+            .drop_database(&plan.incoming(&site.placement)?, Recorded { oid: Some(oid), owner: &site.placement.db_user })
+            .await?;
         fence.release().await?;
         Ok(json!({}))
     }

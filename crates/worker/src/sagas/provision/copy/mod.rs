@@ -20,8 +20,16 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Of what the instance is a copy, if it is one.
-pub(super) async fn copy_of(cx: &Cx) -> Result<Option<CloneOf>, StepError> {
+async fn copy_of(cx: &Cx) -> Result<Option<CloneOf>, StepError> {
     Ok(clones::of(&cx.services().db, instance_id(cx)?).await?)
+}
+
+/// Whether it is one. The first step that differs has recorded it; until then the row is asked.
+pub(super) async fn is_copy(cx: &Cx) -> Result<bool, StepError> {
+    match cx.recorded::<Value>(source::NAME)? {
+        Some(recorded) => Ok(recorded.get("backup").is_some()),
+        None => Ok(copy_of(cx).await?.is_some()),
+    }
 }
 
 /// A step of an order, and what is done in its place for a copy. Both have the name of the first.
@@ -46,18 +54,18 @@ impl<A: Step, B: Step> Step for Either<A, B> {
     }
 
     async fn check(&self, cx: &Cx) -> Result<Seen, StepError> {
-        if copy_of(cx).await?.is_some() { self.1.check(cx).await } else { self.0.check(cx).await }
+        if is_copy(cx).await? { self.1.check(cx).await } else { self.0.check(cx).await }
     }
 
     async fn apply(&self, cx: &Cx, seen: Seen) -> Result<Value, StepError> {
-        if copy_of(cx).await?.is_some() { self.1.apply(cx, seen).await } else { self.0.apply(cx, seen).await }
+        if is_copy(cx).await? { self.1.apply(cx, seen).await } else { self.0.apply(cx, seen).await }
     }
 }
 
 #[async_trait]
 impl<A: Undo, B: Undo> Undo for Either<A, B> {
     async fn undo(&self, cx: &Cx) -> Result<(), StepError> {
-        if copy_of(cx).await?.is_some() { self.1.undo(cx).await } else { self.0.undo(cx).await }
+        if is_copy(cx).await? { self.1.undo(cx).await } else { self.0.undo(cx).await }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::engine::{Cx, Seen, Step, StepError};
 use crate::sagas::Tools;
 use crate::sagas::errors::inconsistent;
 use crate::sagas::restore::{fits, opened, tools_for};
-use crate::sagas::site::Site;
+use crate::sagas::site::{Site, instance_id};
 use crate::sagas::waiting::unless_told_to_stop;
 use async_trait::async_trait;
 use db::platform::clones::{self, CloneOf};
@@ -71,7 +71,7 @@ async fn taken(cx: &Cx, of: &CloneOf) -> Result<BackupId, StepError> {
     let taken = backups::of_operation(db, operation, Origin::Requested).await?;
     if let Some(taken) = taken.filter(|taken| taken.state == State::Completed) {
         let mut tx = cx.fenced_tx().await?;
-        clones::choose(&mut tx, crate::sagas::site::instance_id(cx)?, taken.id).await?;
+        clones::choose(&mut tx, instance_id(cx)?, taken.id).await?;
         tx.commit().await?;
         return Ok(taken.id);
     }
