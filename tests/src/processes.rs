@@ -53,17 +53,30 @@ impl ProcessWatch {
 fn look(seen: &mut BTreeSet<Seen>) -> Result<()> {
     for entry in fs::read_dir("/proc").context("cannot list processes")? {
         let Ok(pid) = entry?.file_name().to_string_lossy().parse::<u32>() else { continue };
-        // A process may end while we look at it; a kernel thread has no arguments.
-        let Ok(arguments) = fs::read(format!("/proc/{pid}/cmdline")) else { continue };
-        if arguments.is_empty() {
+        // A process may end while we look at it, or begin another program; a kernel thread has no arguments.
+        let Some((arguments, environment)) = shown(pid).filter(|(arguments, _)| !arguments.is_empty()) else { continue };
+        let it = Seen { pid, arguments, environment };
+        if seen.contains(&it) {
             continue;
         }
-        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        seen.insert(Seen {
-            pid,
-            arguments: String::from_utf8_lossy(&arguments).replace('\0', " "),
-            environment: String::from_utf8_lossy(&environment).replace('\0', "\n"),
-        });
+        let shows_its_parent = |(arguments, environment)| it.arguments == arguments && it.environment == environment;
+        if !parent(pid).and_then(shown).is_some_and(shows_its_parent) {
+            seen.insert(it);
+        }
     }
     Ok(())
+}
+
+/// Arguments and environment of one and the same program.
+fn shown(pid: u32) -> Option<(String, String)> {
+    let arguments = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let text = |bytes: &[u8], separator| String::from_utf8_lossy(bytes).replace('\0', separator);
+    (fs::read(format!("/proc/{pid}/cmdline")).ok()? == arguments).then(|| (text(&arguments, " "), text(&environment, "\n")))
+}
+
+/// Until a fork begins its own program, it is what its parent is: it shows nothing that the parent does not show.
+fn parent(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
 }
