@@ -27,10 +27,11 @@ const OURS: &[(&str, &[&str])] = &[
 
 /// What only some of our crates may use. A name that ends in `*` means every crate that begins so.
 const RESERVED: &[(&str, &[&str])] = &[
-    ("sqlx*", &["db", "testkit"]),
+    // The benchmarks have a bare server to compare with.
+    ("sqlx*", &["db", "testkit", "stories"]),
     ("apalis-postgres", &["db"]),
     ("apalis*", &["db", "worker"]),
-    ("axum*", &["api", "worker"]),
+    ("axum*", &["api", "worker", "stories"]),
     ("utoipa*", &["api"]),
     ("bollard*", &["runtime"]),
     ("kube*", &["runtime"]),

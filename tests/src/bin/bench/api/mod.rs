@@ -1,8 +1,9 @@
 //! The HTTP API on 100,000 instances: how much it answers at full load, how soon at half of that, and in how much memory; and, as the
-//! floor beneath each read, its statement sent by `pgbench` with the same concurrency.
+//! floor beneath each read, its statement sent by `pgbench` with the same concurrency, and asked through a server that does nothing else.
 //!
 //! Client, API and PostgreSQL share one machine. Requests go to scattered rows over connections that stay open.
 
+mod bare;
 mod client;
 mod floor;
 mod kinds;
@@ -10,6 +11,7 @@ mod memory;
 
 use crate::figures::{Figures, at_least, goal_in};
 use anyhow::{Context, Result};
+use bare::Bare;
 use client::{CONNECTIONS, Load};
 use kinds::Kind;
 use rustix::process::Signal;
@@ -23,8 +25,9 @@ const ROWS: u32 = 100_000;
 const ROUNDS: usize = 4;
 const ROUND: Duration = Duration::from_secs(1);
 const PACED: Duration = Duration::from_secs(4);
-/// Goal for reads; half of what PostgreSQL alone answers where that is less.
+/// Goal for reads, or this part of what the machine allows the bare server where that is less.
 const READS_PER_SECOND: f64 = 8000.0;
+const OF_BARE: f64 = 0.8;
 
 pub(crate) fn run() -> Result<bool> {
     // What the tests log of each statement is no part of it.
@@ -53,26 +56,56 @@ pub(crate) fn run() -> Result<bool> {
 fn measure(stack: &Stack, kind: &Kind, plans: &[Plan]) -> Result<bool> {
     let mut load = Load::new(&stack.api_url(), kind, 1)?;
     load.warm_up()?;
-    let (mut full, mut floor) = (Figures::default(), Figures::default());
+    let mut beneath = match kind.floor {
+        Some(parameters) => Some(Beneath::new(stack, kind, plans, parameters)?),
+        None => None,
+    };
+    let mut full = Figures::default();
     for _ in 0..ROUNDS {
         full.add_value(load.full(ROUND)?);
-        if let Some(parameters) = kind.floor {
-            let plan = plans.first().with_context(|| format!("no plan of {}", kind.name))?;
-            floor.add_value(floor::per_second(stack, &plan.sql, parameters, ROUND)?);
+        if let Some(beneath) = &mut beneath {
+            beneath.measure(stack)?;
         }
     }
-    let (full, floor) = (full.median(), floor.median());
+    let full = full.median();
     let half = load.paced(full / 2.0, PACED)?;
     let (p50, p99) = (half.median(), half.quantile(0.99));
     print!("{:<28} {full:>7.0}/s at full load; at half of it p50 {p50:.2} ms, p99 {p99:.2} ms", kind.name);
-    if kind.floor.is_none() {
+    let Some(beneath) = beneath else {
         println!();
         return Ok(true);
-    }
-    println!("; its statement alone {floor:.0}/s, ratio {:.2}", full / floor);
-    let least = READS_PER_SECOND.min(floor / 2.0);
+    };
+    let (bare, floor) = (beneath.bare.median(), beneath.floor.median());
+    println!("; bare {bare:.0}/s, ratio {:.2}; its statement alone {floor:.0}/s, ratio {:.2}", full / bare, full / floor);
+    let least = READS_PER_SECOND.min(bare * OF_BARE);
     let enough = !kind.is_goal || at_least(&format!("{}, a second", kind.name), full, least);
     Ok(goal_in("ms", &format!("{}, p99 at half load", kind.name), p99, 10.0) && enough)
+}
+
+/// What a read cannot be quicker than.
+struct Beneath<'a> {
+    sql: &'a str,
+    parameters: &'a [&'a str],
+    _server: Bare,
+    load: Load<'a>,
+    bare: Figures,
+    floor: Figures,
+}
+
+impl<'a> Beneath<'a> {
+    fn new(stack: &Stack, kind: &'a Kind, plans: &'a [Plan], parameters: &'a [&'a str]) -> Result<Self> {
+        let sql = &plans.first().with_context(|| format!("no plan of {}", kind.name))?.sql;
+        let server = Bare::start(stack, sql, parameters.len())?;
+        let mut load = Load::new(server.url(), kind, 1)?;
+        load.warm_up()?;
+        Ok(Self { sql, parameters, _server: server, load, bare: Figures::default(), floor: Figures::default() })
+    }
+
+    fn measure(&mut self, stack: &Stack) -> Result<()> {
+        self.bare.add_value(self.load.full(ROUND)?);
+        self.floor.add_value(floor::per_second(stack, self.sql, self.parameters, ROUND)?);
+        Ok(())
+    }
 }
 
 /// A fresh process that has answered a few requests.
