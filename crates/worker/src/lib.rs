@@ -17,9 +17,12 @@ pub mod wishes;
 
 use bootstrap::settings::{BuiltIn, Driver};
 
+const BUCKETS: bool = cfg!(feature = "s3");
+
 /// What this build can do.
 #[cfg(not(feature = "faults"))]
-pub const BUILT_IN: BuiltIn = BuiltIn { drivers: &[Driver::Process], fault_points: false, quotas: false };
+pub const BUILT_IN: BuiltIn = BuiltIn { drivers: &[Driver::Process], fault_points: false, quotas: false, buckets: BUCKETS };
 /// What this build can do.
 #[cfg(feature = "faults")]
-pub const BUILT_IN: BuiltIn = BuiltIn { drivers: &[Driver::Process, Driver::Fake], fault_points: true, quotas: false };
+pub const BUILT_IN: BuiltIn =
+    BuiltIn { drivers: &[Driver::Process, Driver::Fake], fault_points: true, quotas: false, buckets: BUCKETS };

@@ -11,8 +11,6 @@ mod odoo_zip;
 #[cfg(feature = "s3")]
 mod outages;
 mod plain_sql;
-#[cfg(feature = "s3")]
-mod proxy;
 mod rig;
 mod round_trip;
 mod server;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test that cannot go on fails")]
 
 mod backups;
+mod buckets;
 mod drift;
 mod everyday;
 mod failures;
