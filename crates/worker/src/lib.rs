@@ -2,9 +2,10 @@
 //!
 //! Owns: the durable engine ([`engine`]), what each kind of operation does ([`sagas`]), the loops that compare what should be with what is
 //! ([`reconcile`]), the [`watcher`] of what happens at the runtime, the delivery of mails ([`outbox`]), following the
-//! billing engine ([`billing`]), the worker's signs of life ([`vitals`]).
+//! billing engine ([`billing`]), the worker's signs of life ([`vitals`]), taking over what the earlier service left ([`adoption`]).
 //! Leaves to others: SQL (`db`), what runs Odoo (`runtime`), what is legal (`domain`), accepting requests (`api`).
 
+pub mod adoption;
 pub mod billing;
 pub mod engine;
 pub mod outbox;

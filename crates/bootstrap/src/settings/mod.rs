@@ -43,6 +43,7 @@ use crate::environment::{Environment, with_file};
 use domain::backup::schedule::Schedule;
 use reader::Reader;
 use secrecy::SecretString;
+use std::path::PathBuf;
 use variables::Process;
 
 /// Settings, and what is to be told about them once there is a log.
@@ -241,6 +242,8 @@ impl MigrateSettings {
 pub struct AdminSettings {
     /// postgres1.
     pub platform: PlatformSettings,
+    /// Where the earlier service left its backups.
+    pub backups_path: PathBuf,
     /// The log.
     pub log: LogSettings,
 }
@@ -253,8 +256,9 @@ impl AdminSettings {
     pub fn load(environment: &Environment) -> Result<Loaded<Self>, AllProblems> {
         load(environment, Process::Admin, |reader| {
             let platform = PlatformSettings::read(reader);
+            let backups_path = runtime::directory(reader, &variables::CEPHFS_BACKUPS_PATH);
             let log = LogSettings::read(reader);
-            Some(Self { platform: platform?, log: log? })
+            Some(Self { platform: platform?, backups_path: backups_path?, log: log? })
         })
     }
 }

@@ -94,6 +94,8 @@ const MIGRATE: &[Process] = &[Process::Migrate];
 const SERVICES: &[Process] = &[Process::Api, Process::Worker];
 /// Those that hold the runtime role's pool.
 const POOLED: &[Process] = &[Process::Api, Process::Worker, Process::Admin];
+/// Those that read backups of the earlier service.
+const HOLDERS: &[Process] = &[Process::Worker, Process::Admin];
 const EVERY: &[Process] = &[Process::Api, Process::Worker, Process::Migrate, Process::Admin];
 
 macro_rules! variables {
@@ -164,7 +166,7 @@ variables! {
     PROCESS_PORT_RANGE WORKER "RUNTIME=process: ports of the instances, `first-last`.".or("20000-29999");
     FAKE_RUNTIME_SOCKET WORKER "RUNTIME=fake: socket of the fake runtime.";
     CEPHFS_INSTANCES_PATH WORKER "Root of the data directories.".or("/mnt/cephfs/odoo_instances");
-    CEPHFS_BACKUPS_PATH WORKER "Root of the backups, with BACKUP_STORE=local; it must exist then.".or("/mnt/cephfs/odoo_backups");
+    CEPHFS_BACKUPS_PATH HOLDERS "Root of the backups, with BACKUP_STORE=local; it must exist then. And where the earlier service left its own.".or("/mnt/cephfs/odoo_backups");
     STORAGE_QUOTA WORKER "`ceph` sets `ceph.quota.max_bytes`, and failing is an error; `none` sets no quota. A build without quotas refuses to start with `ceph`.".or("ceph");
     ODOO_IMAGE_PROFILE WORKER "`official` or `bitnami`, for new instances.".or("official");
     ODOO_IMAGE_OFFICIAL WORKER "Image pattern of profile `official`.".or("odoo:{version}");

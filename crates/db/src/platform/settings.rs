@@ -13,12 +13,18 @@ const BACKUPS_ROOT: &str = "backups_root";
 /// Name of the setting that tells what kind of store that is.
 const BACKUPS_STORE: &str = "backups_store";
 
+/// Kind of a store that is a directory.
+pub const LOCAL: &str = "local";
+
+/// Kind of a store that is a bucket.
+pub const S3: &str = "s3";
+
 /// The store in which a deployment's backups are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackupsRoot {
     /// Its id.
     pub id: String,
-    /// What kind of store it is.
+    /// What kind of store it is: [`LOCAL`] or [`S3`].
     pub kind: String,
     /// Whether any backup is catalogued.
     pub is_used: bool,

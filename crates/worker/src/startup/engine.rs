@@ -1,6 +1,7 @@
 //! The engine with the sagas of this release.
 
 use super::Parts;
+use backup::legacy::LegacyStore;
 use bootstrap::{OsEntropy, SystemClock, environment};
 use db::odoo::TenantLimits;
 use db::queue::QueuePool;
@@ -60,6 +61,7 @@ fn tools(parts: &Parts) -> Arc<Tools> {
         runtime: parts.runtime.driver.clone(),
         directories: parts.runtime.directories.clone(),
         backups: parts.backups.clone(),
+        legacy: LegacyStore::new(&parts.settings.runtime.backups_path),
         keep_replaced: Duration::from_secs(u64::from(parts.settings.lifecycle.restore_keep_old_hours) * 3600),
         final_backup: parts.settings.lifecycle.purge_final_backup,
         keep_final: parts.settings.lifecycle.purged_backup_days,

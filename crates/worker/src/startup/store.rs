@@ -93,9 +93,9 @@ impl Place {
 
     const fn kind(&self) -> &'static str {
         match self {
-            Self::Directory(_) => "local",
+            Self::Directory(_) => settings::LOCAL,
             #[cfg(feature = "s3")]
-            Self::Bucket(_) => "s3",
+            Self::Bucket(_) => settings::S3,
         }
     }
 

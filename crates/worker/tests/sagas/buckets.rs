@@ -77,7 +77,7 @@ async fn what_fails_for_a_moment_is_tried_again() {
     ];
     let mut taken = Vec::new();
     for (n, fault) in faults.into_iter().enumerate() {
-        rig.store.proxy().spoil_after(3 + 4 * n, fault);
+        rig.store.proxy().spoil_after(2 + 2 * n, fault);
         taken.push(backed_up(&rig, id).await);
         assert!(rig.store.proxy().has_struck(), "{fault:?}");
         rig.store.proxy().heal();

@@ -9,6 +9,7 @@ mod everyday;
 mod failures;
 mod generic;
 mod kept;
+mod legacy;
 mod lifecycle;
 mod rig;
 mod templates;

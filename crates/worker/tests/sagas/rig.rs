@@ -1,6 +1,7 @@
 //! A pair of servers, a runtime, an engine without transport: a test hands it every operation until none is left.
 
 use ::backup::Backups;
+use ::backup::legacy::LegacyStore;
 use ::backup::store::{BackupStore, LocalStore, S3Settings, S3Store};
 use bootstrap::OsEntropy;
 use db::odoo::{Identity, OdooServers, ServerAddress, TenantLimits};
@@ -188,6 +189,7 @@ impl Rig {
             runtime,
             directories,
             backups: Backups::new(store.opened.clone()),
+            legacy: LegacyStore::new(&store.path),
             keep_replaced: Duration::from_secs(3600),
             final_backup: true,
             keep_final: 30,
