@@ -31,7 +31,7 @@ const MOST_DATABASES: usize = 100;
 const LONGEST_HEADER: u64 = 64 * 1024;
 /// Unpacked bytes for each byte of the archive, beyond so many: as in Odoo's own format.
 const RATIO: u64 = 200;
-const SMALL: u64 = 64 << 20;
+const SMALL: u64 = 16 << 20;
 const BUFFER: usize = 256 * 1024;
 
 fn refused(why: impl std::fmt::Display) -> BackupError {

@@ -7,6 +7,7 @@ mod conformance;
 mod damage;
 mod hostile;
 mod interruptions;
+mod legacy;
 mod odoo_zip;
 #[cfg(feature = "s3")]
 mod outages;
