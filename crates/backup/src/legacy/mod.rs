@@ -278,17 +278,16 @@ impl LegacyBackup {
         Err(BackupError::damaged(format!("{}{end}", self.name), "it is not what was entered into the catalogue"))
     }
 
-    /// Compares both files with their sums, and each file of the filestore with its name.
+    /// Compares both files with their sums: what they held was looked at when those were taken.
     ///
     /// # Errors
     /// [`BackupError::Damaged`]; a file cannot be read.
     pub async fn verify(&self) -> BackupResult<Verified> {
         let this = self.clone();
         blocking(move || {
-            this.compare(DUMP, &dump::sum(this.file(DUMP)?)?)?;
-            let mut tally = Tally::default();
-            let sum = archive::walk(this.file(ARCHIVE)?, this.content.archive.bytes, |met| tally.add(met));
-            this.compare(ARCHIVE, &archive::unless_refused(sum)?)?;
+            for end in [DUMP, ARCHIVE] {
+                this.compare(end, &dump::sum(this.file(end)?)?)?;
+            }
             Ok(Verified { files: this.content.files, files_bytes: this.content.files_bytes })
         })
         .await

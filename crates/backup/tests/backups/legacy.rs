@@ -22,6 +22,8 @@ struct Place {
 }
 
 type Tar = Builder<GzEncoder<Vec<u8>>>;
+/// Puts something into an archive that is not to be there.
+type Hostile = Box<dyn FnOnce(&mut Tar)>;
 
 fn sha1(content: &[u8]) -> String {
     hex::encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, content))
@@ -156,7 +158,7 @@ async fn all_that_counts_is_read_and_nothing_else() {
 async fn hostile_archives_are_refused() {
     let place = Place::new();
     let link = |kind| move |tar: &mut Tar| tar.append_link(&mut header(kind, 0), "./data/link", "/etc/passwd").unwrap();
-    let cases: Vec<(&str, Box<dyn FnOnce(&mut Tar)>)> = vec![
+    let cases: Vec<(&str, Hostile)> = vec![
         ("leaves its directory", Box::new(|tar| add_raw(tar, b"data/../../owned", EntryType::Regular, b"x"))),
         ("leaves its directory", Box::new(|tar| add_raw(tar, b"../owned", EntryType::Regular, b"x"))),
         ("leaves its directory", Box::new(|tar| add_raw(tar, b"/etc/owned", EntryType::Regular, b"x"))),

@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(super) enum Place {
     Directory(PathBuf),
     #[cfg(feature = "s3")]
-    Bucket(S3Settings),
+    Bucket(Box<S3Settings>),
 }
 
 impl Place {
@@ -37,7 +37,7 @@ impl Place {
         match &settings.bucket {
             None => Ok(Self::Directory(settings.runtime.backups_path.clone())),
             #[cfg(feature = "s3")]
-            Some(bucket) => Ok(Self::Bucket(bucket_of(bucket))),
+            Some(bucket) => Ok(Self::Bucket(Box::new(bucket_of(bucket)))),
             #[cfg(not(feature = "s3"))]
             Some(_) => anyhow::bail!("buckets are not built in"),
         }

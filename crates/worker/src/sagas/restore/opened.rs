@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
 pub(in crate::sagas) enum Opened {
-    Own(Backup),
+    Own(Box<Backup>),
     /// With Odoo's version, which only the catalogue knows.
     Legacy(LegacyBackup, String),
 }

@@ -70,7 +70,7 @@ pub(in crate::sagas) async fn opened(
     let (Some(attempt), Some(sum)) = (row.attempt, row.manifest_sha256.as_deref()) else {
         return Err(inconsistent("a whole backup without a sum"));
     };
-    Ok((Opened::Own(tools.backups.open(id, attempt, sum).await?), row))
+    Ok((Opened::Own(Box::new(tools.backups.open(id, attempt, sum).await?)), row))
 }
 
 #[async_trait]
