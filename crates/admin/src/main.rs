@@ -4,6 +4,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 wrong configuration.
 
+mod backups;
 mod check;
 mod drift;
 mod failure;
@@ -44,6 +45,9 @@ enum Command {
     Operations(operations::Command),
     /// What the workers last found that is not as the rows say: services, databases, roles, directories.
     Drift,
+    /// Backups of the earlier service.
+    #[command(subcommand)]
+    Backups(backups::Command),
     /// Mails that were given up.
     #[command(subcommand)]
     Mails(mails::Command),
@@ -70,6 +74,7 @@ async fn run(command: Command) -> Result<String, Failure> {
         Command::Servers(command) => servers::run(command, &environment).await,
         Command::Operations(command) => operations::run(command, &environment).await,
         Command::Drift => drift::run(&environment).await,
+        Command::Backups(command) => backups::run(command, &environment).await,
         Command::Mails(command) => mails::run(command, &environment).await,
     }
 }

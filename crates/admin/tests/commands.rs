@@ -192,6 +192,44 @@ fn a_mail_that_was_given_up_is_listed_and_sent_after_all() {
 }
 
 #[test]
+fn backups_of_the_earlier_service_are_looked_at_and_told_one_by_one() {
+    let pair = Pair::start(&Options::default()).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    std::fs::create_dir(place.path().join("active")).unwrap();
+    let adopt = |arguments: &[&str]| {
+        let service = pair.platform();
+        let mut environment = address(&service).to_vec();
+        environment.push(("PLATFORM_POSTGRES_USER".to_owned(), service.user.clone()));
+        environment.push(("PLATFORM_POSTGRES_PASSWORD".to_owned(), service.password.expose_secret().to_owned()));
+        environment.push(("CEPHFS_BACKUPS_PATH".to_owned(), place.path().display().to_string()));
+        run(arguments, environment)
+    };
+    let told = |output: &Output| (code(output), text(&output.stdout), text(&output.stderr));
+    let none = "0 entered, 0 entered as failed, 0 known, 0 changed, 0 not entered\n".to_owned();
+    assert_eq!(told(&adopt(&["backups", "adopt"])), (0, none, String::new()));
+    assert!(!place.path().join(".root").exists());
+    let id = "018f3c5e-0000-7000-8000-000000000001";
+    let metadata = format!("{{\"instance_id\": \"{id}\", \"created_at\": \"2025-03-04T05:06:07\"}}");
+    std::fs::write(place.path().join("active/shop_1_metadata.json"), metadata).unwrap();
+    let line = format!(
+        "shop_1  not entered: there is no instance {id}\n0 entered, 0 entered as failed, 0 known, 0 changed, 1 not entered"
+    );
+    let dry = adopt(&["backups", "adopt", "--dry-run"]);
+    assert_eq!(told(&dry), (0, format!("{line} (dry run: nothing was done)\n"), String::new()));
+    assert!(!place.path().join(".root").exists());
+    assert_eq!(told(&adopt(&["backups", "adopt"])), (0, format!("{line}\n"), String::new()));
+
+    // Another directory than the one that is known, or one that is not mounted.
+    let known = "INSERT INTO instance_service.settings (name, value) VALUES ('backups_root', '\"another\"')";
+    pair.postgres1.server().psql("instance", known).unwrap();
+    let refused = adopt(&["backups", "adopt"]);
+    assert!(code(&refused) == 1 && text(&refused.stderr).contains("is not where the backups"), "{refused:?}");
+    std::fs::remove_file(place.path().join(".root")).unwrap();
+    let refused = adopt(&["backups", "adopt"]);
+    assert!(code(&refused) == 1 && text(&refused.stderr).contains("mount its file system"), "{refused:?}");
+}
+
+#[test]
 fn what_the_workers_found_is_told() {
     let pair = Pair::start(&Options::default()).unwrap();
     let nothing = text(&as_service(&pair, &["drift"]).stdout);

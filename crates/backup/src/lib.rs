@@ -17,6 +17,7 @@ mod digest;
 mod error;
 mod files;
 mod foreign_sql;
+pub mod legacy;
 mod manifest;
 pub mod odoo_zip;
 mod pieces;

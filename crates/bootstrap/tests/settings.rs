@@ -11,7 +11,7 @@ use domain::version::OdooVersion;
 use secrecy::ExposeSecret;
 use std::time::Duration;
 
-const BUILT_IN: BuiltIn = BuiltIn { drivers: &[Driver::Process], fault_points: false, quotas: false };
+const BUILT_IN: BuiltIn = BuiltIn { drivers: &[Driver::Process], fault_points: false, quotas: false, buckets: true };
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 fn environment(pairs: &[(&str, &str)]) -> Environment {
@@ -170,6 +170,16 @@ const WRONG: &[(&str, &str)] = &[
     ("RECONCILE_INTERVAL_SECONDS", "9"),
     ("HEALTH_CHECK_INTERVAL_SECONDS", "0"),
     ("RESUME_GRACE_SECONDS", "1.5"),
+    ("BACKUP_STORE", "tape"),
+    ("BACKUP_S3_ENDPOINT", "s3.example.org"),
+    ("BACKUP_S3_ENDPOINT", "https://id:secret@s3.example.org"),
+    ("BACKUP_S3_PATH_STYLE", "maybe"),
+    ("BACKUP_S3_ALLOW_HTTP", "maybe"),
+    ("BACKUP_S3_ACCESS_KEY_ID_FILE", "the-id-of-a-key"),
+    ("BACKUP_S3_SECRET_ACCESS_KEY_FILE", "the-secret-of-a-key"),
+    ("BACKUP_S3_SESSION_TOKEN_FILE", "token"),
+    ("BACKUP_S3_CA_FILE", "ca.pem"),
+    ("BACKUP_S3_TIMEOUT_SECONDS", "0"),
     ("BACKUP_MODE", "hot"),
     ("BACKUP_RETENTION_COUNT", "0"),
     ("BACKUP_RETENTION_DAYS", "ever"),
@@ -227,6 +237,9 @@ fn every_variable_that_has_a_form_has_a_wrong_value_above() {
         "ODOO_IMAGE_BITNAMI",
         "PLATFORM_NETWORK_NAME",
         "KILLBILL_USERNAME",
+        "BACKUP_S3_REGION",
+        "BACKUP_S3_BUCKET",
+        "BACKUP_S3_PREFIX",
     ];
     for variable in ALL.iter().filter(|v| !v.secret && !any_text.contains(&v.name)) {
         assert!(WRONG.iter().any(|(name, _)| *name == variable.name), "{} has no wrong value in this test", variable.name);
@@ -420,6 +433,33 @@ fn levels_may_be_written_as_python_does() {
 }
 
 #[test]
+fn a_bucket_needs_its_name_and_its_key() {
+    let needs = |name: &str| format!("BACKUP_STORE=s3 needs {name}");
+    let key = ["BACKUP_S3_BUCKET", "BACKUP_S3_ACCESS_KEY_ID_FILE", "BACKUP_S3_SECRET_ACCESS_KEY_FILE"];
+    assert_eq!(worker_problems(&[("BACKUP_STORE", "s3")]), key.map(needs));
+    let mut pairs = vec![
+        ("BACKUP_STORE", "s3"),
+        ("BACKUP_S3_BUCKET", "backups"),
+        ("BACKUP_S3_PREFIX", "/odoo/"),
+        ("BACKUP_S3_ACCESS_KEY_ID_FILE", "/run/id"),
+        ("BACKUP_S3_SECRET_ACCESS_KEY_FILE", "/run/secret"),
+        ("BACKUP_S3_ENDPOINT", "http://s3:9000"),
+    ];
+    let permit = ["BACKUP_S3_ENDPOINT is without TLS; set BACKUP_S3_ALLOW_HTTP=true to permit it"];
+    assert_eq!(worker_problems(&pairs), permit);
+    let without = BuiltIn { buckets: false, ..BUILT_IN };
+    pairs.push(("BACKUP_S3_ALLOW_HTTP", "true"));
+    let AllProblems(problems) = WorkerSettings::load(&worker(&pairs), without).unwrap_err();
+    assert_eq!(problems, ["BACKUP_STORE=s3 is not built in: the worker's feature `s3` is missing"]);
+    let bucket = WorkerSettings::load(&worker(&pairs), BUILT_IN).unwrap().settings.bucket.unwrap();
+    assert_eq!((bucket.bucket.as_str(), bucket.prefix.as_deref()), ("backups", Some("odoo")));
+    // Left over from a try, it is told that it has no effect.
+    let local = WorkerSettings::load(&worker(&pairs[1..]), without).unwrap();
+    assert!(local.settings.bucket.is_none());
+    assert!(local.warnings.iter().any(|warning| warning.starts_with("BACKUP_S3_BUCKET has no effect")), "{:?}", local.warnings);
+}
+
+#[test]
 fn modes_that_need_more_say_so() {
     assert_eq!(api_problems(&[("AUTH_MODE", "all")]), ["AUTH_MODE=all needs INTERNAL_API_TOKEN"]);
     let warnings = |pairs: &[(&str, &str)]| ApiSettings::load(&api(pairs)).unwrap().warnings;
@@ -427,7 +467,7 @@ fn modes_that_need_more_say_so() {
     assert_eq!(warnings(&[]), [""; 0]);
     assert_eq!(warnings(&[("CORS_ALLOWED_ORIGINS", "*"), ("AUTH_MODE", "all"), ("INTERNAL_API_TOKEN", "t")]), [""; 0]);
     assert_eq!(warnings(&[("CORS_ALLOWED_ORIGINS", "*"), ("INTERNAL_API_TOKEN", "t")]).len(), 1);
-    let fake = BuiltIn { drivers: &[Driver::Process, Driver::Fake], fault_points: true, quotas: true };
+    let fake = BuiltIn { drivers: &[Driver::Process, Driver::Fake], fault_points: true, quotas: true, buckets: true };
     let AllProblems(problems) = WorkerSettings::load(&worker(&[("RUNTIME", "fake")]), fake).unwrap_err();
     assert_eq!(problems, ["RUNTIME=fake needs FAKE_RUNTIME_SOCKET"]);
     let full = [("RUNTIME", "fake"), ("FAKE_RUNTIME_SOCKET", "/s"), ("FAULTS_FILE", "/f")];

@@ -9,6 +9,7 @@ use testkit::Stop;
 use testkit::cluster::Options;
 use testkit::pair::{PLATFORM_DATABASE, Pair};
 use testkit::port::Port;
+use testkit::s3::{ACCESS_KEY_ID, Fault, Proxy, SECRET_ACCESS_KEY, Server as S3Server};
 
 /// Far more than any of it takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -219,6 +220,139 @@ fn wrong_settings_are_told_together_before_anything_is_touched() {
         assert!(told.contains(name), "{name}: {told}");
     }
     assert_eq!(bench.get("/livez"), None);
+}
+
+/// A server that speaks S3, with its buckets, and the settings for one of them.
+struct Buckets {
+    place: tempfile::TempDir,
+    proxy: Proxy,
+    _server: S3Server,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Buckets {
+    fn start() -> Self {
+        let (place, runtime) = (tempfile::tempdir().unwrap(), tokio::runtime::Runtime::new().unwrap());
+        for (name, content) in [("key-id", ACCESS_KEY_ID), ("key-secret", SECRET_ACCESS_KEY)] {
+            std::fs::write(place.path().join(name), content).unwrap();
+        }
+        std::fs::create_dir(place.path().join("one")).unwrap();
+        std::fs::create_dir(place.path().join("two")).unwrap();
+        let server = runtime.block_on(S3Server::start(place.path(), 100)).unwrap();
+        let proxy = runtime.block_on(Proxy::before(server.address())).unwrap();
+        Self { place, proxy, _server: server, _runtime: runtime }
+    }
+
+    fn settings(&self, bucket: &str) -> Vec<(&'static str, String)> {
+        let path = |name: &str| self.place.path().join(name).display().to_string();
+        vec![
+            ("BACKUP_STORE", "s3".to_owned()),
+            ("BACKUP_S3_BUCKET", bucket.to_owned()),
+            ("BACKUP_S3_PREFIX", "odoo".to_owned()),
+            ("BACKUP_S3_ENDPOINT", format!("http://{}", self.proxy.address())),
+            ("BACKUP_S3_PATH_STYLE", "true".to_owned()),
+            ("BACKUP_S3_ALLOW_HTTP", "true".to_owned()),
+            ("BACKUP_S3_ACCESS_KEY_ID_FILE", path("key-id")),
+            ("BACKUP_S3_SECRET_ACCESS_KEY_FILE", path("key-secret")),
+            ("BACKUP_S3_TIMEOUT_SECONDS", "2".to_owned()),
+            // Nobody needs the directory.
+            ("CEPHFS_BACKUPS_PATH", "/nowhere".to_owned()),
+        ]
+    }
+
+    fn root_of(&self, bucket: &str) -> String {
+        std::fs::read_to_string(self.place.path().join(bucket).join("odoo/.root")).unwrap().trim().to_owned()
+    }
+}
+
+fn given<'a>(settings: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
+    settings.iter().map(|(name, value)| (*name, value.as_str())).collect()
+}
+
+impl Bench {
+    /// Starts a worker, and ends it when it is at work.
+    fn works(&self, more: &[(&str, &str)]) {
+        let mut worker = self.start_with(more);
+        self.ready();
+        worker.signal(Signal::TERM);
+        assert_eq!(worker.ended().code(), Some(0), "{}", std::fs::read_to_string(self.log()).unwrap());
+    }
+
+    /// What a worker says that refuses to start.
+    fn refuses(&self, more: &[(&str, &str)]) -> String {
+        let output = self.run(&[], more);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{told}");
+        told
+    }
+
+    fn root(&self) -> String {
+        self.sql("SELECT value #>> '{}' FROM instance_service.settings WHERE name = 'backups_root'")
+    }
+
+    fn catalogue_something(&self) {
+        self.sql(
+            "INSERT INTO instance_service.backups (id, instance_id, customer_id, operation_id, name, origin, odoo_version)
+             SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'a', 'requested', '19'",
+        );
+    }
+}
+
+#[test]
+fn a_new_bucket_is_claimed_once_and_another_one_is_refused() {
+    let (bench, buckets) = (Bench::new(), Buckets::start());
+    let (one, two) = (buckets.settings("one"), buckets.settings("two"));
+    // As long as nothing was backed up, it may go elsewhere.
+    bench.works(&[]);
+    let local = bench.root();
+    bench.works(&given(&one));
+    let id = bench.root();
+    assert_eq!((buckets.root_of("one"), local == id), (id.clone(), false));
+    bench.works(&given(&one));
+    assert_eq!((bench.root(), buckets.root_of("one")), (id.clone(), id.clone()));
+
+    bench.catalogue_something();
+    assert!(bench.refuses(&given(&two)).contains("BACKUP_S3_BUCKET two/odoo: it is not where the backups are: it has no id"));
+    let told = bench.refuses(&[]);
+    assert!(told.contains("it is another one; they are in the store of kind `s3`: copy it with its `.root`"), "{told}");
+    assert!(!buckets.place.path().join("two/odoo").exists());
+    // Whoever has copied all of it may go on from there.
+    std::fs::create_dir(buckets.place.path().join("two/odoo")).unwrap();
+    std::fs::write(buckets.place.path().join("two/odoo/.root"), &id).unwrap();
+    bench.works(&given(&two));
+    assert_eq!(bench.root(), id);
+    std::fs::write(buckets.place.path().join("two/odoo/.root"), "another").unwrap();
+    assert!(bench.refuses(&given(&two)).contains("it is another one"));
+}
+
+#[test]
+fn a_bucket_with_something_in_it_is_not_claimed() {
+    let (bench, buckets) = (Bench::new(), Buckets::start());
+    let settings = buckets.settings("one");
+    std::fs::create_dir(buckets.place.path().join("one/odoo")).unwrap();
+    std::fs::write(buckets.place.path().join("one/odoo/photo.jpg"), "of somebody").unwrap();
+    let told = bench.refuses(&given(&settings));
+    assert!(told.contains("BACKUP_S3_BUCKET one/odoo: ") && told.contains("has no `.root`"), "{told}");
+    assert_eq!(bench.root(), "");
+}
+
+/// Starts and stops of instances do not depend on where backups are.
+#[test]
+fn while_a_known_bucket_is_away_the_worker_works() {
+    let (bench, buckets) = (Bench::new(), Buckets::start());
+    let settings = buckets.settings("one");
+    buckets.proxy.spoil(Fault::Answer(503, "SlowDown"));
+    let output = bench.run(&[], &given(&settings));
+    assert_eq!(output.status.code(), Some(1), "nobody knows its id yet: {output:?}");
+    assert!(!buckets.place.path().join("one/odoo").exists());
+    buckets.proxy.heal();
+    bench.works(&given(&settings));
+    for fault in [Fault::Answer(503, "SlowDown"), Fault::Answer(403, "AccessDenied"), Fault::HangUp] {
+        buckets.proxy.spoil(fault);
+        bench.works(&given(&settings));
+    }
+    let log = std::fs::read_to_string(bench.log()).unwrap();
+    assert!(log.contains("the backup store cannot be used") && !log.contains(SECRET_ACCESS_KEY), "{log}");
 }
 
 #[test]

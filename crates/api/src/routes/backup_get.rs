@@ -83,7 +83,7 @@ pub(super) struct BackupDetail {
 impl BackupDetail {
     fn new(backup: Backup, instance: Instance) -> Self {
         let (database, data) = (backup.database_bytes.unwrap_or_default(), backup.files_bytes.unwrap_or_default());
-        let postgres_version = backup.summary.as_ref().map(|summary| summary.postgres_version);
+        let postgres_version = backup.summary.as_ref().map(|summary| summary.postgres_version).filter(|version| *version > 0);
         let Summary { taken_at, modules, rows, .. } = backup.summary.unwrap_or_default();
         Self {
             backup_id: backup.id.as_uuid(),

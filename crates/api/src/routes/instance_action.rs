@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use db::platform::PlatformTx;
 use db::platform::acceptance::{self, Act, Acted, Suspend, Suspended, Terminate, Terminated, Unsuspend, Unsuspended, Update};
 use db::platform::audit::AuditContext;
-use db::platform::instances;
+use db::platform::{instances, legacy_backups};
 use domain::backup;
 use domain::ids::{BackupId, InstanceId, OperationId};
 use domain::instance::Action;
@@ -198,9 +198,10 @@ impl Requested<'_> {
             instances::lock(tx, self.id).await?.ok_or_else(Problem::no_instance)?;
             return Err(Problem::rule("Target version required for update action").into());
         }
-        // One that cannot be the id of a backup is that of none.
-        let id = |text: &String| BackupId::from_str(text).map_err(|_| Problem::no_backup());
-        let backup = backup.as_ref().map(id).transpose()?;
+        let backup = match backup {
+            Some(text) => Some(self.backup(tx, text).await?),
+            None => None,
+        };
         let request = Act {
             label: label.clone(),
             backup,
@@ -224,6 +225,14 @@ impl Requested<'_> {
             Acted::NotAdopted => return Err(Problem::not_adopted().into()),
             Acted::QueueFull => return Err(Problem::queue_full().into()),
         })
+    }
+
+    /// The id of a backup, or what the earlier service called one of this instance. What can be neither is that of none.
+    async fn backup(&self, tx: &mut PlatformTx, text: &str) -> Result<BackupId, Failure> {
+        if let Ok(id) = BackupId::from_str(text) {
+            return Ok(id);
+        }
+        Ok(legacy_backups::named(tx, self.id, text).await?.ok_or_else(Problem::no_backup)?)
     }
 
     async fn suspend(&self, tx: &mut PlatformTx, by: &AuditContext) -> Result<Said, Failure> {

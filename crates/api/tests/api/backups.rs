@@ -65,6 +65,37 @@ async fn a_backup_is_read_by_whom_it_belongs_to() {
 }
 
 #[tokio::test]
+async fn one_of_the_earlier_service_is_asked_for_by_its_old_name_too() {
+    let rig = Rig::start();
+    let (instance, other) = (running(&rig).await, running(&rig).await);
+    let enter = |name: &str, state: &str| {
+        rig.sql(&format!(
+            "INSERT INTO instance_service.backups (id, instance_id, customer_id, name, origin, state, odoo_version, created_at, completed_at, legacy)
+             SELECT gen_random_uuid(), '{}', gen_random_uuid(), '{name}', 'imported', '{state}', '19', now(), now(),
+                    '{{\"name\": \"{name}\", \"root\": \"r\", \"content\": null}}' RETURNING id",
+            id(&instance)
+        ))
+    };
+    let (whole, _failed) = (enter("shop_Mein Laden_20250304_050607", "completed"), enter("shop_20250101_010203", "failed"));
+    let whole = whole.lines().next().unwrap().to_owned();
+    let restore = async |of: &Value, backup: &str| {
+        let body = json!({ "action": "restore", "parameters": { "backup_id": backup } });
+        rig.post(&instance_path(of, "/actions"), &body).await
+    };
+    for (of, name) in [(&other, "shop_Mein Laden_20250304_050607"), (&instance, "shop_20250101_010203"), (&instance, "shop")] {
+        let got = restore(of, name).await;
+        assert_eq!((got.status, got.detail()), (404, "Backup not found"), "{name}");
+    }
+    let got = restore(&instance, "shop_Mein Laden_20250304_050607").await;
+    let said = format!("Instance restore from backup {whole} queued for processing");
+    assert_eq!((got.status, &got.json["message"]), (200, &json!(said)), "{got:?}");
+    let got = rig.get(&backup_path(&whole, "")).await;
+    assert_eq!((&got.json["origin"], &got.json["postgres_version"]), (&json!("imported"), &Value::Null), "{got:?}");
+    let list = rig.get(&instance_path(&instance, "/backups")).await;
+    assert_eq!((&list.json["total_backups"], &list.json["backups"][0]["database_size"]), (&json!(2), &json!(0)), "{list:?}");
+}
+
+#[tokio::test]
 async fn the_last_whole_backup_and_one_that_is_read_stay() {
     let rig = Rig::start();
     let instance = running(&rig).await;

@@ -7,12 +7,11 @@ mod conformance;
 mod damage;
 mod hostile;
 mod interruptions;
+mod legacy;
 mod odoo_zip;
 #[cfg(feature = "s3")]
 mod outages;
 mod plain_sql;
-#[cfg(feature = "s3")]
-mod proxy;
 mod rig;
 mod round_trip;
 mod server;

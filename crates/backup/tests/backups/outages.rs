@@ -1,6 +1,5 @@
 //! What is between us and a bucket fails, in every way it can; and the bucket is not what it should be.
 
-use crate::proxy::{Fault, Proxy};
 use crate::rig::{Kind, PAGE, ROOT, Rig, backup_id, contents, noise, s3_settings};
 use backup::store::{BackupStore, Key, PIECE, S3Settings, S3Store};
 use backup::{BackupError, BackupResult, Backups, Class};
@@ -8,6 +7,7 @@ use bytes::Bytes;
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::s3::{Fault, Proxy};
 
 /// A server, a proxy before it, and a store that is reached through both.
 struct Line {
@@ -20,7 +20,7 @@ struct Line {
 impl Line {
     async fn new() -> Self {
         let rig = Rig::new(Kind::S3, 3).await;
-        let proxy = Proxy::before(rig.server().address()).await;
+        let proxy = Proxy::before(rig.server().address()).await.unwrap();
         let mut settings = s3_settings(rig.place.path(), proxy.address());
         settings.request_timeout = Duration::from_secs(2);
         let store = S3Store::new(&settings, ROOT).unwrap();
@@ -255,13 +255,13 @@ fn who_is_killed_in_the_middle_of_a_put_leaves_nothing() {
     let other = object.clone();
     client.spawn(async move { store.put(&other, Bytes::from(noise(1, PIECE))).await });
     server.block_on(async {
-        line.proxy.until_held(1).await;
+        line.proxy.until_held(1).await.unwrap();
         until_drafts(&line, 1).await;
     });
     // Nothing of that runtime goes on, and its sockets are closed.
     client.shutdown_background();
     server.block_on(async {
-        line.proxy.until_held(0).await;
+        line.proxy.until_held(0).await.unwrap();
         line.proxy.heal();
         until_drafts(&line, 0).await;
         assert_eq!(line.rig.objects(""), [".root"]);
@@ -339,4 +339,56 @@ async fn settings_that_cannot_be_meant_are_refused() {
     assert!(matches!(S3Store::new(&with_ca, ROOT), Err(BackupError::Local { .. })));
     fs::write(&path, "no certificate").unwrap();
     assert!(matches!(S3Store::new(&with_ca, ROOT), Err(BackupError::Refused(_))));
+}
+
+/// One without an id, with nothing in it.
+async fn unclaimed() -> (Line, S3Settings) {
+    let line = Line::new().await;
+    let settings = S3Settings { prefix: Some("new/place".to_owned()), ..line.settings.clone() };
+    fs::create_dir_all(line.rig.path("store/new/places")).unwrap();
+    fs::write(line.rig.path("store/new/places/neighbour"), "of another").unwrap();
+    (line, settings)
+}
+
+#[tokio::test]
+async fn a_new_prefix_gets_the_id_of_whoever_comes_first() {
+    let (line, settings) = unclaimed().await;
+    assert_eq!(S3Store::root_id(&settings).await.unwrap(), None);
+    let claims = (0..8).map(|n| {
+        let settings = settings.clone();
+        async move { S3Store::claim(&settings, &format!("id-{n}")).await.unwrap() }
+    });
+    let told = futures::future::join_all(claims).await;
+    let id = S3Store::root_id(&settings).await.unwrap().unwrap();
+    assert!(told.iter().all(|told| *told == id), "{told:?}");
+    let store = S3Store::new(&settings, id.as_str()).unwrap();
+    let object = key("pool/a/1");
+    store.put(&object, Bytes::from_static(b"1")).await.unwrap();
+    assert_eq!(S3Store::claim(&settings, "late").await.unwrap(), id);
+    assert_eq!(store.get(&object).await.unwrap(), "1");
+
+    // The `.root` is lost: what lies there is somebody's.
+    fs::remove_file(line.rig.path("store/new/place/.root")).unwrap();
+    let error = S3Store::claim(&settings, "late").await.unwrap_err();
+    assert!(matches!(&error, BackupError::Refused(why) if why.contains("has no `.root`")), "{error}");
+    fs::write(line.rig.path("store/new/place/.root"), " \n").unwrap();
+    assert!(matches!(S3Store::claim(&settings, "late").await, Err(BackupError::Refused(_))));
+    assert_eq!(line.rig.objects("new").len(), 3);
+}
+
+/// The two requests before look for an id and for anything else.
+#[tokio::test]
+async fn a_server_without_conditional_puts_can_be_claimed_and_one_that_fails_is_not() {
+    let (line, settings) = unclaimed().await;
+    for fault in [Fault::Answer(403, "AccessDenied"), Fault::Answer(400, "InvalidRequest")] {
+        line.proxy.spoil_after(2, fault);
+        S3Store::claim(&settings, "id").await.unwrap_err();
+        assert_eq!(S3Store::root_id(&settings).await.unwrap(), None, "{fault:?}");
+    }
+    line.proxy.spoil_after(2, Fault::Answer(501, "NotImplemented"));
+    assert_eq!(S3Store::claim(&settings, "id").await.unwrap(), "id");
+    line.proxy.spoil(Fault::Answer(404, "NoSuchBucket"));
+    for error in [S3Store::root_id(&settings).await.map(drop), S3Store::claim(&settings, "id").await.map(drop)] {
+        assert!(matches!(error, Err(BackupError::Unreachable(_))), "{error:?}");
+    }
 }

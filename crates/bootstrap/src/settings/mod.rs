@@ -4,6 +4,7 @@
 //! Leaves to others: checks that need a connection, such as whether the two servers are really two.
 
 mod backups;
+mod bucket;
 mod doors;
 mod engine;
 mod killbill;
@@ -22,6 +23,7 @@ mod sessions;
 mod unknown;
 pub mod variables;
 
+pub use bucket::BucketSettings;
 pub use doors::{AuthMode, CorsOrigins, DoorSettings};
 pub use engine::EngineSettings;
 pub use killbill::KillBillSettings;
@@ -41,6 +43,7 @@ use crate::environment::{Environment, with_file};
 use domain::backup::schedule::Schedule;
 use reader::Reader;
 use secrecy::SecretString;
+use std::path::PathBuf;
 use variables::Process;
 
 /// Settings, and what is to be told about them once there is a log.
@@ -78,6 +81,8 @@ pub struct BuiltIn {
     pub fault_points: bool,
     /// Whether disk quotas can be set.
     pub quotas: bool,
+    /// Whether backups can be kept in a bucket.
+    pub buckets: bool,
 }
 
 /// Settings of `instance-api`. It gets nothing of postgres2 and no sealing key.
@@ -151,6 +156,8 @@ pub struct WorkerSettings {
     pub addresses: AddressSettings,
     /// What runs Odoo.
     pub runtime: RuntimeSettings,
+    /// Where backups are kept, if not in a directory.
+    pub bucket: Option<BucketSettings>,
     /// The engine.
     pub engine: EngineSettings,
     /// Reconcile and health check.
@@ -179,6 +186,7 @@ impl WorkerSettings {
             let peers = PeerSettings::read(reader, addresses.as_ref().map(|a| a.base_domain.as_str()));
             let versions = VersionSettings::read(reader);
             let runtime = RuntimeSettings::read(reader, built_in);
+            let bucket = bucket::read(reader, built_in.buckets);
             let engine = EngineSettings::read(reader, built_in.fault_points);
             let monitoring = MonitoringSettings::read(reader);
             let lifecycle = LifecycleSettings::read(reader);
@@ -194,6 +202,7 @@ impl WorkerSettings {
                 versions: versions?,
                 addresses: addresses?,
                 runtime: runtime?,
+                bucket: bucket?,
                 engine: engine?,
                 monitoring: monitoring?,
                 lifecycle: lifecycle?,
@@ -233,6 +242,8 @@ impl MigrateSettings {
 pub struct AdminSettings {
     /// postgres1.
     pub platform: PlatformSettings,
+    /// Where the earlier service left its backups.
+    pub backups_path: PathBuf,
     /// The log.
     pub log: LogSettings,
 }
@@ -245,8 +256,9 @@ impl AdminSettings {
     pub fn load(environment: &Environment) -> Result<Loaded<Self>, AllProblems> {
         load(environment, Process::Admin, |reader| {
             let platform = PlatformSettings::read(reader);
+            let backups_path = runtime::directory(reader, &variables::CEPHFS_BACKUPS_PATH);
             let log = LogSettings::read(reader);
-            Some(Self { platform: platform?, log: log? })
+            Some(Self { platform: platform?, backups_path: backups_path?, log: log? })
         })
     }
 }

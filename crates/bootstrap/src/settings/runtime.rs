@@ -198,7 +198,7 @@ fn tenant_network(reader: &mut Reader<'_>) -> Option<String> {
     tenants
 }
 
-fn directory(reader: &mut Reader<'_>, variable: &v::Variable) -> Option<PathBuf> {
+pub(super) fn directory(reader: &mut Reader<'_>, variable: &v::Variable) -> Option<PathBuf> {
     reader.parsed(variable, "an absolute path", |text| {
         let path = PathBuf::from(text);
         (path.is_absolute() && path.parent().is_some()).then_some(path)

@@ -94,6 +94,8 @@ const MIGRATE: &[Process] = &[Process::Migrate];
 const SERVICES: &[Process] = &[Process::Api, Process::Worker];
 /// Those that hold the runtime role's pool.
 const POOLED: &[Process] = &[Process::Api, Process::Worker, Process::Admin];
+/// Those that read backups of the earlier service.
+const HOLDERS: &[Process] = &[Process::Worker, Process::Admin];
 const EVERY: &[Process] = &[Process::Api, Process::Worker, Process::Migrate, Process::Admin];
 
 macro_rules! variables {
@@ -164,7 +166,7 @@ variables! {
     PROCESS_PORT_RANGE WORKER "RUNTIME=process: ports of the instances, `first-last`.".or("20000-29999");
     FAKE_RUNTIME_SOCKET WORKER "RUNTIME=fake: socket of the fake runtime.";
     CEPHFS_INSTANCES_PATH WORKER "Root of the data directories.".or("/mnt/cephfs/odoo_instances");
-    CEPHFS_BACKUPS_PATH WORKER "Root of the backups; it must exist.".or("/mnt/cephfs/odoo_backups");
+    CEPHFS_BACKUPS_PATH HOLDERS "Root of the backups, with BACKUP_STORE=local; it must exist then. And where the earlier service left its own.".or("/mnt/cephfs/odoo_backups");
     STORAGE_QUOTA WORKER "`ceph` sets `ceph.quota.max_bytes`, and failing is an error; `none` sets no quota. A build without quotas refuses to start with `ceph`.".or("ceph");
     ODOO_IMAGE_PROFILE WORKER "`official` or `bitnami`, for new instances.".or("official");
     ODOO_IMAGE_OFFICIAL WORKER "Image pattern of profile `official`.".or("odoo:{version}");
@@ -185,6 +187,18 @@ variables! {
     HEALTH_CHECK_INTERVAL_SECONDS WORKER "Period of health checks, 1 to 3600.".or("60");
     RESUME_GRACE_SECONDS WORKER "How long reconcile waits for the start of a paid instance.".or("60");
 
+    BACKUP_STORE WORKER "Where backups are kept: `local`, below CEPHFS_BACKUPS_PATH, or `s3`, in a bucket (`docs/backups.md`); the same for all workers.".or("local");
+    BACKUP_S3_ENDPOINT WORKER "S3: address of the server; unset for Amazon's own.";
+    BACKUP_S3_REGION WORKER "S3: region; servers without any want `us-east-1`.".or("us-east-1");
+    BACKUP_S3_BUCKET WORKER "S3: name of the bucket, which must exist; required with BACKUP_STORE=s3, as are the files of the key.";
+    BACKUP_S3_PREFIX WORKER "S3: where in the bucket the store begins, such as `odoo/backups`; unset for all of it.";
+    BACKUP_S3_PATH_STYLE WORKER "S3: whether the bucket is part of the path, as most servers but Amazon's want it, or of the host's name.".or("false");
+    BACKUP_S3_ALLOW_HTTP WORKER "S3: permits an endpoint without TLS.".or("false");
+    BACKUP_S3_ACCESS_KEY_ID_FILE WORKER "S3: path of the file with the id of the access key; read again each minute.";
+    BACKUP_S3_SECRET_ACCESS_KEY_FILE WORKER "S3: path of the file with its secret.";
+    BACKUP_S3_SESSION_TOKEN_FILE WORKER "S3: path of the file with the token of a key that is lent.";
+    BACKUP_S3_CA_FILE WORKER "S3: path of a PEM file with authorities that are believed besides the system's.";
+    BACKUP_S3_TIMEOUT_SECONDS WORKER "S3: how long a request may take, 1 to 600.".or("30");
     BACKUP_MODE WORKER "`online` or `offline`.".or("online").later();
     BACKUP_RETENTION_COUNT WORKER "How many backups of an instance are kept, whoever asked for them; unset keeps all but those by schedule that have had their time.";
     BACKUP_RETENTION_DAYS WORKER "For how many days backups are kept, whoever asked for them; of this and the count, what keeps more counts.";

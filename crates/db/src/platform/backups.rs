@@ -6,6 +6,7 @@ use crate::error::{DbError, DbResult};
 use crate::platform::readers::ask;
 use crate::platform::{PlatformDb, PlatformTx};
 use chrono::{DateTime, Utc};
+use domain::backup::legacy::Legacy;
 use domain::backup::{Origin, State};
 use domain::ids::{BackupId, CustomerId, InstanceId, OperationId};
 use serde::{Deserialize, Serialize};
@@ -82,7 +83,7 @@ pub struct Backup {
     pub id: BackupId,
     pub instance: InstanceId,
     pub customer: CustomerId,
-    pub operation: OperationId,
+    pub operation: Option<OperationId>,
     pub name: String,
     pub origin: Origin,
     pub state: State,
@@ -100,13 +101,15 @@ pub struct Backup {
     pub proven_at: Option<DateTime<Utc>>,
     pub new_bytes: Option<i64>,
     pub summary: Option<Summary>,
+    /// Where it is, if the earlier service has taken it.
+    pub legacy: Option<Legacy>,
 }
 
 struct Row {
     id: Uuid,
     instance_id: Uuid,
     customer_id: Uuid,
-    operation_id: Uuid,
+    operation_id: Option<Uuid>,
     name: String,
     origin: String,
     state: String,
@@ -124,6 +127,7 @@ struct Row {
     proven_at: Option<DateTime<Utc>>,
     new_bytes: Option<i64>,
     summary: Option<Json<Summary>>,
+    legacy: Option<Json<Legacy>>,
 }
 
 macro_rules! select_backups {
@@ -132,7 +136,7 @@ macro_rules! select_backups {
             Row,
             r#"SELECT id, instance_id, customer_id, operation_id, name, origin, state, odoo_version, database_bytes, files_count,
                     files_bytes, stored_bytes, attempt, manifest_sha256, error, created_at, completed_at, verified_at, proven_at,
-                    new_bytes, summary AS "summary: Json<Summary>"
+                    new_bytes, summary AS "summary: Json<Summary>", legacy AS "legacy: Json<Legacy>"
                FROM instance_service.backups "# + $rest
             $(, $parameter)*
         )
@@ -153,7 +157,7 @@ impl TryFrom<Row> for Backup {
             id: BackupId::from_uuid(row.id),
             instance: InstanceId::from_uuid(row.instance_id),
             customer: CustomerId::from_uuid(row.customer_id),
-            operation: OperationId::from_uuid(row.operation_id),
+            operation: row.operation_id.map(OperationId::from_uuid),
             origin: Origin::parse(&row.origin).ok_or_else(|| unknown("origin", &row.origin))?,
             state: State::parse(&row.state).ok_or_else(|| unknown("state", &row.state))?,
             name: row.name,
@@ -171,6 +175,7 @@ impl TryFrom<Row> for Backup {
             proven_at: row.proven_at,
             new_bytes: row.new_bytes,
             summary: row.summary.map(|Json(summary)| summary),
+            legacy: row.legacy.map(|Json(legacy)| legacy),
         })
     }
 }

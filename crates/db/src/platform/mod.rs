@@ -45,6 +45,7 @@ pub mod idempotency;
 pub mod instances;
 pub mod journal;
 pub mod leases;
+pub mod legacy_backups;
 pub mod monitor;
 pub mod monitoring;
 pub mod operation_view;

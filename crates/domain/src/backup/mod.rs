@@ -1,5 +1,6 @@
 //! Backups as clients know them (contract 4.3 and 16.1).
 
+pub mod legacy;
 pub mod retention;
 pub mod schedule;
 

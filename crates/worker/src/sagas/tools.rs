@@ -2,6 +2,7 @@
 
 use super::hashing::Hashes;
 use backup::Backups;
+use backup::legacy::LegacyStore;
 use db::odoo::{OdooServers, TenantLimits};
 use db::platform::instances::{Instance, Placement};
 use db::platform::monitoring::Effective;
@@ -24,6 +25,8 @@ pub struct Tools {
     pub directories: DataDirectories,
     /// Where backups are kept.
     pub backups: Backups,
+    /// Where those of the earlier service are.
+    pub legacy: LegacyStore,
     /// How long what a restore has replaced is kept.
     pub keep_replaced: Duration,
     /// Whether a delete takes a last backup (PURGE_FINAL_BACKUP).

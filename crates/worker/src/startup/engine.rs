@@ -1,6 +1,7 @@
 //! The engine with the sagas of this release.
 
 use super::Parts;
+use backup::legacy::LegacyStore;
 use bootstrap::{OsEntropy, SystemClock, environment};
 use db::odoo::TenantLimits;
 use db::queue::QueuePool;
@@ -60,6 +61,7 @@ fn tools(parts: &Parts) -> Arc<Tools> {
         runtime: parts.runtime.driver.clone(),
         directories: parts.runtime.directories.clone(),
         backups: parts.backups.clone(),
+        legacy: LegacyStore::new(&parts.settings.runtime.backups_path),
         keep_replaced: Duration::from_secs(u64::from(parts.settings.lifecycle.restore_keep_old_hours) * 3600),
         final_backup: parts.settings.lifecycle.purge_final_backup,
         keep_final: parts.settings.lifecycle.purged_backup_days,
@@ -92,7 +94,8 @@ pub(crate) fn list_faults() -> anyhow::Result<()> {
     let loaded = WorkerSettings::load(&environment::snapshot(), worker::BUILT_IN)?;
     bootstrap::tls::install();
     let db = PlatformDb::connect_lazy(&loaded.settings.platform.endpoint, &PoolLimits::default(), "instance-worker faults");
-    let parts = Parts::build(loaded.settings, db, Arc::default(), "")?;
+    let backups = backup::Backups::new(super::store::Place::of(&loaded.settings)?.open("")?);
+    let parts = Parts::build(loaded.settings, db, Arc::default(), backups)?;
     let mut out = std::io::stdout().lock();
     for point in worker::engine::faults::points(&registry(&tools(&parts))?) {
         writeln!(out, "{point}")?;

@@ -6,13 +6,13 @@ mod billing;
 mod engine;
 mod platform;
 mod runtime;
+mod store;
 
 #[cfg(feature = "faults")]
 pub(crate) use engine::list_faults;
 
 use anyhow::Context as _;
 use backup::Backups;
-use backup::store::LocalStore;
 use bootstrap::settings::WorkerSettings;
 use bootstrap::{Environment, OsEntropy, SystemClock, environment, http};
 use clients::notifications::{self, HttpNotificationService};
@@ -90,8 +90,8 @@ pub(crate) async fn run(
         let servers = platform::servers(&settings, &db, &registry, environment);
         platform::register(&servers, &identity).await?;
         runtime::same_root(&settings.runtime.instances_path, &db).await?;
-        let backups_root = runtime::same_backups_root(&settings.runtime.backups_path, &db).await?;
-        let parts = Parts::build(settings, db, registry, &backups_root)?;
+        let backups = Backups::new(store::Place::of(&settings)?.opened(&db).await?);
+        let parts = Parts::build(settings, db, registry, backups)?;
         vitals.spawn(parts.heartbeat().run(end_of_vitals.clone()));
         parts.work(servers, &readiness, &stop).await
     }
@@ -103,8 +103,7 @@ pub(crate) async fn run(
 }
 
 impl Parts {
-    fn build(settings: WorkerSettings, db: PlatformDb, registry: Arc<OdooServers>, backups_root: &str) -> anyhow::Result<Self> {
-        let backups = Backups::new(Arc::new(LocalStore::new(&settings.runtime.backups_path, backups_root)));
+    fn build(settings: WorkerSettings, db: PlatformDb, registry: Arc<OdooServers>, backups: Backups) -> anyhow::Result<Self> {
         let keyring = Arc::new(Keyring::new(&settings.sealing.current, settings.sealing.previous.as_ref()));
         let runtime = Runtime::build(&settings.runtime)?;
         let monitoring = watch::Sender::new(wishes::configured(&settings.monitoring));

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use bootstrap::settings::{Driver, RuntimeSettings};
 use bootstrap::{OsEntropy, http};
-use db::platform::settings::{self, BACKUPS_ROOT, INSTANCES_ROOT};
+use db::platform::settings::{self, INSTANCES_ROOT};
 use db::platform::{PlatformDb, instances};
 use domain::sources::random_uuid;
 use runtime::InstanceRuntime;
@@ -45,23 +45,6 @@ pub(super) async fn same_root(path: &Path, db: &PlatformDb) -> anyhow::Result<()
     };
     let text = format!("CEPHFS_INSTANCES_PATH: {} is not where the instances' directories are: it {what}", root.display());
     Err(super::Refusal(text).into())
-}
-
-/// The same for the root of the backups; the first one that a deployment sees gets its id. Returns the id.
-pub(super) async fn same_backups_root(path: &Path, db: &PlatformDb) -> anyhow::Result<String> {
-    let refused = |what: &str| super::Refusal(format!("CEPHFS_BACKUPS_PATH: {} {what}", path.display()));
-    if !path.is_dir() {
-        return Err(refused("is no directory: make it, or mount its file system").into());
-    }
-    let known = match settings::get(db, BACKUPS_ROOT).await? {
-        Some(known) => known,
-        None => settings::keep_first(db, BACKUPS_ROOT, &name_root(path, &random_uuid(&OsEntropy).to_string())?).await?,
-    };
-    match root_id(path)? {
-        Some(here) if here == known => Ok(known),
-        None => Err(refused("has no id (file .root): mount its file system").into()),
-        Some(_) => Err(refused("is not where the backups are: it is another root").into()),
-    }
 }
 
 /// Whether one of the first instances that have data finds its directory below the root; without any, whatever is there will do.

@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test that cannot go on fails")]
 
 mod backups;
+mod buckets;
 mod drift;
 mod everyday;
 mod failures;
 mod generic;
 mod kept;
+mod legacy;
 mod lifecycle;
 mod rig;
 mod templates;

@@ -1,7 +1,8 @@
 //! A pair of servers, a runtime, an engine without transport: a test hands it every operation until none is left.
 
 use ::backup::Backups;
-use ::backup::store::LocalStore;
+use ::backup::legacy::LegacyStore;
+use ::backup::store::{BackupStore, LocalStore, S3Settings, S3Store};
 use bootstrap::OsEntropy;
 use db::odoo::{Identity, OdooServers, ServerAddress, TenantLimits};
 use db::platform::acceptance::{
@@ -39,9 +40,11 @@ use std::time::{Duration, Instant};
 use testkit::catalog::Snapshot;
 use testkit::cluster::Options;
 use testkit::pair::{PLATFORM_DATABASE, Pair};
+use testkit::s3::{ACCESS_KEY_ID, Proxy, SECRET_ACCESS_KEY, Server};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 use worker::engine::faults::{Armed, Faults};
 use worker::engine::{Engine, EngineSettings, Handler, Registry, Services, Slots};
 use worker::sagas::{Addresses, Tools, all};
@@ -66,11 +69,66 @@ pub(crate) struct Rig {
     socket: PathBuf,
     root: tempfile::TempDir,
     /// Where backups are kept.
-    pub(crate) store: tempfile::TempDir,
+    pub(crate) store: Store,
 }
 
 /// Id of the store.
 const STORE: &str = "store of the rig";
+
+/// Where backups are kept; its objects are files.
+pub(crate) struct Store {
+    path: PathBuf,
+    opened: Arc<dyn BackupStore>,
+    line: Option<(Server, Proxy)>,
+    _place: tempfile::TempDir,
+}
+
+impl Store {
+    fn local() -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().to_owned();
+        std::fs::write(path.join(".root"), STORE).unwrap();
+        Self { opened: Arc::new(LocalStore::new(&path, STORE)), path, line: None, _place: place }
+    }
+
+    async fn bucket() -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("bucket");
+        std::fs::create_dir(&path).unwrap();
+        let server = Server::start(place.path(), 100).await.unwrap();
+        let proxy = Proxy::before(server.address()).await.unwrap();
+        let file = |name: &str, content: &str| {
+            let path = place.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            path
+        };
+        let settings = S3Settings {
+            endpoint: Some(Url::parse(&format!("http://{}", proxy.address())).unwrap()),
+            region: "us-east-1".to_owned(),
+            bucket: "bucket".to_owned(),
+            prefix: None,
+            path_style: true,
+            allow_http: true,
+            access_key_id_file: file("key-id", ACCESS_KEY_ID),
+            secret_access_key_file: file("key-secret", SECRET_ACCESS_KEY),
+            session_token_file: None,
+            ca_file: None,
+            request_timeout: Duration::from_secs(2),
+        };
+        assert_eq!(S3Store::claim(&settings, STORE).await.unwrap(), STORE);
+        let opened = Arc::new(S3Store::new(&settings, STORE).unwrap());
+        Self { opened, path, line: Some((server, proxy)), _place: place }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What stands before the bucket.
+    pub(crate) fn proxy(&self) -> &Proxy {
+        &self.line.as_ref().unwrap().1
+    }
+}
 
 impl Rig {
     /// With the fake runtime, and no fault armed.
@@ -80,14 +138,19 @@ impl Rig {
 
     /// With the mails that billing sends as well.
     pub(crate) async fn with_extra_mails() -> Self {
-        Self::faked(Vec::new(), true).await
+        Self::faked(Vec::new(), true, Store::local()).await
     }
 
     pub(crate) async fn with_faults(script: Vec<Armed>) -> Self {
-        Self::faked(script, false).await
+        Self::faked(script, false, Store::local()).await
     }
 
-    async fn faked(script: Vec<Armed>, notify_extras: bool) -> Self {
+    /// With a bucket for the backups.
+    pub(crate) async fn with_bucket() -> Self {
+        Self::faked(Vec::new(), false, Store::bucket().await).await
+    }
+
+    async fn faked(script: Vec<Armed>, notify_extras: bool, store: Store) -> Self {
         let root = tempfile::tempdir().unwrap();
         let directories = DataDirectories::new(root.path(), Account::Own).unwrap();
         let socket = root.path().join(".fake-runtime");
@@ -101,9 +164,10 @@ impl Rig {
         };
         tokio::spawn(serve(listener, settings));
         let runtime = Arc::new(FakeRuntime::new(&socket));
-        Self::build(pair, root, directories, runtime, socket, script, notify_extras).await
+        Self::build(pair, root, directories, runtime, socket, script, notify_extras, store).await
     }
 
+    #[allow(clippy::too_many_arguments, reason = "each is a part of the rig")]
     pub(crate) async fn build(
         pair: Pair,
         root: tempfile::TempDir,
@@ -112,12 +176,11 @@ impl Rig {
         socket: PathBuf,
         script: Vec<Armed>,
         notify_extras: bool,
+        store: Store,
     ) -> Self {
         // Made at the first use: there from the start, it is in no difference between snapshots.
         std::fs::DirBuilder::new().mode(0o700).create(root.path().join(".staging")).unwrap();
         let db = PlatformDb::connect_lazy(&pair.platform(), &PoolLimits::default(), "test");
-        let store = tempfile::tempdir().unwrap();
-        std::fs::write(store.path().join(".root"), STORE).unwrap();
         let registry = Arc::new(OdooServers::default());
         let server = register(&db, &pair, &registry).await;
         let tools = Arc::new(Tools {
@@ -125,7 +188,8 @@ impl Rig {
             servers: registry,
             runtime,
             directories,
-            backups: Backups::new(Arc::new(LocalStore::new(store.path(), STORE))),
+            backups: Backups::new(store.opened.clone()),
+            legacy: LegacyStore::new(&store.path),
             keep_replaced: Duration::from_secs(3600),
             final_backup: true,
             keep_final: 30,

@@ -42,6 +42,16 @@ impl Answer {
         self.status == 404
     }
 
+    /// What shall be made is there, or is just being made by somebody else.
+    pub(super) const fn is_taken(&self) -> bool {
+        matches!(self.status, 409 | 412)
+    }
+
+    /// The server does not know such a request.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.status == 501 || self.code == "NotImplemented"
+    }
+
     fn is_full(&self) -> bool {
         self.status == 507 || self.code.contains("QuotaExceeded") || self.code.contains("StorageFull")
     }

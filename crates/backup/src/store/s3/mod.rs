@@ -13,7 +13,7 @@ use credentials::KeyFiles;
 use futures::TryStreamExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum};
 use object_store::path::Path;
-use object_store::{BackoffConfig, ObjectMeta, ObjectStore, ObjectStoreExt, RetryConfig};
+use object_store::{BackoffConfig, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, RetryConfig};
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +24,8 @@ pub use settings::S3Settings;
 
 /// Says which store this is. No key of ours begins with a dot.
 const ROOT_ID: &str = ".root";
+/// More than any id has.
+const LONGEST_ID: usize = 200;
 /// How long a bucket that was ours is believed to be ours, unless anything fails, or it says that something is not there.
 const BELIEVED: Duration = Duration::from_secs(30);
 /// How often a request is repeated here. Who calls us has patience of his own.
@@ -83,6 +85,30 @@ impl S3Store {
         let (id, seen, under_way) = (id.into(), Mutex::default(), Arc::default());
         Ok(Self(Arc::new(Inner { bucket, keys, prefix, place, id, seen, under_way })))
     }
+
+    /// The id in a bucket's `.root`; `None` only if the server says that the bucket has none.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; those of the server.
+    pub async fn root_id(settings: &S3Settings) -> BackupResult<Option<String>> {
+        Self::new(settings, "")?.0.root_id().await
+    }
+
+    /// Gives a bucket that has nothing below its prefix this id, and returns the one that it has then: whoever came first is heeded, where the
+    /// server knows conditional puts (`If-None-Match`, RFC 9110, 13.1.2). One that does not keeps the id that came last.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; [`BackupError::Refused`] if the bucket holds something and has no id; those of the server.
+    pub async fn claim(settings: &S3Settings, id: &str) -> BackupResult<String> {
+        let inner = Self::new(settings, "")?.0;
+        if let Some(there) = inner.root_id().await? {
+            return Ok(there);
+        }
+        inner.must_be_empty().await?;
+        inner.put_root(id).await?;
+        let there = inner.root_id().await?;
+        there.ok_or_else(|| BackupError::Unreachable(format!("{} does not keep what is put", inner.place)))
+    }
 }
 
 impl Inner {
@@ -92,6 +118,48 @@ impl Inner {
 
     fn path(&self, key: &Key) -> Path {
         Path::from(format!("{}{key}", self.prefix))
+    }
+
+    fn root(&self) -> Path {
+        Path::from(format!("{}{ROOT_ID}", self.prefix))
+    }
+
+    async fn root_id(&self) -> BackupResult<Option<String>> {
+        let text = match self.fetch(&self.root()).await {
+            Err(e) if Answer::of(&e).is_some_and(Answer::is_missing_object) => return Ok(None),
+            found => found.map_err(|e| self.failed(&format!("look at {}", self.place), e))?,
+        };
+        let id = std::str::from_utf8(&text).map(str::trim).ok().filter(|id| !id.is_empty() && id.len() <= LONGEST_ID);
+        match id {
+            Some(id) => Ok(Some(id.to_owned())),
+            None => Err(BackupError::Refused(format!("{ROOT_ID} in {} is no id of a store", self.place))),
+        }
+    }
+
+    async fn must_be_empty(&self) -> BackupResult<()> {
+        let below = Path::from(self.prefix.as_str());
+        let mut listed = self.bucket.list(Some(&below).filter(|_| !self.prefix.is_empty()));
+        while let Some(found) = listed.try_next().await.map_err(|e| self.failed(&format!("list {}", self.place), e))? {
+            // Some consoles make an empty object for what they show as a directory.
+            if found.location != below {
+                let what = "holds something and has no `.root`: name an empty prefix, or put back the `.root` of this store";
+                return Err(BackupError::Refused(format!("{} {what}", self.place)));
+            }
+        }
+        Ok(())
+    }
+
+    async fn put_root(&self, id: &str) -> BackupResult<()> {
+        let root = self.root();
+        let put = |mode| self.bucket.put_opts(&root, format!("{id}\n").into(), PutMode::into(mode));
+        let mut done = put(PutMode::Create).await;
+        if done.as_ref().is_err_and(|e| Answer::of(e).is_some_and(Answer::is_unknown)) {
+            done = put(PutMode::Overwrite).await;
+        }
+        match done {
+            Err(e) if Answer::of(&e).is_some_and(Answer::is_taken) => Ok(()),
+            done => done.map(drop).map_err(|e| self.failed(&format!("put {ROOT_ID} into {}", self.place), e)),
+        }
     }
 
     /// The bucket is ours, or was a moment ago: one more request for each of the thousands of a backup would be too many.
@@ -104,7 +172,7 @@ impl Inner {
     async fn look(&self) -> BackupResult<()> {
         let began = Instant::now();
         *self.seen() = None;
-        match self.fetch(&Path::from(format!("{}{ROOT_ID}", self.prefix))).await {
+        match self.fetch(&self.root()).await {
             Ok(text) if text.trim_ascii() == self.id.trim().as_bytes() => {
                 *self.seen() = Some(began);
                 Ok(())

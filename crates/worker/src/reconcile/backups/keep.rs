@@ -82,7 +82,9 @@ impl Keep {
             Phase::Purged | Phase::Purging => Vec::new(),
             Phase::Registered | Phase::Ready => self.expired(&whole, &read, own.unwrap_or(self.configured), now),
         };
-        let old = |backup: &&Backup| gone_long || now.signed_duration_since(backup.created_at) > FAILED;
+        // Of one that came from the earlier service something may be wanted by hand.
+        let old =
+            |backup: &&Backup| gone_long || backup.legacy.is_none() && now.signed_duration_since(backup.created_at) > FAILED;
         chosen.extend(failed.iter().filter(old).map(|backup| backup.id).filter(|id| !read.contains(id)));
         for backup in &chosen {
             backups::condemn(&mut tx, *backup).await?;

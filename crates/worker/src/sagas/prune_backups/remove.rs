@@ -38,7 +38,10 @@ impl Step for RemoveCondemned {
         let condemned = backups::in_state(&mut tx, instance_id(cx)?, State::Deleting).await?;
         tx.commit().await?;
         for backup in &condemned {
-            self.0.backups.remove(backup.id).await?;
+            match &backup.legacy {
+                Some(legacy) => self.0.legacy.remove(legacy).await?,
+                None => self.0.backups.remove(backup.id).await?,
+            }
             let mut tx = cx.fenced_tx().await?;
             backups::forget(&mut tx, backup.id).await?;
             tx.commit().await?;

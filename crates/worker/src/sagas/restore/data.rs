@@ -47,11 +47,7 @@ impl Step for Data {
         let (directory, owner) = (site.directory(), site.owner());
         let data = self.0.directories.stage(&directory, owner, turn(cx), plan.number).await?;
         let filestore = Backup::make_filestore(&data, site.placement.db_name.as_str())?;
-        let written = async {
-            backup.restore_data(data).await?;
-            backup.restore_files(filestore).await
-        };
-        let written = unless_told_to_stop(cx, written).await.map_err(there_must_be_room)?;
+        let written = unless_told_to_stop(cx, backup.unpack(data, filestore)).await.map_err(there_must_be_room)?;
         self.0.directories.hand_over(&directory, owner, turn(cx), plan.number).await?;
         Ok(json!({ "files": written.files, "bytes": written.files_bytes }))
     }

@@ -62,7 +62,7 @@ impl Step for Database {
 
         let client = tools_for(&site, &backup).await?;
         let into = Target { database: name.as_str().to_owned(), ..target(&site, &self.0)? };
-        unless_told_to_stop(cx, client.restore(&into, backup.dump())).await.map_err(there_must_be_room)?;
+        unless_told_to_stop(cx, backup.load(&client, &into)).await.map_err(there_must_be_room)?;
 
         let mut fence = site.fence(cx).await?;
         fence.inside(&name).await?.repair(owner).await?;

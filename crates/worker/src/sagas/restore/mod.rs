@@ -5,6 +5,7 @@
 mod data;
 mod database;
 mod decide;
+mod opened;
 mod plan;
 mod room;
 mod verify;

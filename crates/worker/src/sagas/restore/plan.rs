@@ -1,5 +1,6 @@
 //! Looks whether the backup can be restored here and now, before anything is made, and chooses the names of what will be.
 
+use super::opened::Opened;
 use super::room::{fits_into, tools_for};
 use crate::engine::{Cx, Seen, Step, StepError};
 use crate::sagas::Tools;
@@ -7,7 +8,6 @@ use crate::sagas::errors::inconsistent;
 use crate::sagas::site::Site;
 use crate::sagas::waiting::unless_told_to_stop;
 use async_trait::async_trait;
-use backup::Backup;
 use db::odoo::beside;
 use db::platform::backups;
 use db::platform::instances::Placement;
@@ -58,15 +58,19 @@ pub(in crate::sagas) async fn opened(
     tools: &Tools,
     id: BackupId,
     of: InstanceId,
-) -> Result<(Backup, backups::Backup), StepError> {
+) -> Result<(Opened, backups::Backup), StepError> {
     const GONE: &str = "This backup is not there any more.";
     let row = backups::get(&cx.services().db, id).await?;
     let row = row.filter(|row| row.state == State::Completed && row.instance == of);
     let row = row.ok_or_else(|| StepError::permanent("backup_gone", GONE, format!("backup {id} cannot be restored")))?;
+    if let Some(legacy) = &row.legacy {
+        let opened = Opened::Legacy(tools.legacy.open(legacy).await?, row.odoo_version.clone());
+        return Ok((opened, row));
+    }
     let (Some(attempt), Some(sum)) = (row.attempt, row.manifest_sha256.as_deref()) else {
         return Err(inconsistent("a whole backup without a sum"));
     };
-    Ok((tools.backups.open(id, attempt, sum).await?, row))
+    Ok((Opened::Own(Box::new(tools.backups.open(id, attempt, sum).await?)), row))
 }
 
 #[async_trait]
@@ -98,8 +102,7 @@ impl Step for Plan {
         let (opened, row) = opened(cx, &self.0, backup, site.instance.id).await?;
         fits(&site, &opened)?;
         tools_for(&site, &opened).await?;
-        let manifest = opened.manifest();
-        fits_into(self.0.directories.free_space().await?, manifest.files.bytes.saturating_add(manifest.data_bytes))?;
+        fits_into(self.0.directories.free_space().await?, opened.unpacked_bytes())?;
         unless_told_to_stop(cx, opened.verify(false)).await?;
         let (number, live_oid) = number_beside(cx, &site).await?;
         Ok(json!(Planned { backup, name: row.name, number, live_oid, run_before: Some(site.shall_run()) }))
@@ -114,9 +117,9 @@ pub(in crate::sagas) async fn number_beside(cx: &Cx, site: &Site) -> Result<(u32
 }
 
 /// Whether the instance runs what the backup was made with: updating all modules is not a migration between major versions.
-pub(in crate::sagas) fn fits(site: &Site, backup: &Backup) -> Result<(), StepError> {
-    let (made, here) = (&backup.manifest().facts.odoo_version, site.instance.version()?.to_string());
-    if *made == here {
+pub(in crate::sagas) fn fits(site: &Site, backup: &Opened) -> Result<(), StepError> {
+    let (made, here) = (backup.odoo_version(), site.instance.version()?.to_string());
+    if made == here {
         return Ok(());
     }
     let public = format!("This backup was made with Odoo {made}, and the instance runs Odoo {here}.");

@@ -1,9 +1,9 @@
 //! What a restore needs of its surroundings: room, and programs that fit the server.
 
+use super::opened::Opened;
 use crate::engine::StepError;
 use crate::sagas::errors::{NO_ROOM, SERVER_FULL};
 use crate::sagas::site::Site;
-use backup::Backup;
 use backup::tools::ClientTools;
 
 const FULL: &str = "There is no room to restore this backup at the moment.";
@@ -25,8 +25,8 @@ pub(in crate::sagas) fn there_must_be_room(error: StepError) -> StepError {
 }
 
 /// PostgreSQL's programs of the server's own major version: they read what those of an older one wrote.
-pub(in crate::sagas) async fn tools_for(site: &Site, backup: &Backup) -> Result<ClientTools, StepError> {
-    let (here, made) = (site.server.admin_connection().await?.major_version().await?, backup.manifest().facts.postgres_version);
+pub(in crate::sagas) async fn tools_for(site: &Site, backup: &Opened) -> Result<ClientTools, StepError> {
+    let (here, made) = (site.server.admin_connection().await?.major_version().await?, backup.postgres_version());
     if made > here {
         let public = format!("This backup was made with PostgreSQL {made}, and the database server runs PostgreSQL {here}.");
         return Err(StepError::permanent("newer_database_server", public.clone(), public));

@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use db::odoo::OdooError;
 use domain::operation::Place;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,8 +35,7 @@ impl Step for Verify {
         const WRONG: &str = "What was loaded is not what was backed up. Nothing was changed.";
         let (site, plan) = (Site::of(cx, &self.0).await?, cx.output::<Planned>(plan::NAME)?);
         let (backup, _) = opened(cx, &self.0, plan.backup, site.instance.id).await?;
-        let rows = backup.manifest().facts.rows.iter().map(|row| (row.table.clone(), row.count));
-        let expected: BTreeMap<String, u64> = rows.collect();
+        let expected = backup.rows();
         let mut snapshot = site.server.snapshot(&plan.incoming(&site.placement)?, &site.placement.db_user).await?;
         match snapshot.verify_restored(&expected).await {
             Err(error @ OdooError::Unfit { .. }) => Err(StepError::permanent("restored_data_wrong", WRONG, error)),

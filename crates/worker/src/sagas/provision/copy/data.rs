@@ -54,11 +54,7 @@ impl Step for CopyData {
         directories.create(&directory, owner, turn).await?;
         let data = directories.stage(&directory, owner, turn, NUMBER).await?;
         let filestore = Backup::make_filestore(&data, site.placement.db_name.as_str())?;
-        let written = async {
-            backup.restore_data(data).await?;
-            backup.restore_files(filestore).await
-        };
-        let written = unless_told_to_stop(cx, written).await.map_err(there_must_be_room)?;
+        let written = unless_told_to_stop(cx, backup.unpack(data, filestore)).await.map_err(there_must_be_room)?;
         directories.hand_over(&directory, owner, turn, NUMBER).await?;
         directories.swap(&directory, owner, turn, NUMBER).await?;
         directories.remove_beside(&directory, owner, turn, Beside::Replaced(NUMBER)).await?;

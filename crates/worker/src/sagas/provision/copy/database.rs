@@ -14,7 +14,6 @@ use db::platform::instances;
 use domain::operation::Place;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,14 +59,12 @@ impl Step for LoadCopy {
         instances::set_database_oid(&mut tx, site.instance.id, Some(oid)).await?;
         tx.commit().await?;
 
-        let facts = &backup.manifest().facts;
         let client = tools_for(&site, &backup).await?;
-        let loaded = unless_told_to_stop(cx, client.restore(&target(&site, &self.0)?, backup.dump())).await;
+        let loaded = unless_told_to_stop(cx, backup.load(&client, &target(&site, &self.0)?)).await;
         loaded.map_err(there_must_be_room)?;
 
-        let expected: BTreeMap<String, u64> = facts.rows.iter().map(|row| (row.table.clone(), row.count)).collect();
         let mut snapshot = site.server.snapshot(name, owner).await?;
-        snapshot.verify_restored(&expected).await?;
+        snapshot.verify_restored(&backup.rows()).await?;
         let original_uuid = snapshot.uuid().await?;
         drop(snapshot);
 

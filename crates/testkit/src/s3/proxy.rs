@@ -1,7 +1,8 @@
 //! Stands between a store and its server, and spoils requests. Each has a connection of its own.
 
+use anyhow::{Context, Result};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -9,7 +10,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// The server is not asked, and this is the answer: status, and S3's word for it.
     Answer(u16, &'static str),
     /// An answer that no S3 server gives.
@@ -36,8 +37,9 @@ struct State {
     seen: Vec<String>,
 }
 
+/// A proxy; it ends when dropped.
 #[derive(Debug)]
-pub(crate) struct Proxy {
+pub struct Proxy {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
     /// How many requests are held.
@@ -46,9 +48,14 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    pub(crate) async fn before(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let (address, state) = (listener.local_addr().unwrap(), Arc::<Mutex<State>>::default());
+    /// Before this server, on the runtime of the caller.
+    ///
+    /// # Errors
+    /// No port is left.
+    pub async fn before(server: SocketAddr) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("cannot listen")?;
+        let address = listener.local_addr().context("cannot tell the address")?;
+        let state = Arc::<Mutex<State>>::default();
         let (count, held) = watch::channel(0);
         let one = Arc::new(One { server, state: state.clone(), held: count });
         let serving = tokio::spawn(async move {
@@ -59,42 +66,63 @@ impl Proxy {
                 while connections.try_join_next().is_some() {}
             }
         });
-        Self { address, state, held, serving: serving.abort_handle() }
+        Ok(Self { address, state, held, serving: serving.abort_handle() })
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Every request fails so, until [`Self::heal`].
-    pub(crate) fn spoil(&self, fault: Fault) {
+    pub fn spoil(&self, fault: Fault) {
         self.spoil_next(usize::MAX, fault);
     }
 
     /// The next requests fail so.
-    pub(crate) fn spoil_next(&self, requests: usize, fault: Fault) {
-        let mut state = self.state.lock().unwrap();
+    pub fn spoil_next(&self, requests: usize, fault: Fault) {
+        let mut state = self.state();
         (state.fault, state.before, state.left) = (Some(fault), 0, requests);
     }
 
     /// The one after the next requests fails so.
-    pub(crate) fn spoil_after(&self, requests: usize, fault: Fault) {
-        let mut state = self.state.lock().unwrap();
+    pub fn spoil_after(&self, requests: usize, fault: Fault) {
+        let mut state = self.state();
         (state.fault, state.before, state.left) = (Some(fault), requests, 1);
     }
 
-    pub(crate) fn heal(&self) {
-        self.state.lock().unwrap().fault = None;
+    /// All after the next requests fail so, until [`Self::heal`].
+    pub fn spoil_from(&self, requests: usize, fault: Fault) {
+        let mut state = self.state();
+        (state.fault, state.before, state.left) = (Some(fault), requests, usize::MAX);
+    }
+
+    /// Whether all that shall fail has failed.
+    pub fn has_struck(&self) -> bool {
+        self.state().left == 0
+    }
+
+    /// Every request is passed on.
+    pub fn heal(&self) {
+        self.state().fault = None;
     }
 
     /// The requests since this was last asked, as `GET /bucket/key`.
-    pub(crate) fn seen(&self) -> Vec<String> {
-        std::mem::take(&mut self.state.lock().unwrap().seen)
+    pub fn seen(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().seen)
     }
 
     /// Waits until so many requests are held.
-    pub(crate) async fn until_held(&self, requests: usize) {
-        self.held.clone().wait_for(|held| *held == requests).await.unwrap();
+    ///
+    /// # Errors
+    /// The proxy has ended.
+    pub async fn until_held(&self, requests: usize) -> Result<()> {
+        self.held.clone().wait_for(|held| *held == requests).await.context("the proxy has ended")?;
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -112,7 +140,7 @@ struct One {
 
 impl One {
     fn fate(&self, line: &str) -> Option<Fault> {
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.seen.push(line.to_owned());
         if state.before > 0 {
             state.before -= 1;
@@ -139,7 +167,7 @@ impl One {
         };
         let text = String::from_utf8_lossy(&request[..head]).to_lowercase();
         let length = text.split_once("content-length: ").and_then(|(_, rest)| rest.split_once("\r\n"));
-        let length: usize = length.map_or(0, |(length, _)| length.parse().unwrap());
+        let length: usize = length.map_or(0, |(length, _)| length.parse().unwrap_or_default());
         let line = String::from_utf8_lossy(&request[..head]).split(" HTTP/").next().unwrap_or_default().to_owned();
         let fate = self.fate(&line).filter(|fate| length > 0 || !matches!(fate, Fault::HoldRequest));
         let wanted = match fate {

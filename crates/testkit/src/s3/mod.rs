@@ -1,6 +1,10 @@
 //! A server that speaks S3, on loopback: buckets are directories, objects are files in them. It knows no more than single requests;
 //! whoever begins an upload in parts is told that it is not implemented.
 
+mod proxy;
+
+pub use proxy::{Fault, Proxy};
+
 use anyhow::{Context, Result, anyhow};
 use async_trait::async_trait;
 use hyper::server::conn::http1;
@@ -16,6 +20,7 @@ use s3s_fs::FileSystem;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
 use tokio::task::{AbortHandle, JoinSet};
 
 /// Id of the key that it knows.
@@ -37,7 +42,7 @@ impl Server {
     /// There is no such directory; no port is left.
     pub async fn start(root: &Path, page: i32) -> Result<Self> {
         let files = FileSystem::new(root).map_err(|e| anyhow!("cannot serve {}: {e:?}", root.display()))?;
-        let mut service = S3ServiceBuilder::new(Objects { files, page });
+        let mut service = S3ServiceBuilder::new(Objects { files, page, puts: Mutex::default() });
         service.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("cannot listen")?;
         let address = listener.local_addr().context("cannot tell the address")?;
@@ -73,6 +78,8 @@ async fn serve(listener: TcpListener, service: S3Service) {
 struct Objects {
     files: FileSystem,
     page: i32,
+    /// A put under a condition looks, and then writes.
+    puts: Mutex<()>,
 }
 
 #[async_trait]
@@ -81,6 +88,10 @@ impl S3 for Objects {
         if request.input.checksum_sha256.is_none() {
             return Err(s3_error!(InvalidRequest, "a checksum is wanted"));
         }
+        let _turn = match request.input.if_none_match {
+            Some(_) => Some(self.puts.lock().await),
+            None => None,
+        };
         self.files.put_object(request).await
     }
 
