@@ -6,7 +6,7 @@ use api::state::{AppState, Parts, Policy};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
-use bootstrap::settings::{AuthMode, CorsOrigins};
+use bootstrap::settings::{AuthMode, CorsOrigins, TransferSettings};
 use bootstrap::{OsEntropy, SystemClock};
 use chrono::{DateTime, TimeDelta, Utc};
 use clients::Session;
@@ -312,7 +312,9 @@ fn policy() -> Policy {
         },
         delete_brake: None,
         backup_schedule: Schedule { enabled: false, hour: 3, timezone: Tz::UTC, keep: Keep { daily: 7, weekly: 4, monthly: 6 } },
+        transfer: TransferSettings { path: "/nonexistent/transfer".into(), largest: 1024 * 1024, hosts: Vec::new() },
         webhook_secret: Some(WEBHOOK_SECRET.into()),
+        upload_limit: Duration::from_secs(60),
         request_limit: Duration::from_secs(25),
         // As PATIENT.
         change_limit: Duration::from_secs(25),

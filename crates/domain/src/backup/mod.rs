@@ -2,6 +2,7 @@
 
 pub mod retention;
 pub mod schedule;
+pub mod transfer;
 
 use crate::words;
 use chrono::{DateTime, Utc};

@@ -114,3 +114,18 @@ pub(super) fn inconsistent(cause: impl std::fmt::Display) -> StepError {
 pub(super) fn overtaken(cause: impl std::fmt::Display) -> StepError {
     StepError::new(Verdict::Cancelled, "overtaken", "Another request came first.", cause)
 }
+
+/// The directory that is shared with the API.
+pub(super) fn transfer_failed(error: std::io::Error) -> StepError {
+    use std::io::ErrorKind::{NotConnected, NotFound, QuotaExceeded, StorageFull};
+    const AWAY: &str = "The place for archives is not available at the moment; the operation goes on by itself.";
+    match error.kind() {
+        NotConnected => StepError::unreachable("transfer_unreachable", AWAY, error),
+        StorageFull | QuotaExceeded => {
+            tracing::error!(%error, "there is no room for archives");
+            StepError::permanent("no_room", "There is no room for the archive at the moment.", error)
+        }
+        NotFound => StepError::retry("transfer_failed", AWAY, format!("a file has vanished: {error}")),
+        _ => StepError::retry("transfer_failed", AWAY, error),
+    }
+}

@@ -45,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 use worker::engine::faults::{Armed, Faults};
 use worker::engine::{Engine, EngineSettings, Handler, Registry, Services, Slots};
 use worker::sagas::{Addresses, Tools, all};
+use worker::transfer::Transfer;
 
 pub(crate) const VERSION: OdooVersion = OdooVersion::new(19);
 
@@ -126,6 +127,8 @@ impl Rig {
             runtime,
             directories,
             backups: Backups::new(Arc::new(LocalStore::new(store.path(), STORE))),
+            transfer: Transfer::at(&store.path().join("transfer"), STORE),
+            keep_exports: chrono::TimeDelta::hours(24),
             keep_replaced: Duration::from_secs(3600),
             final_backup: true,
             keep_final: 30,
@@ -136,6 +139,7 @@ impl Rig {
             monitoring: watch::Sender::new(MONITORING).subscribe(),
             hashes: Default::default(),
         });
+        tools.transfer.set_up().unwrap();
         let faults = Faults::scripted(script);
         let engine = engine(&db, &tools, faults.clone(), "one");
         Self { pair, db, faults, server, tools, engine, socket, root, store }
