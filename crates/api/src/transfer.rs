@@ -8,7 +8,7 @@ use crate::problem::Problem;
 use crate::state::AppState;
 use axum::body::Body;
 use axum::http::header::{ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG};
-use axum::http::header::{HeaderMap, HeaderName, IF_NONE_MATCH, IF_RANGE, RANGE};
+use axum::http::header::{HeaderMap, HeaderName, IF_RANGE, RANGE};
 use axum::http::{Response, StatusCode};
 use db::platform::settings::{self, BACKUPS_ROOT};
 use domain::backup::transfer::{Archive, ROOT};
@@ -29,7 +29,10 @@ fn away(cause: impl Display) -> Problem {
 }
 
 /// The directory, after a look whether it is the one of this deployment.
-async fn directory(state: &AppState) -> Result<PathBuf, Problem> {
+///
+/// # Errors
+/// 503 when it is not there, or another one.
+pub(crate) async fn directory(state: &AppState) -> Result<PathBuf, Problem> {
     let known = settings::get(state.db(), BACKUPS_ROOT).await?;
     let root = state.policy().transfer.path.clone();
     let here = fs::read_to_string(root.join(ROOT)).await;
@@ -63,16 +66,13 @@ impl Outgoing {
         Ok((length == bytes).then_some(Self { file, bytes, tag }))
     }
 
-    /// The answer: all of it, the part that is asked for, or nothing for whoever has it already (RFC 9110, 13 and 14).
+    /// The answer: all of it, or the part that is asked for (RFC 9110, 14).
     ///
     /// # Errors
     /// 416 for a part that it does not have.
     pub(crate) async fn answer(mut self, asked: &HeaderMap, name: &str) -> Result<Response<Body>, Problem> {
         let text = |name: HeaderName| asked.get(name).and_then(|value| value.to_str().ok());
         let answer = Response::builder().header(ETAG, &self.tag).header(ACCEPT_RANGES, "bytes");
-        if text(IF_NONE_MATCH).is_some_and(|tags| tags.split(',').any(|tag| tag.trim().trim_start_matches("W/") == self.tag)) {
-            return answer.status(StatusCode::NOT_MODIFIED).body(Body::empty()).map_err(Problem::fault);
-        }
         // A part of another archive would be of no use: then all of it is sent. Its date says nothing, so none is taken for it.
         let is_same = text(IF_RANGE).is_none_or(|tag| tag == self.tag);
         let range = text(RANGE).filter(|_| is_same).map_or(Part::All, |range| Part::of(range, self.bytes));

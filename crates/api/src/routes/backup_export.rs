@@ -6,7 +6,7 @@ use crate::conventions::Call;
 use crate::input::{PathId, RawQueryText};
 use crate::problem::{Problem, ProblemBody};
 use crate::state::AppState;
-use crate::transfer::Outgoing;
+use crate::transfer::{self, Outgoing};
 use axum::extract::State;
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -57,7 +57,6 @@ pub(super) struct ExportQueued {
     ("id" = uuid::Uuid, Path),
     ("Range" = Option<String>, Header, description = "One part, in bytes"),
     ("If-Range" = Option<String>, Header, description = "The `ETag` of the archive of which a part is wanted; of another one all is sent"),
-    ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the archive that the caller has"),
 ), responses(
     (status = 200, description = "The archive", content_type = "application/zip", body = Vec<u8>, headers(
         ("ETag" = String, description = "Names the archive"),
@@ -66,7 +65,6 @@ pub(super) struct ExportQueued {
     )),
     (status = 202, description = "It is being made", body = ExportQueued, headers(("Retry-After" = u32, description = "Seconds after which it is worth to ask again"))),
     (status = 206, description = "The part of the archive that was asked for", content_type = "application/zip", body = Vec<u8>),
-    (status = 304, description = "The caller has it"),
     (status = 404, description = "No such backup, or it is not whole", body = ProblemBody, content_type = "application/problem+json"),
     (status = 409, description = "Too many archives of this instance are made or kept", body = ProblemBody, content_type = "application/problem+json"),
     (status = 416, description = "The archive has no such part", body = ProblemBody, content_type = "application/problem+json"),
@@ -89,6 +87,8 @@ pub(super) async fn handler(
     {
         return file.answer(&headers, &backup.name).await;
     }
+    // Nothing is made that nobody could fetch.
+    transfer::directory(&state).await?;
     let request = ExportBackup { instance_id: backup.instance, backup: id, lost: ready.map(|ready| ready.operation) };
     let asked = Asked { call: &call, headers: &headers, body: &[], query: &query.0 };
     let mut answer = change::run(&state, &asked, &Export { state: &state, request }).await?;

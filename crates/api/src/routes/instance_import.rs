@@ -41,6 +41,16 @@ pub(super) struct SourceBody {
     url: String,
 }
 
+/// A form with an archive in it.
+#[derive(Debug, ToSchema)]
+#[schema(as = ImportForm)]
+#[expect(dead_code, reason = "for the description: the form is read as it comes")]
+pub(super) struct FormBody {
+    /// The first field with a file name counts, whatever it is called.
+    #[schema(value_type = String, format = Binary)]
+    file: Vec<u8>,
+}
+
 /// An archive that came in.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ImportQueued {
@@ -70,6 +80,7 @@ pub(super) struct ImportQueued {
     ("Idempotency-Key" = Option<String>, Header),
 ), request_body(content(
     (Vec<u8> = "application/zip"),
+    (FormBody = "multipart/form-data"),
     (SourceBody = "application/json"),
 )), responses(
     (status = 200, body = ImportQueued),

@@ -14,12 +14,18 @@ use db::odoo::OdooError;
 use domain::operation::Place;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::io::AsyncRead;
+use tokio_util::io::InspectReader;
 
 const NAME: &str = "load";
 /// Whoever wrote the dump may make the server wait for ever, and everything else that is asked of the instance waits as well.
 const LONGEST: Duration = Duration::from_secs(2 * 3600);
+
+/// `pg_dump` ends with this (`pg_backup_archiver.c`), and perhaps with `\unrestrict` and a key.
+const END: &[u8] = b"-- PostgreSQL database dump complete";
+const TAIL: usize = 4096;
 
 pub(super) struct Load(pub(super) Arc<Tools>);
 
@@ -57,7 +63,8 @@ impl Step for Load {
 
         let client = ClientTools::find(site.server.admin_connection().await?.major_version().await?, &[]).await?;
         let target = scratch.target(&site, &self.0, password)?;
-        let load = client.load_plain(&target, archive.dump_sql());
+        let tail = Arc::new(Mutex::new(Vec::new()));
+        let load = client.load_plain(&target, remembered(archive.dump_sql(), tail.clone()));
         let load = async {
             match tokio::time::timeout(LONGEST, load).await {
                 Ok(loaded) => loaded.map_err(unusable),
@@ -66,6 +73,7 @@ impl Step for Load {
         };
         unless_told_to_stop(cx, load).await.map_err(there_must_be_room)?;
 
+        has_an_end(&tail.lock().unwrap_or_else(PoisonError::into_inner))?;
         let mut snapshot = site.server.snapshot(&scratch.database, &scratch.role).await.map_err(no_odoo)?;
         snapshot.verify_restored(&BTreeMap::new()).await.map_err(no_odoo)?;
         let modules = snapshot.modules().await.map_err(no_odoo)?;
@@ -74,6 +82,25 @@ impl Step for Load {
         fits(&site, &base.splitn(3, '.').take(2).collect::<Vec<_>>().join("."))?;
         Ok(json!({ "oid": oid }))
     }
+}
+
+/// Remembers the end of what is read.
+fn remembered(content: impl AsyncRead + Send + Unpin, tail: Arc<Mutex<Vec<u8>>>) -> impl AsyncRead + Send + Unpin {
+    InspectReader::new(content, move |bytes: &[u8]| {
+        let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+        tail.extend_from_slice(&bytes[bytes.len().saturating_sub(TAIL)..]);
+        let surplus = tail.len().saturating_sub(TAIL);
+        tail.drain(..surplus);
+    })
+}
+
+/// A dump that broke off where a statement ends would load as if it were all.
+fn has_an_end(tail: &[u8]) -> Result<(), StepError> {
+    const PUBLIC: &str = "The dump of the database in the archive has no end.";
+    if tail.windows(END.len()).any(|part| part == END) {
+        return Ok(());
+    }
+    Err(StepError::permanent("dump_incomplete", PUBLIC, "pg_dump's last line is missing"))
 }
 
 /// The server's words about a stranger's statements are for our log; they name things of ours.
