@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use tokio::fs::{self, File, OpenOptions};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio_util::io::ReaderStream;
+use utoipa::ToSchema;
 
 const CHUNK: usize = 256 * 1024;
 /// How a file in a zip archive begins (APPNOTE 4.3.7).
@@ -42,6 +43,12 @@ pub(crate) async fn directory(state: &AppState) -> Result<PathBuf, Problem> {
     }
     Ok(root)
 }
+
+/// An archive as the description has it.
+#[derive(Debug, ToSchema)]
+#[schema(as = Archive, value_type = String, format = Binary)]
+#[expect(dead_code, reason = "for the description: archives are never held in memory")]
+pub(crate) struct ArchiveBytes(Vec<u8>);
 
 /// An archive that can be handed out.
 pub(crate) struct Outgoing {

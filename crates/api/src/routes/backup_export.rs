@@ -6,7 +6,7 @@ use crate::conventions::Call;
 use crate::input::{PathId, RawQueryText};
 use crate::problem::{Problem, ProblemBody};
 use crate::state::AppState;
-use crate::transfer::{self, Outgoing};
+use crate::transfer::{self, ArchiveBytes, Outgoing};
 use axum::extract::State;
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -58,13 +58,13 @@ pub(super) struct ExportQueued {
     ("Range" = Option<String>, Header, description = "One part, in bytes"),
     ("If-Range" = Option<String>, Header, description = "The `ETag` of the archive of which a part is wanted; of another one all is sent"),
 ), responses(
-    (status = 200, description = "The archive", content_type = "application/zip", body = Vec<u8>, headers(
+    (status = 200, description = "The archive", content_type = "application/zip", body = ArchiveBytes, headers(
         ("ETag" = String, description = "Names the archive"),
         ("Content-Disposition" = String, description = "With the name of the backup"),
         ("Accept-Ranges" = String, description = "`bytes`"),
     )),
     (status = 202, description = "It is being made", body = ExportQueued, headers(("Retry-After" = u32, description = "Seconds after which it is worth to ask again"))),
-    (status = 206, description = "The part of the archive that was asked for", content_type = "application/zip", body = Vec<u8>),
+    (status = 206, description = "The part of the archive that was asked for", content_type = "application/zip", body = ArchiveBytes),
     (status = 404, description = "No such backup, or it is not whole", body = ProblemBody, content_type = "application/problem+json"),
     (status = 409, description = "Too many archives of this instance are made or kept", body = ProblemBody, content_type = "application/problem+json"),
     (status = 416, description = "The archive has no such part", body = ProblemBody, content_type = "application/problem+json"),

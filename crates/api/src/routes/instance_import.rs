@@ -7,7 +7,7 @@ use crate::foreign;
 use crate::input::{PathId, QueryText, RawQueryText};
 use crate::problem::{Problem, ProblemBody};
 use crate::state::AppState;
-use crate::transfer::Incoming;
+use crate::transfer::{ArchiveBytes, Incoming};
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest as _, Multipart, Request, State};
 use axum::http::StatusCode;
@@ -47,8 +47,7 @@ pub(super) struct SourceBody {
 #[expect(dead_code, reason = "for the description: the form is read as it comes")]
 pub(super) struct FormBody {
     /// The first field with a file name counts, whatever it is called.
-    #[schema(value_type = String, format = Binary)]
-    file: Vec<u8>,
+    file: ArchiveBytes,
 }
 
 /// An archive that came in.
@@ -79,7 +78,7 @@ pub(super) struct ImportQueued {
     ("label" = Option<String>, Query, description = "What the backup shall be called, at most 100 characters"),
     ("Idempotency-Key" = Option<String>, Header),
 ), request_body(content(
-    (Vec<u8> = "application/zip"),
+    (ArchiveBytes = "application/zip"),
     (FormBody = "multipart/form-data"),
     (SourceBody = "application/json"),
 )), responses(
