@@ -16,7 +16,7 @@ use testkit::{Cluster, Options};
 /// A template has to be built in it, on a machine that may be busy with other tests.
 const BUILD: Duration = Duration::from_secs(300);
 const LIMIT: Duration = Duration::from_secs(180);
-const PASSWORD: &str = "of the customer's own server";
+const PASSWORD: &str = "of the customer";
 const DATABASE: &str = "books";
 
 /// An Odoo with its server, which the platform has nothing to do with.
