@@ -108,8 +108,7 @@ pub(super) async fn handler(
     }
     let headers = request.headers().clone();
     let operation = OperationId::from_uuid(random_uuid(state.entropy()));
-    let mut incoming = None;
-    receive(&state, Archive::imported(operation), request, &mut incoming).await?;
+    let incoming = receive(&state, Archive::imported(operation), request).await?;
     let mut incoming = incoming.ok_or_else(|| Problem::invalid_field("body", "file", "is required", "missing"))?;
     let (bytes, sum) = incoming.end().await?;
     let request = ImportBackup { instance_id: id, operation, bytes, label };
@@ -121,35 +120,37 @@ pub(super) async fn handler(
     Ok(decided.into_response())
 }
 
-/// Takes the archive in, whichever way it comes.
-async fn receive(state: &AppState, archive: Archive, request: Request, incoming: &mut Option<Incoming>) -> Result<(), Problem> {
-    match kind_of(request.headers()).as_str() {
+/// Takes the archive in, whichever way it comes; none where a form has none.
+async fn receive(state: &AppState, archive: Archive, request: Request) -> Result<Option<Incoming>, Problem> {
+    let kind = kind_of(request.headers());
+    match kind.as_str() {
         "multipart/form-data" => {
             let mut form = Multipart::from_request(request, &()).await.map_err(|_| not_in_full())?;
             while let Some(mut field) = in_time(form.next_field()).await?.map_err(|_| not_in_full())? {
                 if field.file_name().is_none() {
                     continue;
                 }
-                let file = incoming.insert(Incoming::begin(state, archive).await?);
+                let mut incoming = Incoming::begin(state, archive).await?;
                 while let Some(piece) = in_time(field.chunk()).await?.map_err(|_| not_in_full())? {
-                    file.write(&piece).await?;
+                    incoming.write(&piece).await?;
                 }
-                return Ok(());
+                return Ok(Some(incoming));
             }
-            Ok(())
+            Ok(None)
         }
         "application/zip" | "application/x-zip-compressed" | "application/octet-stream" => {
-            let file = incoming.insert(Incoming::begin(state, archive).await?);
+            let mut incoming = Incoming::begin(state, archive).await?;
             let mut body = request.into_body().into_data_stream();
             while let Some(piece) = in_time(body.next()).await? {
-                file.write(&piece.map_err(|_| not_in_full())?).await?;
+                incoming.write(&piece.map_err(|_| not_in_full())?).await?;
             }
-            Ok(())
+            Ok(Some(incoming))
         }
         "application/json" | "" => {
             let url = url(request.into_body()).await?;
-            let file = incoming.insert(Incoming::begin(state, archive).await?);
-            foreign::fetch(&state.policy().transfer.hosts, &url, file).await
+            let mut incoming = Incoming::begin(state, archive).await?;
+            foreign::fetch(&state.policy().transfer.hosts, &url, &mut incoming).await?;
+            Ok(Some(incoming))
         }
         _ => Err(Problem::invalid_field(
             "header",

@@ -122,6 +122,9 @@ async fn an_archive_is_for_whom_it_belongs_to() {
     let path = format!("/api/v1/operations/{operation}");
     assert_eq!(rig.by_public("GET", &path, Some(&owner), "").await.status, 200);
     assert_eq!(rig.by_public("GET", &path, Some(&stranger), "").await.status, 404);
+    let listed = format!("/api/v1/operations?instance_id={}", instance["id"].as_str().unwrap());
+    let listed = rig.by_public("GET", &listed, Some(&owner), "").await;
+    assert!(listed.status == 200 && listed.text.contains(operation), "{listed:?}");
     make(&rig, &backup, operation, 1);
     assert_eq!(ask(&owner, &backup).await.status, 200);
     assert_eq!(ask(&stranger, &backup).await.status, 404);

@@ -1,5 +1,6 @@
 //! Login roles of tenants, and the content roles of templates. Each carries the mark of its owner as its comment.
 
+use super::beside::is_beside;
 use super::connection::AdminConnection;
 use super::error::{OdooError, OdooResult};
 use super::fence::Fence;
@@ -160,6 +161,20 @@ impl Fence {
             }
             other => other,
         }
+    }
+
+    /// The roles of this instance beside its own: they carry our mark, and have a name that is made from its name.
+    ///
+    /// # Errors
+    /// Any [`OdooError`].
+    pub async fn roles_beside(&mut self, own: &PhysicalName) -> OdooResult<Vec<PhysicalName>> {
+        let mark = self.mark().clone();
+        let (server, conn) = self.catalogue().parts();
+        let names = sqlx::query_scalar::<_, String>(
+            "SELECT rolname::text FROM pg_roles WHERE shobj_description(oid, 'pg_authid') = $1 ORDER BY 1",
+        );
+        let names = server.answer(names.bind(mark.as_str()).fetch_all(conn)).await?.into_iter();
+        Ok(names.filter(|name| is_beside(own, name)).filter_map(|name| PhysicalName::new(name).ok()).collect())
     }
 
     /// Drops the content role of a template. What belongs to it in a clone that has not been handed over yet keeps it.

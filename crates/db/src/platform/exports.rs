@@ -2,6 +2,7 @@
 //! operations: an export that has succeeded says until when its archive is there.
 
 use crate::error::DbResult;
+use crate::platform::operations::Operation;
 use crate::platform::readers::ask;
 use crate::platform::{PlatformDb, PlatformTx};
 use chrono::{DateTime, Utc};
@@ -45,7 +46,8 @@ pub async fn ready(db: &PlatformDb, backup: BackupId) -> DbResult<Option<Ready>>
     let row = || {
         sqlx::query!(
             r#"SELECT id, result AS "result: Json<Exported>" FROM (
-                   SELECT * FROM instance_service.operations WHERE scope = $1 ORDER BY seq DESC LIMIT 1) AS last
+                   SELECT * FROM instance_service.operations
+                    WHERE scope = $1 AND kind = 'export' ORDER BY seq DESC LIMIT 1) AS last
                 WHERE state = $2 AND (result ->> 'expires_at')::timestamptz > clock_timestamp()"#,
             Scope::Export(backup).to_string(),
             State::Succeeded.as_str(),
@@ -56,17 +58,20 @@ pub async fn ready(db: &PlatformDb, backup: BackupId) -> DbResult<Option<Ready>>
     Ok(row.and_then(|row| ready(row.id, row.result)))
 }
 
-/// Whether what this operation made can still be fetched.
+/// The last operation for a backup, and whether what it has made can be fetched. The caller holds the row of the backup's instance: of many
+/// who miss the same archive one has it made.
 ///
 /// # Errors
 /// Database errors only.
-pub(super) async fn is_there(tx: &mut PlatformTx, operation: OperationId) -> DbResult<bool> {
-    let is_there = sqlx::query_scalar!(
-        r#"SELECT (result ->> 'expires_at')::timestamptz > clock_timestamp() AS is_there
-             FROM instance_service.operations WHERE id = $1"#,
-        operation.as_uuid(),
+pub(super) async fn last(tx: &mut PlatformTx, backup: BackupId) -> DbResult<Option<(Operation, bool)>> {
+    let row = sqlx::query!(
+        r#"SELECT to_jsonb(o) AS "operation!: Json<Operation>",
+                  state = 'succeeded' AND (result ->> 'expires_at')::timestamptz > clock_timestamp() AS is_there
+             FROM instance_service.operations o WHERE scope = $1 AND kind = 'export' ORDER BY seq DESC LIMIT 1"#,
+        Scope::Export(backup).to_string(),
     );
-    Ok(is_there.fetch_optional(tx.conn()).await?.flatten().unwrap_or(false))
+    let row = row.fetch_optional(tx.conn()).await?;
+    Ok(row.map(|row| (row.operation.0, row.is_there.unwrap_or(false))))
 }
 
 /// How many archives of an instance are being made or can be fetched.

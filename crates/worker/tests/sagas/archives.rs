@@ -15,6 +15,7 @@ use domain::sources::random_uuid;
 use std::fs;
 use std::io::{Cursor, Read as _, Write as _};
 use std::path::PathBuf;
+use worker::engine::faults::{Action as Fault, Armed, ErrorKind};
 use worker::reconcile::Round as _;
 use worker::reconcile::backups::Transfers;
 use zip::write::SimpleFileOptions;
@@ -353,4 +354,25 @@ async fn an_import_gives_way_to_the_end_of_an_instance_and_waits_for_what_came_b
     let late = ImportBackup { instance_id: id, operation, bytes: 1, label: None };
     let refused = acceptance::import_backup(&mut tx, late, &by()).await.unwrap();
     assert!(matches!(refused, BackupImported::CannotLoad(_)), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delete_takes_what_an_import_left_that_stopped_half_way() {
+    let stops = Fault::Error(ErrorKind::NeedsAttention);
+    let rig = Rig::start().await;
+    rig.faults.arm(Armed { point: "import/store/apply/before".to_owned(), action: stops, times: 1 });
+    let slate = rig.snapshot();
+    let id = with_data(&rig).await;
+    let (_, archive) = exported(&rig, id).await;
+    rig.import(id, &archive).await;
+    ended(&rig, State::NeedsAttention).await;
+    let placement = rig.instance(id).await.placement.unwrap();
+    let beside = format!("{}_n1", placement.db_name);
+    assert!(slate.difference(&rig.snapshot()).added.iter().any(|line| line.contains(&beside)), "nothing is left of it");
+    rig.delete(id).await;
+    ended(&rig, State::Succeeded).await;
+    let left = slate.difference(&rig.snapshot()).added;
+    assert!(left.iter().all(|line| !line.contains(placement.db_name.as_str())), "{left:#?}");
+    Transfers { db: rig.db.clone(), transfer: rig.tools.transfer.clone() }.round().await.unwrap();
+    assert!(rig.handed_over().iter().all(|file| file.starts_with("exports/")), "{:?}", rig.handed_over());
 }

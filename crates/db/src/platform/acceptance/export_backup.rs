@@ -5,7 +5,7 @@ use crate::error::DbResult;
 use crate::platform::PlatformTx;
 use crate::platform::audit::{self, AuditContext, Entry};
 use crate::platform::instances::lock;
-use crate::platform::operations::{Enqueued, NewOperation, Scope, enqueue, last_of};
+use crate::platform::operations::{Enqueued, NewOperation, Scope, enqueue};
 use crate::platform::{backups, exports};
 use domain::ids::{BackupId, InstanceId, OperationId};
 use domain::operation::{Kind, State};
@@ -63,11 +63,11 @@ pub async fn export_backup(
     }
     let scope = Scope::Export(request.backup);
     let mut last_failure = None;
-    if let Some(last) = last_of(tx, &scope).await? {
+    if let Some((last, is_there)) = exports::last(tx, request.backup).await? {
         if !last.state.is_final() {
             return Ok(BackupExported::UnderWay { operation: last.id, last_failure: None });
         }
-        if last.state == State::Succeeded && request.lost != Some(last.id) && exports::is_there(tx, last.id).await? {
+        if is_there && request.lost != Some(last.id) {
             return Ok(BackupExported::Ready(last.id));
         }
         last_failure = last.error.filter(|_| last.state == State::Failed).map(|error| error.message);
