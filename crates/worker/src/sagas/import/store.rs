@@ -97,7 +97,7 @@ async fn write(
     writer.files_from(archive.files(&needed)).await.map_err(not_what_it_says)?;
     writer.no_data().await?;
     let facts = facts(site, &mut snapshot, &extent, &client, taken_at).await?;
-    Ok(whole(attempt, &extent, writer, facts).await?)
+    whole(attempt, &extent, writer, facts).await
 }
 
 /// A backup without them would be one of an instance that cannot be backed up.
