@@ -153,9 +153,9 @@ impl Transfer {
     /// Works in the directory, on a thread that may block, after a look whether it is still ours.
     async fn in_directory<T: Send + 'static>(&self, work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static) -> io::Result<T> {
         let Self { root, id } = self.clone();
-        let done = tokio::task::spawn_blocking(move || match root_id(&root).map_err(io::Error::other)? {
-            Some(here) if here == id => work(&root),
-            _ => Err(io::Error::new(io::ErrorKind::NotConnected, format!("{} is not mounted", root.display()))),
+        let done = tokio::task::spawn_blocking(move || match root_id(&root) {
+            Ok(Some(here)) if here == id => work(&root),
+            other => Err(io::Error::new(io::ErrorKind::NotConnected, format!("{} is not mounted: {other:?}", root.display()))),
         });
         done.await.map_err(io::Error::other)?
     }

@@ -299,6 +299,12 @@ async fn what_a_stranger_brings_does_no_harm_and_leaves_nothing() {
             "dump_incomplete",
             "has no end",
         ),
+        (
+            "a view in the place of a table",
+            end("CREATE VIEW public.sale_order AS SELECT 1 AS id;"),
+            "archive_not_odoo",
+            "not one that Odoo",
+        ),
         ("half a statement", end("SELECT 'and then"), "dump_refused", "cannot be loaded"),
         ("a shell", end("\\! touch /tmp/x"), "dump_refused", "cannot be loaded"),
         ("a superuser", end("ALTER SYSTEM SET log_statement = 'all';"), "dump_refused", "cannot be loaded"),

@@ -26,6 +26,7 @@ const LONGEST: Duration = Duration::from_secs(2 * 3600);
 /// `pg_dump` ends with this (`pg_backup_archiver.c`), and perhaps with `\unrestrict` and a key.
 const END: &[u8] = b"-- PostgreSQL database dump complete";
 const TAIL: usize = 4096;
+pub(super) const NOT_ODOO: &str = "The database in the archive is not one that Odoo can work with.";
 
 pub(super) struct Load(pub(super) Arc<Tools>);
 
@@ -113,10 +114,9 @@ fn unusable(error: BackupError) -> StepError {
 }
 
 fn no_odoo(error: OdooError) -> StepError {
-    const PUBLIC: &str = "The database in the archive is not one that Odoo can work with.";
     match error {
         OdooError::Unfit { .. } | OdooError::Refused { .. } | OdooError::Server { .. } => {
-            StepError::permanent("archive_not_odoo", PUBLIC, error)
+            StepError::permanent("archive_not_odoo", NOT_ODOO, error)
         }
         other => other.into(),
     }

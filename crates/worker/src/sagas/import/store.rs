@@ -1,23 +1,26 @@
 //! Dumps what was loaded, and stores it with the files that it refers to as a backup of the instance.
 
+use super::load::NOT_ODOO;
 use super::read::{self, Read, archive};
 use super::scratch::Scratch;
 use crate::engine::{Cx, Seen, Step, StepError, Undo};
 use crate::sagas::Tools;
 use crate::sagas::backup::{CATALOGUE, Catalogued, Stored, dump_into, facts, major, remove_if_possible, wanted, whole};
-use crate::sagas::errors::NO_ROOM;
+use crate::sagas::errors::{NO_ROOM, UNFIT};
 use crate::sagas::site::Site;
 use crate::sagas::waiting::{steadily, unless_told_to_stop};
 use async_trait::async_trait;
 use backup::odoo_zip::OdooZip;
 use backup::tools::{ClientTools, Target};
-use backup::{BackupError, ContentName, Writer};
+use backup::{BackupError, ContentName, Wanted, Writer};
 use chrono::{DateTime, Utc};
+use db::odoo::Snapshot;
 use db::platform::backups::Whole;
 use domain::operation::Place;
 use futures::TryStreamExt as _;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -64,6 +67,8 @@ impl Step for StoreArchive {
                 const FULL: &str = "There is no room to import this archive at the moment.";
                 Err(StepError::permanent("no_room", FULL, error.cause))
             }
+            // What is read of its tables is not what Odoo makes.
+            Err(error) if error.code == UNFIT => Err(StepError::permanent("archive_not_odoo", NOT_ODOO, error.cause)),
             Err(error) => Err(error),
         }
     }
@@ -92,19 +97,28 @@ async fn write(
     let client = ClientTools::find(major(&extent), &[]).await?;
     writer.begin().await?;
     dump_into(&mut writer, &client, target, &snapshot.export().await?).await?;
-    let needed: BTreeSet<ContentName> = wanted(&mut snapshot).map_ok(|file| file.name).try_collect().await?;
-    there_are(&needed, &archive.names())?;
+    let needed = needed(&mut snapshot, &archive.names()).await?;
     writer.files_from(archive.files(&needed)).await.map_err(not_what_it_says)?;
     writer.no_data().await?;
     let facts = facts(site, &mut snapshot, &extent, &client, taken_at).await?;
     whole(attempt, &extent, writer, facts).await
 }
 
-/// A backup without them would be one of an instance that cannot be backed up.
-fn there_are(needed: &BTreeSet<ContentName>, names: &BTreeSet<ContentName>) -> Result<(), StepError> {
-    let mut lacking = needed.difference(names).peekable();
-    let Some(first) = lacking.peek().map(|name| (*name).clone()) else { return Ok(()) };
-    let public = format!("The archive lacks {} of the files that its database refers to.", lacking.count());
+/// The files that the database refers to. A backup without one of them would be one of an instance that cannot be backed up. However many
+/// the database names, no more are remembered than the archive has.
+async fn needed(snapshot: &mut Snapshot, names: &BTreeSet<ContentName>) -> Result<BTreeSet<ContentName>, StepError> {
+    let (mut needed, mut lacking, mut first) = (BTreeSet::new(), 0_u64, None);
+    let mut files = pin!(wanted(snapshot));
+    while let Some(Wanted { name, .. }) = files.try_next().await? {
+        if names.contains(&name) {
+            needed.insert(name);
+        } else {
+            lacking += 1;
+            first.get_or_insert(name);
+        }
+    }
+    let Some(first) = first else { return Ok(needed) };
+    let public = format!("The archive lacks {lacking} of the files that its database refers to.");
     Err(StepError::permanent("archive_incomplete", public, format!("the first is {first}")))
 }
 
