@@ -62,6 +62,32 @@ pub fn call_with(method: &str, url: &str, body: Option<&Value>, headers: &[(&str
     Ok(Answer { status: response.status().as_u16(), body: serde_json::from_str(&text).unwrap_or(Value::Null) })
 }
 
+/// Fetches a file, which must be there.
+///
+/// # Errors
+/// When it is not served with status 200.
+pub fn fetch(url: &str) -> Result<Vec<u8>> {
+    let mut response = patient().get(url).call().with_context(|| url.to_owned())?;
+    ensure!(response.status().as_u16() == 200, "{url} answers {}", response.status());
+    Ok(response.body_mut().with_config().limit(256 * 1024 * 1024).read_to_vec()?)
+}
+
+/// Posts a zip archive.
+///
+/// # Errors
+/// When no answer comes.
+pub fn bring(url: &str, archive: &[u8]) -> Result<Answer> {
+    let sent = patient().post(url).header("content-type", "application/zip").send(archive);
+    let mut response = sent.with_context(|| url.to_owned())?;
+    let text = response.body_mut().read_to_string()?;
+    Ok(Answer { status: response.status().as_u16(), body: serde_json::from_str(&text).unwrap_or(Value::Null) })
+}
+
+fn patient() -> ureq::Agent {
+    let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(120)));
+    config.max_idle_connections(0).build().into()
+}
+
 /// What a customer orders.
 #[derive(Clone, Debug)]
 pub struct Order(Value);

@@ -13,8 +13,15 @@ pub(crate) fn variable(name: &str, value: impl Into<String>) -> (String, String)
     (name.to_owned(), value.into())
 }
 
-pub(crate) fn common(pair: &Pair, services: &Services, more: &[(String, String)]) -> Vec<(String, String)> {
+pub(crate) fn common(
+    pair: &Pair,
+    services: &Services,
+    directory: &Path,
+    more: &[(String, String)],
+) -> Result<Vec<(String, String)>> {
     let platform = pair.platform();
+    let backups = directory.join("backups");
+    std::fs::create_dir_all(&backups)?;
     let mut all = vec![
         variable("PLATFORM_POSTGRES_HOST", &platform.host),
         variable("PLATFORM_POSTGRES_PORT", platform.port.to_string()),
@@ -26,15 +33,14 @@ pub(crate) fn common(pair: &Pair, services: &Services, more: &[(String, String)]
         variable("DEFAULT_ODOO_VERSION", "19"),
         variable("LOG_LEVEL", "info"),
         variable("DELETE_BRAKE_PER_HOUR", "0"),
+        variable("CEPHFS_BACKUPS_PATH", backups.display().to_string()),
     ];
     all.extend(more.iter().cloned());
-    all
+    Ok(all)
 }
 
 pub(crate) fn of_worker(pair: &Pair, directory: &Path, runtime: &Runtime) -> Result<Vec<(String, String)>> {
     let admin = pair.odoo_admin();
-    let backups = directory.join("backups");
-    std::fs::create_dir_all(&backups)?;
     let mut all = vec![
         variable("ODOO_POSTGRES_HOST", &admin.host),
         variable("ODOO_POSTGRES_PORT", admin.port.to_string()),
@@ -43,7 +49,6 @@ pub(crate) fn of_worker(pair: &Pair, directory: &Path, runtime: &Runtime) -> Res
         variable("INSTANCE_SECRETS_KEY", STANDARD.encode(random::key()?)),
         variable("STORAGE_QUOTA", "none"),
         variable("CEPHFS_INSTANCES_PATH", directory.join("instances").display().to_string()),
-        variable("CEPHFS_BACKUPS_PATH", backups.display().to_string()),
         variable("FAULTS_FILE", directory.join("faults").display().to_string()),
     ];
     match runtime {

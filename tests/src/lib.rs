@@ -21,7 +21,7 @@ mod wait;
 pub mod whereabouts;
 mod zombie;
 
-pub use billing::{Answer, Order, call, call_with};
+pub use billing::{Answer, Order, bring, call, call_with, fetch};
 pub use binary::Binary;
 pub use fake::Fake;
 pub use load::Load;

@@ -1,6 +1,6 @@
 //! One deployment for one story: two servers, a runtime, the API, workers, and the neighbours that they call.
 
-use crate::billing::{Answer, Order, call};
+use crate::billing::{Answer, Order, bring, call, fetch};
 use crate::environment::{self, variable};
 use crate::{Binary, Fake, until};
 use anyhow::{Context, Result, bail};
@@ -138,7 +138,7 @@ impl Stack {
         let empty = Snapshot::of_server(&pair.postgres2)?;
         let services = Services::start(&directory.path().join("services"))?;
         let api_port = Port::reserve()?;
-        let common = environment::common(&pair, &services, &options.environment);
+        let common = environment::common(&pair, &services, directory.path(), &options.environment)?;
         let fake = match options.runtime {
             Runtime::Fake => Some(Fake::start(directory.path())?),
             Runtime::Process { .. } => None,
@@ -377,6 +377,33 @@ impl Stack {
         let all = list["backups"].as_array().context("no list of backups")?.iter();
         let whole = all.filter(|backup| backup["status"] == "completed");
         Ok(whole.filter_map(|backup| Some(backup["backup_id"].as_str()?.to_owned())).collect())
+    }
+
+    /// Has an archive of a backup made and fetches it.
+    ///
+    /// # Errors
+    /// When it is refused, or not made within `limit`.
+    pub fn export(&self, backup: &str, limit: Duration) -> Result<Vec<u8>> {
+        let path = format!("/api/v1/backups/{backup}/export");
+        let queued = self.get(&path)?;
+        if queued.status == 202 {
+            self.await_success(&queued.text("operation_id")?, limit)?;
+        }
+        fetch(&format!("{}{path}", self.api_url()))
+    }
+
+    /// Brings an archive; answers the operation.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn import(&self, instance: &str, archive: &[u8]) -> Result<String> {
+        let url = format!("{}/api/v1/instances/{instance}/import", self.api_url());
+        bring(&url, archive)?.expect(200)?.text("job_id")
+    }
+
+    /// Where API and workers hand each other archives.
+    pub fn transfer_path(&self) -> PathBuf {
+        self.directory.path().join("backups/transfer")
     }
 
     /// Asks for a restore; answers the operation.

@@ -72,7 +72,7 @@ impl Caller {
     /// When postgres1 cannot be asked.
     pub async fn may_see_operation(&self, state: &AppState, view: &OperationView) -> Result<bool, Problem> {
         let Some(customer) = self.customer() else { return Ok(true) };
-        let Some(instance) = view.instance_id.filter(|_| view.kind.takes_place()) else { return Ok(false) };
+        let Some(instance) = view.instance_id.filter(|_| view.kind.is_shown_to_customers()) else { return Ok(false) };
         let instance = instances::get(state.db(), InstanceId::from_uuid(instance)).await?;
         Ok(instance.is_some_and(|instance| instance.customer_id == customer.id))
     }

@@ -6,7 +6,8 @@ use crate::cors;
 use crate::doors::{self, Listener, PlainPath};
 use crate::problem::{self, Problem};
 use crate::public_door::Admitted;
-use crate::state::AppState;
+use crate::state::{AppState, Policy};
+use crate::transfer;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State};
@@ -24,7 +25,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 use tracing::Instrument;
 
-/// Largest request body.
+/// Largest request body, but for archives.
 pub const BODY_LIMIT: usize = 1024 * 1024;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -98,6 +99,8 @@ async fn surround(State(around): State<Surroundings>, request: Request, next: Ne
 
 /// Admits, limits in time and catches panics.
 async fn guarded(around: &Surroundings, request: Request, next: Next, path: &str, request_id: &str) -> Response<Body> {
+    let policy = around.state.policy();
+    let limit = if brings_archive(request.method(), path) { policy.upload_limit } else { policy.request_limit };
     let work = async {
         match admit(around, request, path, request_id).await {
             Ok(request) => next.run(request).await,
@@ -105,7 +108,7 @@ async fn guarded(around: &Surroundings, request: Request, next: Next, path: &str
         }
     };
     let work = AssertUnwindSafe(work).catch_unwind();
-    match tokio::time::timeout(around.state.policy().request_limit, work).await {
+    match tokio::time::timeout(limit, work).await {
         Ok(Ok(answer)) => answer,
         // The panic hook has logged what and where; the payload may hold anything and is not repeated.
         Ok(Err(_)) => Problem::fault("a handler panicked").into_response(),
@@ -131,9 +134,7 @@ async fn caller(around: &Surroundings, method: &Method, headers: &HeaderMap, pat
 async fn admit(around: &Surroundings, mut request: Request, path: &str, request_id: &str) -> Result<Request, Problem> {
     let plain = doors::plain_path(path);
     let caller = caller(around, request.method(), request.headers(), &plain).await?;
-    if announced_length(request.headers()).is_some_and(|length| length > BODY_LIMIT as u64) {
-        return Err(Problem::of_status(StatusCode::PAYLOAD_TOO_LARGE));
-    }
+    may_be_so_long(around.state.policy(), &request, path)?;
     let call = Call {
         request_id: request_id.to_owned(),
         path: path.to_owned(),
@@ -146,6 +147,23 @@ async fn admit(around: &Surroundings, mut request: Request, path: &str, request_
     }
     request.extensions_mut().insert(call);
     Ok(request)
+}
+
+/// The one call whose body is a file, which is written to disk as it comes.
+fn brings_archive(method: &Method, path: &str) -> bool {
+    let path = doors::plain_path(path);
+    *method == Method::POST && path.path.starts_with("/api/v1/instances/") && path.path.ends_with("/import")
+}
+
+/// Refuses a body that says that it is too long.
+fn may_be_so_long(policy: &Policy, request: &Request, path: &str) -> Result<(), Problem> {
+    let Some(length) = announced_length(request.headers()) else { return Ok(()) };
+    if brings_archive(request.method(), path) {
+        // A form has words around its file.
+        let most = policy.transfer.largest;
+        return if length > most.saturating_add(BODY_LIMIT as u64) { Err(transfer::too_large(most)) } else { Ok(()) };
+    }
+    if length > BODY_LIMIT as u64 { Err(Problem::of_status(StatusCode::PAYLOAD_TOO_LARGE)) } else { Ok(()) }
 }
 
 fn with_path(uri: &Uri, path: &str) -> Result<Uri, Problem> {

@@ -16,6 +16,7 @@ pub mod doors;
 mod errand;
 pub mod feed;
 mod fields;
+mod foreign;
 mod input;
 pub mod measure;
 mod order_body;
@@ -26,6 +27,7 @@ pub mod schema_gate;
 pub mod serve;
 mod shapes;
 pub mod state;
+mod transfer;
 
 pub use routes::openapi;
 

@@ -106,8 +106,11 @@ fn parts(settings: ApiSettings, shutdown: CancellationToken) -> anyhow::Result<P
             },
             delete_brake: settings.delete_brake,
             backup_schedule: settings.backup_schedule,
+            transfer: settings.transfer,
             webhook_secret: settings.webhook_secret,
             request_limit: Duration::from_secs(25),
+            // 10 GiB at a megabyte a second.
+            upload_limit: Duration::from_secs(3 * 3600),
             change_limit: Duration::from_millis(4500),
             logs_wait: Duration::from_secs(10),
             // With the time for accepting it, below the limit of a request.

@@ -5,7 +5,7 @@
 
 use crate::conventions::loggable;
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
 use db::DbError;
@@ -85,11 +85,13 @@ pub struct Problem {
     retry_after: Option<u32>,
     /// For our log only.
     cause: Option<String>,
+    /// Length of what has no such part.
+    whole: Option<u64>,
 }
 
 impl Problem {
     fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), errors: Vec::new(), retry_after: None, cause: None }
+        Self { status, detail: detail.into(), errors: Vec::new(), retry_after: None, cause: None, whole: None }
     }
 
     /// 422: fields of the wrong form.
@@ -156,6 +158,17 @@ impl Problem {
     /// 409: too much is waiting already.
     pub fn queue_full() -> Self {
         Self::conflict("Too many operations are waiting for this instance; please try again later")
+    }
+
+    /// 413.
+    pub fn too_large(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    }
+
+    /// 416: something of this length has no such part.
+    pub fn no_such_part(length: u64) -> Self {
+        let detail = format!("There is no such part of a file of {length} bytes");
+        Self { whole: Some(length), ..Self::new(StatusCode::RANGE_NOT_SATISFIABLE, detail) }
     }
 
     /// 501: a route of the contract that this build does not serve yet.
@@ -229,6 +242,7 @@ const fn kind_of(status: StatusCode) -> (&'static str, &'static str) {
         405 => ("method-not-allowed", "Method not allowed"),
         409 => ("conflict", "Conflict"),
         413 => ("too-large", "Request too large"),
+        416 => ("no-such-part", "No such part"),
         422 => ("validation", "Invalid request"),
         429 => ("rate-limit", "Too many requests"),
         501 => ("not-built", "Not available"),
@@ -292,6 +306,11 @@ pub fn finish(mut response: Response<Body>, path: &str, request_id: &str) -> Res
     }
     if let Some(seconds) = problem.retry_after {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let Some(length) = problem.whole
+        && let Ok(range) = HeaderValue::from_str(&format!("bytes */{length}"))
+    {
+        response.headers_mut().insert(CONTENT_RANGE, range);
     }
     *response.body_mut() = Body::from(json_text(&problem.body(path, request_id)));
     response

@@ -5,7 +5,7 @@ use crate::feed::Feed;
 use crate::measure::Measures;
 use crate::public_door::PublicDoor;
 use crate::schema_gate::SchemaGate;
-use bootstrap::settings::CorsOrigins;
+use bootstrap::settings::{CorsOrigins, TransferSettings};
 use clients::SessionStore;
 use db::platform::PlatformDb;
 use domain::backup::schedule::Schedule;
@@ -29,10 +29,14 @@ pub struct Policy {
     pub delete_brake: Option<u32>,
     /// When instances without a schedule of their own are backed up.
     pub backup_schedule: Schedule,
+    /// Archives that are fetched and brought.
+    pub transfer: TransferSettings,
     /// What the path of the billing webhook ends in; none while the webhook is off.
     pub webhook_secret: Option<SecretString>,
     /// How long a request may take.
     pub request_limit: Duration,
+    /// How long a request may take that brings an archive.
+    pub upload_limit: Duration,
     /// How long a change may take, its retry included (contract 1).
     pub change_limit: Duration,
     /// How long the logs of an instance are waited for.

@@ -1,8 +1,8 @@
 //! Who gives way to whom on one instance: the table of engine 10, as data.
 
 use crate::operation::Kind::{
-    self, ApplyResources, Backup, Delete, ForgetReplaced, Provision, PruneBackups, Reactivate, Relocate, Restart, Restore,
-    Rotate, Start, Stop, Suspend, Terminate, UndoRestore, Unpause, Update, VerifyBackup,
+    self, ApplyResources, Backup, Delete, ForgetReplaced, Import, Provision, PruneBackups, Reactivate, Relocate, Restart,
+    Restore, Rotate, Start, Stop, Suspend, Terminate, UndoRestore, Unpause, Update, VerifyBackup,
 };
 
 /// What a request means for the operation that is active on its instance.
@@ -55,6 +55,7 @@ const GIVE_WAY: &[Kind] = &[
     Backup,
     Restore,
     UndoRestore,
+    Import,
     Update,
     Relocate,
     Rotate,
@@ -73,6 +74,7 @@ const ASKED_FOR: &[Kind] = &[
     Backup,
     Restore,
     UndoRestore,
+    Import,
     Update,
     Relocate,
     Rotate,
@@ -126,6 +128,7 @@ mod tests {
         (Backup, [GiveUp, GiveUp, GiveUp]),
         (Restore, [GiveUp, GiveUp, GiveUp]),
         (UndoRestore, [GiveUp, GiveUp, GiveUp]),
+        (Import, [GiveUp, GiveUp, GiveUp]),
         (VerifyBackup, [GiveUp, GiveUp, GiveUp]),
         (Update, [GiveUp, GiveUp, GiveUp]),
         (Relocate, [GiveUp, GiveUp, GiveUp]),

@@ -2,7 +2,8 @@
 //!
 //! Owns: the durable engine ([`engine`]), what each kind of operation does ([`sagas`]), the loops that compare what should be with what is
 //! ([`reconcile`]), the [`watcher`] of what happens at the runtime, the delivery of mails ([`outbox`]), following the
-//! billing engine ([`billing`]), the worker's signs of life ([`vitals`]), taking over what the earlier service left ([`adoption`]).
+//! billing engine ([`billing`]), the archives that are handed over to and from the API ([`transfer`]), the worker's signs of life
+//! ([`vitals`]), taking over what the earlier service left ([`adoption`]).
 //! Leaves to others: SQL (`db`), what runs Odoo (`runtime`), what is legal (`domain`), accepting requests (`api`).
 
 pub mod adoption;
@@ -12,6 +13,7 @@ pub mod outbox;
 pub mod reconcile;
 pub mod sagas;
 pub mod services;
+pub mod transfer;
 pub mod vitals;
 pub mod watcher;
 pub mod wishes;

@@ -137,7 +137,7 @@ impl World {
             roles: stack.odoo_rows(ROLES)?,
             catalogue: Snapshot::of_server(&stack.pair.postgres2)?,
             directories: names(&root)?.into_iter().filter(visible).collect(),
-            staged: names(&root.join(".staging"))?,
+            staged: names(&root.join(".staging"))?.into_iter().chain(unneeded(stack)?).collect(),
             processes: Snapshot::default()
                 .with_processes(&root.display().to_string())?
                 .lines("process")
@@ -167,4 +167,20 @@ fn names(directory: &std::path::Path) -> Result<BTreeSet<String>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeSet::new()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Archives of operations that have ended, but for those that can be fetched; and what is not whole.
+fn unneeded(stack: &Stack) -> Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    for (directory, kept) in [("exports", "state = 'succeeded'"), ("imports", "finished_at IS NULL")] {
+        for name in names(&stack.transfer_path().join(directory))? {
+            let is_whole = name.ends_with(".zip");
+            let id = name.get(..36).unwrap_or_default();
+            let query = format!("SELECT count(*) FROM instance_service.operations WHERE id::text = '{id}' AND {kept}");
+            if !is_whole || stack.platform_sql(&query)? != "1" {
+                found.insert(format!("{directory}/{name}"));
+            }
+        }
+    }
+    Ok(found)
 }

@@ -28,6 +28,8 @@ pub struct Lane {
     secrets: Secrets,
     patience: Duration,
     undisturbed: BTreeMap<(String, Way), Duration>,
+    /// What the next import brings: made before anything is armed.
+    archive: Option<Vec<u8>>,
     /// Deletes that tidy up behind earlier points.
     tidying: Vec<String>,
     serial: u32,
@@ -60,7 +62,16 @@ impl Lane {
             Stack::start(&StackOptions { workers: 2, durable: true, runtime: runtime.clone(), ..StackOptions::default() })?;
         let bystander = Bystander::settle(&stack, patience)?;
         let secrets = Secrets::of_all();
-        Ok(Self { bystander, stack, secrets, patience, undisturbed: BTreeMap::new(), tidying: Vec::new(), serial: 0 })
+        Ok(Self {
+            bystander,
+            stack,
+            secrets,
+            patience,
+            undisturbed: BTreeMap::new(),
+            archive: None,
+            tidying: Vec::new(),
+            serial: 0,
+        })
     }
 
     /// Kills the worker that reaches the point, and judges what follows.
@@ -144,7 +155,7 @@ impl Lane {
             "start" => Some(self.stack.act(&started.instance, "stop")?),
             "unpause" => Some(self.stack.act(&started.instance, "suspend")?),
             "reactivate" => Some(self.stack.terminate(&started.instance)?),
-            "restore" | "forget_replaced" | "undo_restore" | "verify_backup" | "prune_backups" => {
+            "restore" | "forget_replaced" | "undo_restore" | "verify_backup" | "prune_backups" | "export" | "import" => {
                 Some(self.stack.act(&started.instance, "backup")?)
             }
             _ => None,
@@ -156,6 +167,10 @@ impl Lane {
             let backup = self.stack.backups(&started.instance)?.into_iter().next().context("there is no backup")?;
             let restore = self.stack.restore(&started.instance, &backup)?;
             self.ends(&restore, "succeeded")?;
+        }
+        if kind == "import" {
+            let backup = self.stack.backups(&started.instance)?.into_iter().next().context("there is no backup")?;
+            self.archive = Some(self.stack.export(&backup, self.patience)?);
         }
         if kind == "prune_backups" {
             let second = self.stack.act(&started.instance, "backup")?;
@@ -212,6 +227,17 @@ impl Lane {
                 let path = format!("/api/v1/backups/{backup}/verify");
                 let asked = self.stack.post(&path, &serde_json::json!({ "restore": true }))?.expect(200)?;
                 Ok(Started { operation: asked.text("job_id")?, instance })
+            }
+            "export" => {
+                let instance = instance(subject)?;
+                let backup = self.stack.backups(&instance)?.into_iter().next().context("there is no backup")?;
+                let asked = self.stack.get(&format!("/api/v1/backups/{backup}/export"))?.expect(202)?;
+                Ok(Started { operation: asked.text("operation_id")?, instance })
+            }
+            "import" => {
+                let instance = instance(subject)?;
+                let archive = self.archive.take().context("no archive was prepared")?;
+                Ok(Started { operation: self.stack.import(&instance, &archive)?, instance })
             }
             "prune_backups" => {
                 let instance = instance(subject)?;

@@ -10,6 +10,7 @@ mod admin_retry_operation;
 mod admin_suspend_instance;
 mod admin_unsuspend_instance;
 mod backup_delete;
+mod backup_export;
 mod backup_get;
 mod backup_schedule;
 mod backup_verify;
@@ -25,6 +26,7 @@ mod instance_clone;
 mod instance_create;
 mod instance_delete;
 mod instance_get;
+mod instance_import;
 mod instance_list;
 mod instance_logs;
 mod instance_provision;
@@ -238,6 +240,8 @@ fn data() -> OpenApiRouter<AppState> {
         .routes(routes!(instance_backups::handler))
         .routes(routes!(backup_get::handler, backup_delete::handler))
         .routes(routes!(backup_verify::handler))
+        .routes(routes!(backup_export::handler))
+        .merge(OpenApiRouter::new().routes(routes!(instance_import::handler)).layer(DefaultBodyLimit::disable()))
         .routes(routes!(backup_schedule::get, backup_schedule::put))
         .routes(routes!(instance_undo_restore::handler))
         .routes(routes!(instance_clone::handler))

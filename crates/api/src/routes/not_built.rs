@@ -25,8 +25,6 @@ const fn call(method: HttpMethod, path: &'static str, id: &'static str, what: &'
 use HttpMethod::{Get, Patch, Post};
 
 static CALLS: &[NotBuilt] = &[
-    call(Post, "/api/v1/instances/{id}/import", "import_instance", "Importing a database"),
-    call(Get, "/api/v1/backups/{id}/export", "export_backup", "Exporting a backup"),
     call(Get, "/admin/odoo-servers", "list_odoo_servers", "Administration"),
     call(Post, "/admin/odoo-servers", "add_odoo_server", "Administration"),
     call(Patch, "/admin/odoo-servers/{id}", "change_odoo_server", "Administration"),

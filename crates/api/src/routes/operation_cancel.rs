@@ -46,14 +46,15 @@ struct Cancel {
 }
 
 /// What a customer may start, and so may cancel.
-const CUSTOMERS: &[Kind] = &[Kind::Start, Kind::Stop, Kind::Restart, Kind::Unpause, Kind::Backup, Kind::Restore, Kind::Update];
+const CUSTOMERS: &[Kind] =
+    &[Kind::Start, Kind::Stop, Kind::Restart, Kind::Unpause, Kind::Backup, Kind::Restore, Kind::Update, Kind::Export];
 
 impl Cancel {
     /// A customer cancels what a customer may start, on an instance of theirs.
     async fn may(&self, tx: &mut PlatformTx) -> Result<(), Failure> {
         let Some(customer) = self.caller.customer() else { return Ok(()) };
         let view = progress::view_tx(tx, self.id).await?.ok_or_else(operation_get::not_found)?;
-        let instance = match view.instance_id.filter(|_| view.kind.takes_place()) {
+        let instance = match view.instance_id.filter(|_| view.kind.is_shown_to_customers()) {
             Some(id) => instances::lock(tx, InstanceId::from_uuid(id)).await?,
             None => None,
         };

@@ -44,7 +44,7 @@ pub(super) async fn handler(State(state): State<AppState>, call: Call, query: Qu
     if call.caller.customer().is_some() {
         let instance = filter.instance_id.ok_or_else(|| Problem::rule("instance_id parameter is required"))?;
         call.caller.own(instances::get(state.db(), instance).await?)?;
-        filter.changing_only = true;
+        filter.shown_to_customers = true;
     }
     let found = operations::list(state.db(), &filter).await?;
     let operations = progress::views(state.db(), &found.operations).await?;

@@ -4,6 +4,7 @@
 
 mod action_table;
 mod admin;
+mod archives;
 mod backups;
 mod conventions;
 mod docs;

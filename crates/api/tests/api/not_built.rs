@@ -9,9 +9,7 @@ use serde_json::Value;
 fn calls() -> Vec<(Method, String)> {
     let id = uuid();
     let list = format!(
-        "POST /api/v1/instances/{id}/import
-         GET /api/v1/backups/{id}/export
-         GET /admin/odoo-servers
+        "GET /admin/odoo-servers
          POST /admin/odoo-servers
          PATCH /admin/odoo-servers/{id}
          POST /admin/relocate-instance/{id}

@@ -139,6 +139,8 @@ fn answers_are_closed_and_requests_are_open() {
             "BackupScheduleChange",
             "ChangeInstance",
             "CreateInstance",
+            "ImportForm",
+            "ImportSource",
             "InstanceAction",
             "InstanceClone",
             "KillBillEvent",

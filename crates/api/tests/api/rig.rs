@@ -6,7 +6,7 @@ use api::state::{AppState, Parts, Policy};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
-use bootstrap::settings::{AuthMode, CorsOrigins};
+use bootstrap::settings::{AuthMode, CorsOrigins, TransferSettings};
 use bootstrap::{OsEntropy, SystemClock};
 use chrono::{DateTime, TimeDelta, Utc};
 use clients::Session;
@@ -18,6 +18,7 @@ use domain::order::OrderRules;
 use domain::sources::{Clock, random_uuid};
 use domain::version::OdooVersion;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub(crate) struct Rig {
     /// Who has logged in, for the public door.
     pub(crate) sessions: Arc<FakeSessions>,
     pub(crate) clock: Arc<SetClock>,
+    /// Where archives are handed over.
+    pub(crate) transfer: tempfile::TempDir,
     _ends_background_work: DropGuard,
 }
 
@@ -68,7 +71,8 @@ impl Rig {
         let limits = PoolLimits { acquire_timeout, readers: 5, ..PoolLimits::default() };
         let db = PlatformDb::connect_lazy(&platform.platform(), &limits, "instance-api");
         let shutdown = CancellationToken::new();
-        let mut policy = policy();
+        let transfer = shared_directory();
+        let mut policy = policy(transfer.path());
         change(&mut policy);
         let (sessions, clock) = (Arc::new(FakeSessions::default()), Arc::new(SetClock::default()));
         let parts = Parts {
@@ -81,7 +85,20 @@ impl Rig {
         };
         let state = AppState::new(parts);
         let router = api::app(&state);
-        Self { cluster: platform.postgres1, state, router, sessions, clock, _ends_background_work: shutdown.drop_guard() }
+        let ends = shutdown.drop_guard();
+        Self { cluster: platform.postgres1, state, router, sessions, clock, transfer, _ends_background_work: ends }
+    }
+
+    /// The workers have the same directory as this API.
+    pub(crate) fn share(&self) {
+        self.sql("INSERT INTO instance_service.settings (name, value) VALUES ('backups_root', '\"here\"')");
+    }
+
+    /// The archives that lie there.
+    pub(crate) fn handed_over(&self) -> Vec<String> {
+        let names = |directory: &str| std::fs::read_dir(self.transfer.path().join(directory)).unwrap();
+        let found = ["exports", "imports"].into_iter().flat_map(names);
+        found.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     /// Sends a request and checks the answer against the conventions.
@@ -301,7 +318,16 @@ pub(crate) fn is_time(value: &Value) -> bool {
         && text.iter().zip(pattern).all(|(is, like)| if *like == b'0' { is.is_ascii_digit() } else { is == like })
 }
 
-fn policy() -> Policy {
+/// As a worker makes it.
+fn shared_directory() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("exports")).unwrap();
+    std::fs::create_dir(directory.path().join("imports")).unwrap();
+    std::fs::write(directory.path().join(".root"), "here\n").unwrap();
+    directory
+}
+
+fn policy(transfer: &Path) -> Policy {
     Policy {
         cors: CorsOrigins::Any,
         internal_door: InternalDoor { mode: AuthMode::Edge, token: None },
@@ -312,7 +338,9 @@ fn policy() -> Policy {
         },
         delete_brake: None,
         backup_schedule: Schedule { enabled: false, hour: 3, timezone: Tz::UTC, keep: Keep { daily: 7, weekly: 4, monthly: 6 } },
+        transfer: TransferSettings { path: transfer.to_owned(), largest: 1024 * 1024, hosts: Vec::new() },
         webhook_secret: Some(WEBHOOK_SECRET.into()),
+        upload_limit: Duration::from_secs(60),
         request_limit: Duration::from_secs(25),
         // As PATIENT.
         change_limit: Duration::from_secs(25),

@@ -6,6 +6,7 @@ use crate::files::ContentName;
 use crate::pool::Content;
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, Stream};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
@@ -113,10 +114,17 @@ impl OdooZip {
         unpacked(self.file.clone(), self.directory.clone(), self.dump)
     }
 
-    /// The files, in the order of their names, for [`crate::Writer::files_from`], which compares each with its name.
-    pub fn files(&self) -> impl Stream<Item = BackupResult<Content>> + Send + use<> {
+    /// The names of its files.
+    pub fn names(&self) -> BTreeSet<ContentName> {
+        self.files.iter().map(|file| file.name.clone()).collect()
+    }
+
+    /// Those of its files that are `wanted`, in the order of their names, for [`crate::Writer::files_from`], which compares each with its
+    /// name.
+    pub fn files(&self, wanted: &BTreeSet<ContentName>) -> impl Stream<Item = BackupResult<Content>> + Send + use<> {
         let (file, directory, files) = (self.file.clone(), self.directory.clone(), self.files.clone());
-        stream::iter((0..files.len()).map(move |number| {
+        let chosen: Vec<usize> = (0..files.len()).filter(|number| wanted.contains(&files[*number].name)).collect();
+        stream::iter(chosen.into_iter().map(move |number| {
             let Listed { name, bytes, at } = &files[number];
             let content = Box::new(unpacked(file.clone(), directory.clone(), *at));
             Ok(Content { name: name.clone(), bytes: *bytes, content })

@@ -1,6 +1,7 @@
 //! Writing an archive while it is read: its maker runs on a thread of its own, and nothing of it is kept.
 
 use super::{DUMP, FILESTORE, MANIFEST, OdooManifest};
+use crate::digest::Summing;
 use crate::error::{BackupError, BackupResult, blocking};
 use crate::reader::{Backup, Verified};
 use bytes::{Bytes, BytesMut};
@@ -21,10 +22,12 @@ const CHUNK: usize = 64 * 1024;
 const LARGE: u64 = 0xf000_0000;
 
 /// What was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// Bytes of the archive.
     pub bytes: u64,
+    /// SHA-256 of the archive, in hexadecimal digits.
+    pub sha256: String,
     /// Bytes of the plain dump.
     pub dump_bytes: u64,
     /// What of the filestore.
@@ -49,17 +52,18 @@ pub async fn write(
     let maker = blocking(move || make(taken, made, at));
     let order = order(backup, &mut plain_dump, manifest, Orders(orders));
     let pass_on = async {
-        let mut bytes = 0;
+        let (mut bytes, mut sum) = (0, Summing::sha256());
         while let Some(piece) = pieces.recv().await {
             bytes += piece.len() as u64;
+            sum.add(&piece);
             into.write_all(&piece).await.map_err(|e| BackupError::out_of(e, "write the archive"))?;
         }
-        Ok(bytes)
+        Ok((bytes, sum.hex()))
     };
-    let (ordered, (), bytes) = tokio::try_join!(order, maker, pass_on)?;
+    let (ordered, (), (bytes, sha256)) = tokio::try_join!(order, maker, pass_on)?;
     let Some((dump_bytes, files)) = ordered else { return Err(ended()) };
     into.shutdown().await.map_err(|e| BackupError::out_of(e, "write the archive"))?;
-    Ok(Written { bytes, dump_bytes, files })
+    Ok(Written { bytes, sha256, dump_bytes, files })
 }
 
 fn ended() -> BackupError {

@@ -33,6 +33,8 @@ pub struct LifecycleSettings {
     pub purge_final_backup: bool,
     /// How long that backup is kept, in days.
     pub purged_backup_days: u32,
+    /// How long an export can be fetched, in hours.
+    pub export_keep_hours: u32,
     /// How long a replaced database is kept, in hours.
     pub restore_keep_old_hours: u32,
     /// Whether the extra mails are sent.
@@ -53,6 +55,7 @@ impl LifecycleSettings {
         let purge_after_days = whole(reader, &v::PURGE_AFTER_DAYS);
         let purge_final_backup = reader.switch(&v::PURGE_FINAL_BACKUP);
         let purged_backup_days = reader.number(&v::PURGED_BACKUP_DAYS, 0..=36_500);
+        let export_keep_hours = reader.number(&v::BACKUP_EXPORT_KEEP_HOURS, 1..=720);
         let restore_keep_old_hours = reader.number(&v::RESTORE_KEEP_OLD_HOURS, 0..=8_760);
         let notify_extras = reader.switch(&v::NOTIFY_LIFECYCLE_EXTRAS);
         Some(Self {
@@ -64,6 +67,7 @@ impl LifecycleSettings {
             purge_after_days: purge_after_days?,
             purge_final_backup: purge_final_backup?,
             purged_backup_days: purged_backup_days?,
+            export_keep_hours: export_keep_hours?,
             restore_keep_old_hours: restore_keep_old_hours?,
             notify_extras: notify_extras?,
         })

@@ -20,6 +20,7 @@ pub mod reference;
 mod runtime;
 mod sealing;
 mod sessions;
+mod transfer;
 mod unknown;
 pub mod variables;
 
@@ -38,6 +39,7 @@ pub use reader::Shown;
 pub use runtime::{Driver, ImageProfile, ProcessSettings, RuntimeSettings, StorageQuota};
 pub use sealing::{SealingKey, SealingSettings};
 pub use sessions::{SessionSettings, SessionSource};
+pub use transfer::TransferSettings;
 
 use crate::environment::{Environment, with_file};
 use domain::backup::schedule::Schedule;
@@ -102,6 +104,8 @@ pub struct ApiSettings {
     pub delete_brake: Option<u32>,
     /// When instances without a schedule of their own are backed up.
     pub backup_schedule: Schedule,
+    /// Archives that are fetched and brought.
+    pub transfer: TransferSettings,
     /// Secret of the billing engine's webhook; none while it is off.
     pub webhook_secret: Option<SecretString>,
     /// The log.
@@ -122,6 +126,7 @@ impl ApiSettings {
             let reserved_hostnames = orders::reserved_hostnames(reader);
             let delete_brake = orders::delete_brake(reader);
             let backup_schedule = backups::schedule(reader);
+            let transfer = TransferSettings::read(reader);
             let webhook_secret = killbill::webhook_secret(reader);
             let log = LogSettings::read(reader);
             Some(Self {
@@ -132,6 +137,7 @@ impl ApiSettings {
                 reserved_hostnames: reserved_hostnames?,
                 delete_brake: delete_brake?,
                 backup_schedule: backup_schedule?,
+                transfer: transfer?,
                 webhook_secret: webhook_secret?,
                 log: log?,
             })

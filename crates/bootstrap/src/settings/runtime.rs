@@ -2,6 +2,7 @@
 
 use super::BuiltIn;
 use super::reader::Reader;
+use super::transfer;
 use super::variables as v;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -86,6 +87,8 @@ pub struct RuntimeSettings {
     pub instances_path: PathBuf,
     /// Root of the backups.
     pub backups_path: PathBuf,
+    /// Where archives are handed over to and from the API.
+    pub transfer_path: PathBuf,
     /// Disk limits.
     pub quota: StorageQuota,
     /// For new instances.
@@ -107,6 +110,7 @@ impl RuntimeSettings {
         reader.optional(&v::DOCKER_HOST);
         let instances_path = directory(reader, &v::CEPHFS_INSTANCES_PATH);
         let backups_path = directory(reader, &v::CEPHFS_BACKUPS_PATH);
+        let transfer_path = transfer::path(reader, backups_path.as_deref());
         let quota = quota(reader, built_in.quotas);
         let image = image(reader);
         let tenant_network = tenant_network(reader);
@@ -117,6 +121,7 @@ impl RuntimeSettings {
             fake_socket,
             instances_path: instances_path?,
             backups_path: backups_path?,
+            transfer_path: transfer_path?,
             quota: quota?,
             image_profile,
             image_pattern,

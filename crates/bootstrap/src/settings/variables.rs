@@ -94,8 +94,8 @@ const MIGRATE: &[Process] = &[Process::Migrate];
 const SERVICES: &[Process] = &[Process::Api, Process::Worker];
 /// Those that hold the runtime role's pool.
 const POOLED: &[Process] = &[Process::Api, Process::Worker, Process::Admin];
-/// Those that read backups of the earlier service.
-const HOLDERS: &[Process] = &[Process::Worker, Process::Admin];
+/// Those that know the directory of the backups, or one in it.
+const HOLDERS: &[Process] = &[Process::Api, Process::Worker, Process::Admin];
 const EVERY: &[Process] = &[Process::Api, Process::Worker, Process::Migrate, Process::Admin];
 
 macro_rules! variables {
@@ -166,7 +166,7 @@ variables! {
     PROCESS_PORT_RANGE WORKER "RUNTIME=process: ports of the instances, `first-last`.".or("20000-29999");
     FAKE_RUNTIME_SOCKET WORKER "RUNTIME=fake: socket of the fake runtime.";
     CEPHFS_INSTANCES_PATH WORKER "Root of the data directories.".or("/mnt/cephfs/odoo_instances");
-    CEPHFS_BACKUPS_PATH HOLDERS "Root of the backups, with BACKUP_STORE=local; it must exist then. And where the earlier service left its own.".or("/mnt/cephfs/odoo_backups");
+    CEPHFS_BACKUPS_PATH HOLDERS "Root of the backups, with BACKUP_STORE=local; it must exist then. And where the earlier service left its own. The API needs it only where BACKUP_TRANSFER_PATH is not set.".or("/mnt/cephfs/odoo_backups");
     STORAGE_QUOTA WORKER "`ceph` sets `ceph.quota.max_bytes`, and failing is an error; `none` sets no quota. A build without quotas refuses to start with `ceph`.".or("ceph");
     ODOO_IMAGE_PROFILE WORKER "`official` or `bitnami`, for new instances.".or("official");
     ODOO_IMAGE_OFFICIAL WORKER "Image pattern of profile `official`.".or("odoo:{version}");
@@ -209,6 +209,10 @@ variables! {
     BACKUP_KEEP_WEEKLY SERVICES "Of backups by schedule: the newest of each of so many weeks is kept.".or("4");
     BACKUP_KEEP_MONTHLY SERVICES "Of backups by schedule: the newest of each of so many months is kept.".or("6");
     BACKUP_PROOF_DAYS WORKER "An instance's newest backup is loaded into a database of its own for a moment, to see that it can be, when that was not done for so many days; 0 for never.".or("7");
+    BACKUP_TRANSFER_PATH SERVICES "Directory in which API and workers hand each other the archives of exports and imports, on a file system that all of them have; the worker makes it, and both run as one account or as root.".derived("`transfer` in CEPHFS_BACKUPS_PATH");
+    BACKUP_EXPORT_KEEP_HOURS WORKER "How long the archive of an export can be fetched, 1 to 720.".or("24");
+    BACKUP_IMPORT_MAX_MIB API "Largest archive that can be imported, in MiB.".or("10240");
+    BACKUP_IMPORT_HOSTS API "From where archives may be fetched, by `https` only: comma list of `host` or `host:port`. Nothing else is fetched. A host counts only with public addresses, unless it is listed as an address.".or("");
     PURGE_AFTER_DAYS WORKER "Terminated instances are deleted after so many days without any change; unset keeps them for ever.";
     PURGE_FINAL_BACKUP WORKER "Takes a last backup before a delete; without it nothing is removed.".or("true");
     PURGED_BACKUP_DAYS WORKER "For how many days after a delete the backups of the instance are kept.".or("30");

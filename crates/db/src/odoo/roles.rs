@@ -1,5 +1,6 @@
 //! Login roles of tenants, and the content roles of templates. Each carries the mark of its owner as its comment.
 
+use super::beside::is_beside;
 use super::connection::AdminConnection;
 use super::error::{OdooError, OdooResult};
 use super::fence::Fence;
@@ -10,6 +11,9 @@ use std::time::Duration;
 
 /// The group that may connect to the maintenance database, where Odoo's bus and cron listen (bootstrap script).
 const TENANTS: &str = "odoo_tenants";
+
+/// A load and a dump, and one that has not ended yet.
+const SCRATCH_CONNECTIONS: u16 = 4;
 
 /// `dependent_objects_still_exist` (PostgreSQL docs, appendix A).
 const DEPENDENTS: &str = "2BP01";
@@ -78,12 +82,36 @@ impl Fence {
     /// # Errors
     /// [`OdooError::Foreign`] for a role that does not carry our mark.
     pub async fn ensure_role(&mut self, role: &PhysicalName, password: &ScramVerifier, limits: &TenantLimits) -> OdooResult<()> {
+        self.ensure(role, password, limits, &format!("; GRANT {} TO {}", ident_text(TENANTS), ident(role))).await
+    }
+
+    /// The same for statements that a stranger wrote: a role that may enter no database but those that it owns.
+    ///
+    /// # Errors
+    /// As [`Self::ensure_role`].
+    pub async fn ensure_scratch_role(
+        &mut self,
+        role: &PhysicalName,
+        password: &ScramVerifier,
+        limits: &TenantLimits,
+    ) -> OdooResult<()> {
+        let limits = TenantLimits { connections: SCRATCH_CONNECTIONS, ..limits.clone() };
+        self.ensure(role, password, &limits, "").await
+    }
+
+    async fn ensure(
+        &mut self,
+        role: &PhysicalName,
+        password: &ScramVerifier,
+        limits: &TenantLimits,
+        group: &str,
+    ) -> OdooResult<()> {
         let statement = match self.role(role).await? {
             RoleState::Absent => create_role(role, self.mark(), password, limits),
             RoleState::Ours(_) => alter_role(role, password, limits),
             RoleState::Foreign => return Err(foreign(role)),
         };
-        match self.catalogue().run(statement).await {
+        match self.catalogue().run(statement + group).await {
             // Somebody was quicker with the same name, which only chance can bring about; the next attempt sees whose it is.
             Err(error) if error.is_duplicate() => Err(foreign(role)),
             other => other,
@@ -133,6 +161,20 @@ impl Fence {
             }
             other => other,
         }
+    }
+
+    /// The roles of this instance beside its own: they carry our mark, and have a name that is made from its name.
+    ///
+    /// # Errors
+    /// Any [`OdooError`].
+    pub async fn roles_beside(&mut self, own: &PhysicalName) -> OdooResult<Vec<PhysicalName>> {
+        let mark = self.mark().clone();
+        let (server, conn) = self.catalogue().parts();
+        let names = sqlx::query_scalar::<_, String>(
+            "SELECT rolname::text FROM pg_roles WHERE shobj_description(oid, 'pg_authid') = $1 ORDER BY 1",
+        );
+        let names = server.answer(names.bind(mark.as_str()).fetch_all(conn)).await?.into_iter();
+        Ok(names.filter(|name| is_beside(own, name)).filter_map(|name| PhysicalName::new(name).ok()).collect())
     }
 
     /// Drops the content role of a template. What belongs to it in a clone that has not been handed over yet keeps it.
@@ -219,7 +261,7 @@ fn create_role(role: &PhysicalName, mark: &Mark, password: &ScramVerifier, limit
         limits.connections,
         literal(password.as_str()),
         literal(mark.as_str()),
-        memberships_and_timeouts(role, limits)
+        membership_and_timeouts(role, limits)
     )
 }
 
@@ -229,17 +271,16 @@ fn alter_role(role: &PhysicalName, password: &ScramVerifier, limits: &TenantLimi
     format!(
         "ALTER ROLE {name} LOGIN CONNECTION LIMIT {} PASSWORD {password}; {}",
         limits.connections,
-        memberships_and_timeouts(role, limits)
+        membership_and_timeouts(role, limits)
     )
 }
 
 /// Membership of the admin is what makes it legal to create a database for the tenant, to end its sessions and to work inside.
-fn memberships_and_timeouts(role: &PhysicalName, limits: &TenantLimits) -> String {
+fn membership_and_timeouts(role: &PhysicalName, limits: &TenantLimits) -> String {
     let name = ident(role);
     format!(
-        "GRANT {name} TO CURRENT_USER; GRANT {} TO {name}; ALTER ROLE {name} SET lock_timeout = {}; \
+        "GRANT {name} TO CURRENT_USER; ALTER ROLE {name} SET lock_timeout = {}; \
          ALTER ROLE {name} SET idle_in_transaction_session_timeout = {}",
-        ident_text(TENANTS),
         limits.lock_timeout.as_millis(),
         limits.idle_in_transaction.as_millis()
     )

@@ -280,13 +280,16 @@ pub async fn of_operation(db: &PlatformDb, operation: OperationId, origin: Origi
     ask!(db, connection => row().fetch_optional(&mut *connection)).map(Backup::try_from).transpose()
 }
 
-/// The newest backup of an instance that is whole.
+/// The newest backup of an instance that is whole. One that was brought from elsewhere is no copy of what it has.
 ///
 /// # Errors
 /// Database errors only.
 pub async fn newest_whole(db: &PlatformDb, instance: InstanceId) -> DbResult<Option<Backup>> {
     let row = || {
-        select_backups!("WHERE instance_id = $1 AND state = 'completed' ORDER BY completed_at DESC LIMIT 1", instance.as_uuid())
+        select_backups!(
+            "WHERE instance_id = $1 AND state = 'completed' AND origin <> 'imported' ORDER BY completed_at DESC LIMIT 1",
+            instance.as_uuid(),
+        )
     };
     ask!(db, connection => row().fetch_optional(&mut *connection)).map(Backup::try_from).transpose()
 }
@@ -449,9 +452,10 @@ pub async fn unproven(db: &PlatformDb, age: Duration, limit: i64) -> DbResult<Ve
             r#"SELECT i.id, newest.id AS "backup!"
                  FROM public.instances i
                  JOIN LATERAL (SELECT b.id, b.completed_at FROM instance_service.backups b
-                                WHERE b.instance_id = i.id AND b.state = 'completed' ORDER BY b.completed_at DESC LIMIT 1) newest ON true
+                                WHERE b.instance_id = i.id AND b.state = 'completed' AND b.origin <> 'imported'
+                                ORDER BY b.completed_at DESC LIMIT 1) newest ON true
                  LEFT JOIN LATERAL (SELECT max(b.proven_at) AS at FROM instance_service.backups b
-                                     WHERE b.instance_id = i.id AND b.state = 'completed') proof ON true
+                                     WHERE b.instance_id = i.id AND b.state = 'completed' AND b.origin <> 'imported') proof ON true
                 WHERE i.phase = 'ready' AND i.status IN ('running', 'stopped')
                   AND newest.completed_at < clock_timestamp() - interval '1 hour'
                   AND (proof.at IS NULL OR proof.at < clock_timestamp() - make_interval(secs => $1))
@@ -487,7 +491,7 @@ pub async fn ages(db: &PlatformDb) -> DbResult<Vec<Ages>> {
         sqlx::query!(
             r#"SELECT i.id, max(b.completed_at) AS backed_up, max(b.proven_at) AS proven
                  FROM public.instances i
-                 LEFT JOIN instance_service.backups b ON b.instance_id = i.id AND b.state = 'completed'
+                 LEFT JOIN instance_service.backups b ON b.instance_id = i.id AND b.state = 'completed' AND b.origin <> 'imported'
                 WHERE i.phase = 'ready' AND i.status <> 'terminated' GROUP BY i.id"#
         )
     };

@@ -39,6 +39,7 @@ pub mod clones;
 #[cfg(feature = "faults")]
 pub mod disturb;
 pub mod events;
+pub mod exports;
 pub mod figures;
 pub mod heartbeats;
 pub mod idempotency;

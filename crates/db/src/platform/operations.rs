@@ -146,8 +146,8 @@ pub struct Filter {
     pub direction: Option<Direction>,
     /// Of this kind.
     pub kind: Option<Kind>,
-    /// Only those that take an instance's place: what changes it, not what only looks.
-    pub changing_only: bool,
+    /// Only those that are shown to customers ([`Kind::is_shown_to_customers`]).
+    pub shown_to_customers: bool,
     /// How many to skip.
     pub offset: i64,
     /// How many at most.
@@ -339,7 +339,7 @@ pub async fn list(db: &PlatformDb, filter: &Filter) -> DbResult<Page> {
                   AND (cardinality($2::text[]) = 0 OR o.state = ANY($2))
                   AND ($3::text IS NULL OR o.direction = $3 OR o.state = 'needs_attention')
                   AND ($4::text IS NULL OR o.kind = $4)
-                  AND (NOT $5 OR o.scope = 'instance:' || o.instance_id)),
+                  AND (NOT $5 OR o.scope = 'instance:' || o.instance_id OR o.kind = 'export')),
            page AS (SELECT * FROM matching ORDER BY seq DESC OFFSET $6 LIMIT $7)
            SELECT (SELECT count(*) FROM matching) AS "total!",
                   coalesce((SELECT jsonb_agg(to_jsonb(p) ORDER BY p.seq DESC) FROM page p), '[]') AS "operations!: Json<Vec<Operation>>""#,
@@ -347,7 +347,7 @@ pub async fn list(db: &PlatformDb, filter: &Filter) -> DbResult<Page> {
         &states,
         filter.direction.map(Direction::as_str),
         filter.kind.map(Kind::as_str),
-        filter.changing_only,
+        filter.shown_to_customers,
         filter.offset,
         filter.limit
     ).fetch_one(&mut *connection));

@@ -6,15 +6,16 @@ use db::platform::acceptance::{Provision, Trigger, provision};
 use db::platform::claims::{self, Claimant, Known};
 use db::platform::instances::{self, ListFilter};
 use db::platform::operations::Filter;
-use db::platform::{PlatformDb, PoolLimits, operations, outbox, progress};
+use db::platform::{PlatformDb, PoolLimits, exports, operations, outbox, progress};
 use db::queue;
-use domain::ids::{CustomerId, InstanceId, OperationId, SubscriptionId};
+use domain::ids::{BackupId, CustomerId, InstanceId, OperationId, SubscriptionId};
 use domain::instance::{BillingStatus, Status};
 use domain::names::{HostLabel, ReservedHosts};
 use domain::operation::{Kind, State};
 use std::time::Duration;
 use testkit::crowd::{self, Plan};
 use testkit::pair::SERVICE;
+use uuid::Uuid;
 
 const ROWS: u32 = 20_000;
 /// What grows with customers or with time.
@@ -109,7 +110,7 @@ async fn what_the_api_asks_is_found_by_index() {
         states: states.to_vec(),
         direction: None,
         kind,
-        changing_only: true,
+        shown_to_customers: true,
         offset: 0,
         limit: 50,
     };
@@ -128,6 +129,8 @@ async fn what_the_api_asks_is_found_by_index() {
     let operation = OperationId::from_uuid(full.id("operation 6 3"));
     full.look("operation", async |db| assert!(progress::view(db, operation).await.unwrap().is_some())).await;
     full.look("events", async |db| assert!(progress::newest_event(db, operation).await.unwrap() > 0)).await;
+    let backup = BackupId::from_uuid(Uuid::from_u128(7));
+    full.look("exports", async |db| assert_eq!(exports::ready(db, backup).await.unwrap(), None)).await;
     orders(&mut full, terminated).await;
     full.assert_by_index();
 }

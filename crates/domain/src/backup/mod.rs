@@ -3,6 +3,7 @@
 pub mod legacy;
 pub mod retention;
 pub mod schedule;
+pub mod transfer;
 
 use crate::words;
 use chrono::{DateTime, Utc};

@@ -181,7 +181,7 @@ pub const fn shows(status: Status, kind: Kind) -> bool {
         Kind::Terminate | Kind::Delete => matches!(status, Status::Terminated),
         Kind::ApplyResources | Kind::Rotate | Kind::Adopt => !matches!(status, Status::Maintenance),
         Kind::BuildTemplate | Kind::Reconcile | Kind::FetchLogs => true,
-        Kind::ForgetReplaced | Kind::VerifyBackup | Kind::PruneBackups => true,
+        Kind::ForgetReplaced | Kind::VerifyBackup | Kind::PruneBackups | Kind::Export | Kind::Import => true,
     }
 }
 

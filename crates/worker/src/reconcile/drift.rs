@@ -168,12 +168,17 @@ fn compare(before: &[Possession], after: &[Possession], seen: Seen) -> Found {
         let databases: BTreeSet<&str> = here().filter_map(|row| row.database.as_deref()).collect();
         let roles: BTreeSet<&str> = here().filter_map(|row| row.role.as_deref()).collect();
         let stray = |kind, name: &String| Stray { kind, server: Some(server.clone()), name: name.clone() };
-        let at_work = || here().filter(|row| !row.at_rest).filter_map(|row| row.database.as_deref());
-        let is_made =
-            |name: &String| at_work().filter_map(|live| PhysicalName::new(live).ok()).any(|live| is_beside(&live, name));
-        let of_databases = there.databases.keys().filter(|name| !databases.contains(name.as_str()) && !is_made(name));
+        let at_work = || here().filter(|row| !row.at_rest);
+        let is_made = |of: fn(&Possession) -> Option<&str>, name: &String| {
+            at_work().filter_map(of).filter_map(|own| PhysicalName::new(own).ok()).any(|own| is_beside(&own, name))
+        };
+        let of_databases = there
+            .databases
+            .keys()
+            .filter(|name| !databases.contains(name.as_str()) && !is_made(|row| row.database.as_deref(), name));
         found.strays.extend(of_databases.map(|name| stray("database", name)));
-        let of_roles = there.roles.keys().filter(|name| !roles.contains(name.as_str()));
+        let of_roles =
+            there.roles.keys().filter(|name| !roles.contains(name.as_str()) && !is_made(|row| row.role.as_deref(), name));
         found.strays.extend(of_roles.map(|name| stray("role", name)));
     }
     let directories: BTreeSet<String> = rows().filter_map(|row| last_part(Path::new(row.directory.as_deref()?))).collect();

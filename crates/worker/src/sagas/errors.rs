@@ -17,6 +17,9 @@ pub(super) const VANISHED: &str = "file_vanished";
 pub(super) const NO_ROOM: &str = "backup_store_full";
 pub(super) const SERVER_FULL: &str = "odoo_server_full";
 
+/// A tenant's database is not what Odoo makes.
+pub(super) const UNFIT: &str = "odoo_database_unfit";
+
 /// Pause before a busy holder or a full disk is looked at again.
 const LATER: Duration = Duration::from_secs(2);
 const MUCH_LATER: Duration = Duration::from_secs(30);
@@ -50,7 +53,7 @@ impl From<OdooError> for StepError {
             db::odoo::Verdict::Permanent if matches!(error, OdooError::Foreign { .. }) => {
                 Self::permanent("name_taken", INTERNAL, &error)
             }
-            db::odoo::Verdict::Permanent => Self::permanent("odoo_database_unfit", INTERNAL, &error),
+            db::odoo::Verdict::Permanent => Self::permanent(UNFIT, INTERNAL, &error),
             db::odoo::Verdict::LeaseLost => Self::new(Verdict::LeaseLost, "lease_lost", BUSY, &error),
             db::odoo::Verdict::NeedsAttention => Self::needs_attention("odoo_server_mismatch", STOPPED, &error),
         }
@@ -113,4 +116,19 @@ pub(super) fn inconsistent(cause: impl std::fmt::Display) -> StepError {
 /// The row forbids what the operation was about to write: somebody was quicker, and the operation gives way.
 pub(super) fn overtaken(cause: impl std::fmt::Display) -> StepError {
     StepError::new(Verdict::Cancelled, "overtaken", "Another request came first.", cause)
+}
+
+/// The directory that is shared with the API.
+pub(super) fn transfer_failed(error: std::io::Error) -> StepError {
+    use std::io::ErrorKind::{NotConnected, NotFound, QuotaExceeded, StorageFull};
+    const AWAY: &str = "The place for archives is not available at the moment; the operation goes on by itself.";
+    match error.kind() {
+        NotConnected => StepError::unreachable("transfer_unreachable", AWAY, error),
+        StorageFull | QuotaExceeded => {
+            tracing::error!(%error, "there is no room for archives");
+            StepError::permanent("no_room", "There is no room for the archive at the moment.", error)
+        }
+        NotFound => StepError::retry("transfer_failed", AWAY, format!("a file has vanished: {error}")),
+        _ => StepError::retry("transfer_failed", AWAY, error),
+    }
 }

@@ -16,9 +16,11 @@ pub mod build_template;
 mod delete;
 mod errors;
 mod exchange;
+mod export;
 mod fetch_logs;
 mod forget_replaced;
 mod hashing;
+mod import;
 mod mails;
 mod maintenance;
 mod passwords;
@@ -70,6 +72,8 @@ pub fn all(tools: &Arc<Tools>) -> Vec<Saga> {
         undo_restore::saga(tools),
         verify_backup::saga(tools),
         prune_backups::saga(tools),
+        export::saga(tools),
+        import::saga(tools),
         forget_replaced::saga(tools),
         fetch_logs::saga(tools),
         reconcile::saga(tools),

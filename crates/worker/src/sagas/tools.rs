@@ -1,8 +1,10 @@
 //! What the steps reach the world with, beside what the engine hands them.
 
 use super::hashing::Hashes;
+use crate::transfer::Transfer;
 use backup::Backups;
 use backup::legacy::LegacyStore;
+use chrono::TimeDelta;
 use db::odoo::{OdooServers, TenantLimits};
 use db::platform::instances::{Instance, Placement};
 use db::platform::monitoring::Effective;
@@ -27,6 +29,10 @@ pub struct Tools {
     pub backups: Backups,
     /// Where those of the earlier service are.
     pub legacy: LegacyStore,
+    /// Where archives are handed over to and from the API.
+    pub transfer: Transfer,
+    /// How long an archive can be fetched.
+    pub keep_exports: TimeDelta,
     /// How long what a restore has replaced is kept.
     pub keep_replaced: Duration,
     /// Whether a delete takes a last backup (PURGE_FINAL_BACKUP).

@@ -3,6 +3,7 @@
 use super::Parts;
 use backup::legacy::LegacyStore;
 use bootstrap::{OsEntropy, SystemClock, environment};
+use chrono::TimeDelta;
 use db::odoo::TenantLimits;
 use db::queue::QueuePool;
 use domain::operation::Class;
@@ -62,6 +63,8 @@ fn tools(parts: &Parts) -> Arc<Tools> {
         directories: parts.runtime.directories.clone(),
         backups: parts.backups.clone(),
         legacy: LegacyStore::new(&parts.settings.runtime.backups_path),
+        transfer: parts.transfer.clone(),
+        keep_exports: TimeDelta::hours(i64::from(parts.settings.lifecycle.export_keep_hours)),
         keep_replaced: Duration::from_secs(u64::from(parts.settings.lifecycle.restore_keep_old_hours) * 3600),
         final_backup: parts.settings.lifecycle.purge_final_backup,
         keep_final: parts.settings.lifecycle.purged_backup_days,

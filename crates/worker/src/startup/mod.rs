@@ -30,12 +30,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use worker::outbox::Delivery;
-use worker::reconcile::backups::{Keep, Proofs, Schedules};
+use worker::reconcile::backups::{Keep, Proofs, Schedules, Transfers};
 use worker::reconcile::drift::Drift;
 use worker::reconcile::health::{self, HealthCheck};
 use worker::reconcile::retention::Retention;
 use worker::reconcile::servers::Servers;
 use worker::reconcile::{Comparison, Round, keep};
+use worker::transfer::Transfer;
 use worker::vitals::{Heartbeat, Port, Readiness};
 use worker::watcher::Watcher;
 use worker::wishes;
@@ -60,6 +61,7 @@ struct Parts {
     registry: Arc<OdooServers>,
     runtime: Runtime,
     backups: Backups,
+    transfer: Transfer,
     /// How monitoring is set up; operators change it.
     monitoring: watch::Sender<Effective>,
 }
@@ -90,8 +92,9 @@ pub(crate) async fn run(
         let servers = platform::servers(&settings, &db, &registry, environment);
         platform::register(&servers, &identity).await?;
         runtime::same_root(&settings.runtime.instances_path, &db).await?;
-        let backups = Backups::new(store::Place::of(&settings)?.opened(&db).await?);
-        let parts = Parts::build(settings, db, registry, backups)?;
+        let (id, store) = store::Place::of(&settings)?.opened(&db).await?;
+        let parts = Parts::build(settings, db, registry, Backups::new(store), &id)?;
+        parts.set_up_transfer();
         vitals.spawn(parts.heartbeat().run(end_of_vitals.clone()));
         parts.work(servers, &readiness, &stop).await
     }
@@ -103,11 +106,26 @@ pub(crate) async fn run(
 }
 
 impl Parts {
-    fn build(settings: WorkerSettings, db: PlatformDb, registry: Arc<OdooServers>, backups: Backups) -> anyhow::Result<Self> {
+    fn build(
+        settings: WorkerSettings,
+        db: PlatformDb,
+        registry: Arc<OdooServers>,
+        backups: Backups,
+        backups_root: &str,
+    ) -> anyhow::Result<Self> {
+        let transfer = Transfer::at(&settings.runtime.transfer_path, backups_root);
         let keyring = Arc::new(Keyring::new(&settings.sealing.current, settings.sealing.previous.as_ref()));
         let runtime = Runtime::build(&settings.runtime)?;
         let monitoring = watch::Sender::new(wishes::configured(&settings.monitoring));
-        Ok(Self { name: engine::owner(), settings, db, keyring, registry, runtime, backups, monitoring })
+        Ok(Self { name: engine::owner(), settings, db, keyring, registry, runtime, backups, transfer, monitoring })
+    }
+
+    /// Makes the directory that is shared with the API. Without it archives wait, and nothing else.
+    fn set_up_transfer(&self) {
+        if let Err(error) = self.transfer.set_up() {
+            let path = self.settings.runtime.transfer_path.display();
+            tracing::error!(%path, %error, "BACKUP_TRANSFER_PATH cannot be used; exports and imports wait until it can");
+        }
     }
 
     /// Runs loops and engine until `stop`, or until the engine gives up; then ends both.
@@ -172,6 +190,7 @@ impl Parts {
                 purged_days: lifecycle.purged_backup_days,
                 purge_after_days: lifecycle.purge_after_days,
             }),
+            Arc::new(Transfers { db: db.clone(), transfer: self.transfer.clone() }),
         ];
         if let Some(days) = lifecycle.backup_proof_days {
             let age = Duration::from_secs(u64::from(days) * 24 * 3600);

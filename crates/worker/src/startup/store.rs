@@ -52,11 +52,11 @@ impl Place {
         })
     }
 
-    /// The store, once it is known to be the deployment's, or has become it.
+    /// Id and store, once it is known to be the deployment's, or has become it.
     ///
     /// # Errors
     /// [`Refusal`] if it is another one; it cannot be asked and nobody knows its id yet.
-    pub(super) async fn opened(&self, db: &PlatformDb) -> anyhow::Result<Arc<dyn BackupStore>> {
+    pub(super) async fn opened(&self, db: &PlatformDb) -> anyhow::Result<(String, Arc<dyn BackupStore>)> {
         let mut turn = loop {
             match Turn::try_take(db, TURN).await? {
                 Some(turn) => break turn,
@@ -65,7 +65,9 @@ impl Place {
         };
         let id = turn.hold(self.id(db)).await?;
         turn.end().await;
-        self.open(&id?)
+        let id = id?;
+        let store = self.open(&id)?;
+        Ok((id, store))
     }
 
     async fn id(&self, db: &PlatformDb) -> anyhow::Result<String> {

@@ -47,6 +47,8 @@ struct Subject {
     kind: Kind,
     /// The instance that every operation is about, where one is enough for all of them.
     instance: Option<InstanceId>,
+    /// What is brought.
+    archive: Vec<u8>,
 }
 
 impl Subject {
@@ -55,8 +57,17 @@ impl Subject {
         if kind != Kind::BuildTemplate {
             rig.prepare_template().await;
         }
-        let mut subject = Self { rig, kind, instance: None };
-        let on_one = [Kind::FetchLogs, Kind::Backup, Kind::Restore, Kind::UndoRestore, Kind::VerifyBackup, Kind::Update];
+        let mut subject = Self { rig, kind, instance: None, archive: Vec::new() };
+        let on_one = [
+            Kind::FetchLogs,
+            Kind::Backup,
+            Kind::Restore,
+            Kind::UndoRestore,
+            Kind::VerifyBackup,
+            Kind::Update,
+            Kind::Export,
+            Kind::Import,
+        ];
         if on_one.contains(&kind) {
             subject.instance = Some(subject.running().await);
         }
@@ -70,6 +81,12 @@ impl Subject {
         if let (Kind::Restore | Kind::UndoRestore, Some(id)) = (kind, subject.instance) {
             subject.rig.restore(id, subject.rig.backup_of(id).await).await;
             subject.rig.drain().await;
+        }
+        if let (Kind::Import, Some(id)) = (kind, subject.instance) {
+            subject.rig.export(id, subject.rig.backup_of(id).await).await;
+            subject.rig.drain().await;
+            let made = subject.rig.handed_over().remove(0);
+            subject.archive = std::fs::read(subject.rig.transfer().join(made)).unwrap();
         }
         // The first brings files, the second copies them first.
         for _ in 0..2 {
@@ -160,6 +177,12 @@ impl World for Subject {
                 let id = self.instance.unwrap();
                 return self.rig.verify(id, self.rig.backup_of(id).await, true).await;
             }
+            Kind::Export => {
+                let id = self.instance.unwrap();
+                self.rig.expire_exports();
+                return self.rig.export(id, self.rig.backup_of(id).await).await;
+            }
+            Kind::Import => return self.rig.import(self.instance.unwrap(), &self.archive).await,
             Kind::PruneBackups => {
                 let id = self.running().await;
                 self.rig.attach(id, b"of the first only").await;
@@ -206,6 +229,7 @@ impl World for Subject {
         slate.extend(self.rig.pair.postgres2.psql("postgres", OPEN).unwrap().lines().map(str::to_owned));
         slate.extend(self.rig.sql(ROWS).lines().map(str::to_owned));
         slate.extend(self.rig.stored().into_iter().map(|object| format!("stored {object}")));
+        slate.extend(self.rig.handed_over().into_iter().map(|file| format!("handed over {file}")));
         let services = self.rig.tools.runtime.list().await.unwrap();
         slate.extend(services.into_iter().map(|service| match service.observed {
             Observed::Running { .. } => format!("service {} runs", service.name),
@@ -314,6 +338,44 @@ async fn backup_fails_at_each_step() {
 #[tokio::test(flavor = "multi_thread")]
 async fn backup_undo_twice_and_cut_off() {
     let subject = Subject::of(Kind::Backup).await;
+    proving::every_undo_twice(&subject, &subject.saga()).await.unwrap();
+    proving::undo_cut_off(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn export_each_step_twice() {
+    let subject = Subject::of(Kind::Export).await;
+    proving::each_step_twice(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn export_fails_at_each_step() {
+    let subject = Subject::of(Kind::Export).await;
+    proving::fail_at_each_step(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn export_undo_twice_and_cut_off() {
+    let subject = Subject::of(Kind::Export).await;
+    proving::every_undo_twice(&subject, &subject.saga()).await.unwrap();
+    proving::undo_cut_off(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn import_each_step_twice() {
+    let subject = Subject::of(Kind::Import).await;
+    proving::each_step_twice(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn import_fails_at_each_step() {
+    let subject = Subject::of(Kind::Import).await;
+    proving::fail_at_each_step(&subject, &subject.saga()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn import_undo_twice_and_cut_off() {
+    let subject = Subject::of(Kind::Import).await;
     proving::every_undo_twice(&subject, &subject.saga()).await.unwrap();
     proving::undo_cut_off(&subject, &subject.saga()).await.unwrap();
 }

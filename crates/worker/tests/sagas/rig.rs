@@ -48,6 +48,7 @@ use url::Url;
 use worker::engine::faults::{Armed, Faults};
 use worker::engine::{Engine, EngineSettings, Handler, Registry, Services, Slots};
 use worker::sagas::{Addresses, Tools, all};
+use worker::transfer::Transfer;
 
 pub(crate) const VERSION: OdooVersion = OdooVersion::new(19);
 
@@ -190,6 +191,8 @@ impl Rig {
             directories,
             backups: Backups::new(store.opened.clone()),
             legacy: LegacyStore::new(&store.path),
+            transfer: Transfer::at(&store.path.join("transfer"), STORE),
+            keep_exports: chrono::TimeDelta::hours(24),
             keep_replaced: Duration::from_secs(3600),
             final_backup: true,
             keep_final: 30,
@@ -200,6 +203,7 @@ impl Rig {
             monitoring: watch::Sender::new(MONITORING).subscribe(),
             hashes: Default::default(),
         });
+        tools.transfer.set_up().unwrap();
         let faults = Faults::scripted(script);
         let engine = engine(&db, &tools, faults.clone(), "one");
         Self { pair, db, faults, server, tools, engine, socket, root, store }

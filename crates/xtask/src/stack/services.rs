@@ -57,6 +57,8 @@ impl Stack {
         api.env("LISTEN_ADDR", format!("127.0.0.1:{}", self.options.api_port)).env("AUTH_MODE", "off");
         // No page but its own: nobody is checked here, and any page in a browser on this machine can reach the port.
         api.env("CORS_ALLOWED_ORIGINS", self.api_url());
+        // Archives go between it and the worker there.
+        api.env("CEPHFS_BACKUPS_PATH", self.backups());
         Ok(api)
     }
 

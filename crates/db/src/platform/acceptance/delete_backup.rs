@@ -6,7 +6,7 @@ use crate::platform::PlatformTx;
 use crate::platform::audit::{self, AuditContext, Entry};
 use crate::platform::backups::{self, Backup};
 use crate::platform::instances::lock;
-use domain::backup::State;
+use domain::backup::{Origin, State};
 use domain::ids::{BackupId, OperationId};
 use domain::instance::Phase;
 use domain::sources::Entropy;
@@ -24,7 +24,7 @@ pub enum BackupDeleted {
     BeingTaken,
     /// A restore, a check or a copy reads it. 409.
     BeingRead,
-    /// It is the last whole one of an instance that has data. 409.
+    /// It is the last whole one of an instance that has data; those that were brought from elsewhere do not count. 409.
     LastWhole,
 }
 
@@ -49,9 +49,10 @@ pub async fn delete_backup(
     if backups::being_read(tx, instance.id).await?.contains(&id) {
         return Ok(BackupDeleted::BeingRead);
     }
-    if state == Some(State::Completed) && instance.axes.phase != Phase::Purged {
+    let is_own = |backup: &Backup| backup.origin != Origin::Imported;
+    if state == Some(State::Completed) && is_own(backup) && instance.axes.phase != Phase::Purged {
         let whole = backups::in_state(tx, instance.id, State::Completed).await?;
-        if whole.iter().all(|row| row.id == id) {
+        if whole.iter().filter(|row| is_own(row)).all(|row| row.id == id) {
             return Ok(BackupDeleted::LastWhole);
         }
     }

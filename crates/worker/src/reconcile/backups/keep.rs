@@ -105,11 +105,15 @@ impl Keep {
         let automatic =
             |backup: &&Backup| matches!(backup.origin, Origin::Scheduled | Origin::BeforeRestore | Origin::BeforeUpdate);
         let own: Vec<Entry> = whole.iter().filter(automatic).map(entry).collect();
-        let all: Vec<Entry> = whole.iter().map(entry).collect();
+        let (brought, taken): (Vec<&Backup>, Vec<&Backup>) = whole.iter().partition(|backup| backup.origin == Origin::Imported);
         let mut chosen = retention::expired(&own, &schedule.keep.policy(), now);
         if self.every != Policy::default() {
             // What one rule keeps, the other may not take: a count for all is the harder one and has been asked for.
-            chosen.extend(retention::expired(&all, &self.every, now));
+            // What was brought from elsewhere must not stand for the last copy of what the instance has.
+            for each in [taken, brought] {
+                let each: Vec<Entry> = each.into_iter().map(entry).collect();
+                chosen.extend(retention::expired(&each, &self.every, now));
+            }
         }
         chosen.sort_unstable();
         chosen.dedup();

@@ -11,9 +11,9 @@ use domain::sources::random_uuid;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-pub(super) const NAME: &str = "catalogue";
+pub(in crate::sagas) const NAME: &str = "catalogue";
 
-pub(super) struct Catalogue;
+pub(in crate::sagas) struct Catalogue;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -24,8 +24,8 @@ struct Parameters {
 
 /// What the step records.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Catalogued {
-    pub(super) backup: BackupId,
+pub(in crate::sagas) struct Catalogued {
+    pub(in crate::sagas) backup: BackupId,
     pub(super) name: String,
 }
 

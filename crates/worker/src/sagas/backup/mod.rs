@@ -8,8 +8,8 @@ mod catalogue;
 pub(super) mod safety_copy;
 mod store;
 
-pub(super) use catalogue::begun;
-pub(super) use store::{take, target};
+pub(super) use catalogue::{Catalogue, Catalogued, NAME as CATALOGUE, begun};
+pub(super) use store::{Stored, dump_into, facts, major, remove_if_possible, take, target, wanted, whole};
 
 use super::Tools;
 use super::accepted::Accepted;
@@ -19,7 +19,6 @@ use super::maintenance::{Look, Show, before};
 use super::site::{locked, worker};
 use crate::engine::{Admission, Cx, Ends, Outcome, Saga, StepError};
 use async_trait::async_trait;
-use catalogue::Catalogue;
 use db::platform::PlatformTx;
 use db::platform::backups::{self, Whole};
 use db::platform::instances::{self, Change};

@@ -31,7 +31,7 @@ pub(super) struct Store(pub(super) Arc<Tools>);
 
 /// What the step records.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Stored(pub(super) Whole);
+pub(in crate::sagas) struct Stored(pub(in crate::sagas) Whole);
 
 #[async_trait]
 impl Step for Store {
@@ -98,7 +98,7 @@ pub(in crate::sagas) async fn take(cx: &Cx, tools: &Tools, site: &Site, backup: 
 
 /// Whoever waits for the instance does not wait for a store: what cannot be removed now goes with the entry, when that has had its time.
 /// Says whether it is gone.
-async fn remove_if_possible(tools: &Tools, backup: BackupId) -> bool {
+pub(in crate::sagas) async fn remove_if_possible(tools: &Tools, backup: BackupId) -> bool {
     let removed = tools.backups.remove(backup).await;
     if let Err(error) = &removed {
         tracing::warn!(%backup, %error, "of a backup that nobody needs something is left in the store for a while");
@@ -143,11 +143,16 @@ async fn write(tools: &Tools, site: &Site, mut writer: Writer, attempt: i64) -> 
     let extent = snapshot.extent().await?;
     let client = ClientTools::find(major(&extent), &[]).await?;
     writer.begin().await?;
-    dump(tools, site, &mut writer, &client, &snapshot.export().await?).await?;
+    dump_into(&mut writer, &client, &target(site, tools)?, &snapshot.export().await?).await?;
     let data = tools.directories.open_data(&site.directory(), site.owner()).await?;
     writer.files_of(&data, placement.db_name.as_str(), wanted(&mut snapshot)).await?;
     let facts = facts(site, &mut snapshot, &extent, &client, taken_at).await?;
     writer.data(data).await?;
+    whole(attempt, &extent, writer, facts).await
+}
+
+/// Ends a backup all of whose parts are written.
+pub(in crate::sagas) async fn whole(attempt: i64, extent: &Extent, writer: Writer, facts: Facts) -> Result<Whole, StepError> {
     let summary = summary(&facts);
     let stored = writer.finish(facts).await?;
     Ok(Whole {
@@ -174,8 +179,14 @@ fn summary(facts: &Facts) -> Summary {
     }
 }
 
-async fn dump(tools: &Tools, site: &Site, writer: &mut Writer, client: &ClientTools, snapshot: &str) -> Result<(), StepError> {
-    let mut dump = client.dump(&target(site, tools)?, snapshot)?;
+/// Stores what `snapshot` sees of a database.
+pub(in crate::sagas) async fn dump_into(
+    writer: &mut Writer,
+    client: &ClientTools,
+    target: &Target,
+    snapshot: &str,
+) -> Result<(), StepError> {
+    let mut dump = client.dump(target, snapshot)?;
     let stored = writer.dump(dump.content()).await;
     Ok(dump.end_of(stored).await?)
 }
@@ -199,7 +210,8 @@ pub(in crate::sagas) fn major(extent: &Extent) -> u32 {
     u32::try_from(extent.server_version_number / 10_000).unwrap_or_default()
 }
 
-fn wanted(snapshot: &mut Snapshot) -> impl Stream<Item = BackupResult<Wanted>> + Send + '_ {
+/// The files that a database refers to.
+pub(in crate::sagas) fn wanted(snapshot: &mut Snapshot) -> impl Stream<Item = BackupResult<Wanted>> + Send + '_ {
     snapshot.attachments().map(|file| {
         let StoredFile { sha1, size } = file.map_err(|error: OdooError| BackupError::Source(error.to_string()))?;
         let name = ContentName::parse(&sha1).ok_or_else(|| BackupError::Source(format!("{sha1:?} is no name of a file")))?;
@@ -207,7 +219,8 @@ fn wanted(snapshot: &mut Snapshot) -> impl Stream<Item = BackupResult<Wanted>> +
     })
 }
 
-async fn facts(
+/// What a manifest says of the database that `snapshot` sees.
+pub(in crate::sagas) async fn facts(
     site: &Site,
     snapshot: &mut Snapshot,
     extent: &Extent,
@@ -221,7 +234,7 @@ async fn facts(
         odoo_version: site.instance.version()?.to_string(),
         postgres_version: major(extent),
         dump_tool: client.version().to_owned(),
-        database: site.placement.db_name.as_str().to_owned(),
+        database: snapshot.database().as_str().to_owned(),
         database_bytes: extent.bytes,
         attachments: if snapshot.is_in_database().await? { Attachments::Database } else { Attachments::Files },
         unusable_attachments: snapshot.unusable_attachments().await?,

@@ -45,6 +45,13 @@ impl Step for DropDatabase {
         for name in fence.databases_beside(live, owner).await? {
             fence.drop_beside(live, None, &name, owner).await?;
         }
+        // Of an import that stopped half-way.
+        for role in fence.roles_beside(owner).await? {
+            for name in fence.databases_beside(live, &role).await? {
+                fence.drop_beside(live, None, &name, &role).await?;
+            }
+            fence.drop_role(&role).await?;
+        }
         fence.release().await?;
         let mut tx = cx.fenced_tx().await?;
         for (former, _) in &former {

@@ -9,7 +9,9 @@ use crate::sagas::site::Site;
 use crate::sagas::waiting::unless_told_to_stop;
 use async_trait::async_trait;
 use backup::tools::Target;
-use db::odoo::Reset;
+use db::odoo::{OdooError, Reset};
+use domain::backup::Origin;
+use domain::names::PhysicalName;
 use domain::operation::Place;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -53,23 +55,37 @@ impl Step for Database {
 
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let (site, plan) = (Site::of(cx, &self.0).await?, cx.output::<Planned>(plan::NAME)?);
-        let (backup, _) = opened(cx, &self.0, plan.backup, site.instance.id).await?;
+        let (backup, row) = opened(cx, &self.0, plan.backup, site.instance.id).await?;
         let name = plan.incoming(&site.placement)?;
         let owner = &site.placement.db_user;
         let mut fence = site.fence(cx).await?;
         let oid = fence.create_fresh_database(&name, owner, &[plan.live_oid]).await?;
         fence.release().await?;
 
-        let client = tools_for(&site, &backup).await?;
+        let client = tools_for(&site, backup.postgres_version()).await?;
         let into = Target { database: name.as_str().to_owned(), ..target(&site, &self.0)? };
         unless_told_to_stop(cx, backup.load(&client, &into)).await.map_err(there_must_be_room)?;
 
+        let renew_identity = row.origin == Origin::Imported && is_another(&site, &name).await?;
         let mut fence = site.fence(cx).await?;
         fence.inside(&name).await?.repair(owner).await?;
-        let reset = Reset { base_url: site.url(&self.0)?, renew_identity: false };
+        let reset = Reset { base_url: site.url(&self.0)?, renew_identity };
         let skipped = fence.as_tenant(&name, owner, &site.password(&self.0)?).await?.reset_state(&reset).await?;
         fence.release().await?;
         Ok(json!(Loaded { oid, skipped }))
+    }
+}
+
+/// Whether what was brought from elsewhere was another instance: two databases must not sign with one secret, nor be one to in-app
+/// services (contract 16.3). A live database that cannot say who it is decides nothing.
+async fn is_another(site: &Site, loaded: &PhysicalName) -> Result<bool, StepError> {
+    let owner = &site.placement.db_user;
+    let brought = site.server.snapshot(loaded, owner).await?.uuid().await?;
+    let live = async { site.server.snapshot(&site.placement.db_name, owner).await?.uuid().await };
+    match live.await {
+        Ok(live) => Ok(brought.is_none() || brought != live),
+        Err(OdooError::Unfit { .. }) => Ok(true),
+        Err(error) => Err(error.into()),
     }
 }
 

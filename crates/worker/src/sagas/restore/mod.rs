@@ -11,6 +11,7 @@ mod room;
 mod verify;
 
 pub(super) use database::{Database, Loaded, NAME as DATABASE};
+pub(super) use opened::Opened;
 pub(super) use plan::{NAME as PLAN, Planned, fits, number_beside, opened};
 pub(super) use room::{there_must_be_room, tools_for};
 pub(super) use verify::Verify;

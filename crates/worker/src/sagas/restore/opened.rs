@@ -21,7 +21,7 @@ impl Opened {
     }
 
     /// Major version of the server that was dumped; 0 if nobody knows it.
-    pub(super) fn postgres_version(&self) -> u32 {
+    pub(in crate::sagas) fn postgres_version(&self) -> u32 {
         match self {
             Self::Own(backup) => backup.manifest().facts.postgres_version,
             Self::Legacy(backup, _) => backup.content().postgres_version.unwrap_or_default(),

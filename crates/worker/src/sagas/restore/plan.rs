@@ -101,7 +101,7 @@ impl Step for Plan {
         let site = Site::of(cx, &self.0).await?;
         let (opened, row) = opened(cx, &self.0, backup, site.instance.id).await?;
         fits(&site, &opened)?;
-        tools_for(&site, &opened).await?;
+        tools_for(&site, opened.postgres_version()).await?;
         fits_into(self.0.directories.free_space().await?, opened.unpacked_bytes())?;
         unless_told_to_stop(cx, opened.verify(false)).await?;
         let (number, live_oid) = number_beside(cx, &site).await?;

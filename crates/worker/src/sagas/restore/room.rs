@@ -1,6 +1,5 @@
 //! What a restore needs of its surroundings: room, and programs that fit the server.
 
-use super::opened::Opened;
 use crate::engine::StepError;
 use crate::sagas::errors::{NO_ROOM, SERVER_FULL};
 use crate::sagas::site::Site;
@@ -25,8 +24,9 @@ pub(in crate::sagas) fn there_must_be_room(error: StepError) -> StepError {
 }
 
 /// PostgreSQL's programs of the server's own major version: they read what those of an older one wrote.
-pub(in crate::sagas) async fn tools_for(site: &Site, backup: &Opened) -> Result<ClientTools, StepError> {
-    let (here, made) = (site.server.admin_connection().await?.major_version().await?, backup.postgres_version());
+/// `made` is the version of what wrote it, 0 if nobody knows it.
+pub(in crate::sagas) async fn tools_for(site: &Site, made: u32) -> Result<ClientTools, StepError> {
+    let here = site.server.admin_connection().await?.major_version().await?;
     if made > here {
         let public = format!("This backup was made with PostgreSQL {made}, and the database server runs PostgreSQL {here}.");
         return Err(StepError::permanent("newer_database_server", public.clone(), public));

@@ -59,7 +59,7 @@ impl Step for LoadCopy {
         instances::set_database_oid(&mut tx, site.instance.id, Some(oid)).await?;
         tx.commit().await?;
 
-        let client = tools_for(&site, &backup).await?;
+        let client = tools_for(&site, backup.postgres_version()).await?;
         let loaded = unless_told_to_stop(cx, backup.load(&client, &target(&site, &self.0)?)).await;
         loaded.map_err(there_must_be_room)?;
 

@@ -57,7 +57,7 @@ impl Step for AwaitBackup {
         let site = Site::of(cx, &self.0).await?;
         let (opened, _) = opened(cx, &self.0, backup, of.source).await?;
         fits(&site, &opened)?;
-        tools_for(&site, &opened).await?;
+        tools_for(&site, opened.postgres_version()).await?;
         unless_told_to_stop(cx, opened.verify(false)).await?;
         Ok(json!(Source { instance: of.source, backup }))
     }
