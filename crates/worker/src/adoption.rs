@@ -4,6 +4,7 @@
 //! them; what it enters into the catalogue is matched by the ids in their metadata, never by a name.
 
 use anyhow::{Context as _, bail};
+use backup::BackupError;
 use backup::legacy::{Flaw, LegacyStore, Metadata};
 use db::platform::PlatformDb;
 use db::platform::audit::{AuditContext, Door};
@@ -96,10 +97,11 @@ impl LegacyBackups {
         if let Some(entered) = &entered
             && entered.legacy.content.is_some()
         {
-            return Ok(match self.store.open(&entered.legacy).await {
-                Ok(_) => Outcome::Known(entered.instance),
-                Err(e) => Outcome::Changed(entered.instance, e.to_string()),
-            });
+            return match self.store.open(&entered.legacy).await {
+                Ok(_) => Ok(Outcome::Known(entered.instance)),
+                Err(e @ BackupError::Damaged { .. }) => Ok(Outcome::Changed(entered.instance, e.to_string())),
+                Err(e) => Err(e.into()),
+            };
         }
         let metadata = match self.store.metadata(name).await? {
             Ok(metadata) => metadata,
