@@ -98,7 +98,7 @@ pub(crate) fn list_faults() -> anyhow::Result<()> {
     bootstrap::tls::install();
     let db = PlatformDb::connect_lazy(&loaded.settings.platform.endpoint, &PoolLimits::default(), "instance-worker faults");
     let backups = backup::Backups::new(super::store::Place::of(&loaded.settings)?.open("")?);
-    let parts = Parts::build(loaded.settings, db, Arc::default(), backups)?;
+    let parts = Parts::build(loaded.settings, db, Arc::default(), backups, "")?;
     let mut out = std::io::stdout().lock();
     for point in worker::engine::faults::points(&registry(&tools(&parts))?) {
         writeln!(out, "{point}")?;

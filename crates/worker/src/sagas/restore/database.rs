@@ -54,6 +54,12 @@ impl Step for Database {
     }
 
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
+        self.load(cx).await.map(|loaded| json!(loaded)).map_err(there_must_be_room)
+    }
+}
+
+impl Database {
+    async fn load(&self, cx: &Cx) -> Result<Loaded, StepError> {
         let (site, plan) = (Site::of(cx, &self.0).await?, cx.output::<Planned>(plan::NAME)?);
         let (backup, row) = opened(cx, &self.0, plan.backup, site.instance.id).await?;
         let name = plan.incoming(&site.placement)?;
@@ -64,7 +70,7 @@ impl Step for Database {
 
         let client = tools_for(&site, backup.postgres_version()).await?;
         let into = Target { database: name.as_str().to_owned(), ..target(&site, &self.0)? };
-        unless_told_to_stop(cx, backup.load(&client, &into)).await.map_err(there_must_be_room)?;
+        unless_told_to_stop(cx, backup.load(&client, &into)).await?;
 
         let renew_identity = row.origin == Origin::Imported && is_another(&site, &name).await?;
         let mut fence = site.fence(cx).await?;
@@ -72,7 +78,7 @@ impl Step for Database {
         let reset = Reset { base_url: site.url(&self.0)?, renew_identity };
         let skipped = fence.as_tenant(&name, owner, &site.password(&self.0)?).await?.reset_state(&reset).await?;
         fence.release().await?;
-        Ok(json!(Loaded { oid, skipped }))
+        Ok(Loaded { oid, skipped })
     }
 }
 

@@ -59,7 +59,7 @@ impl Bare {
 
 async fn answer(shared: &Shared, uri: &Uri, parameters: usize) -> Result<&'static str> {
     let text = uri.to_string();
-    let id = text.split(['/', '=', '&', '?']).filter(|part| part.len() == 36).next_back().context("no id")?;
+    let id = text.split(['/', '=', '&', '?']).rfind(|part| part.len() == 36).context("no id")?;
     let taken = shared.kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
     let mut connection = match taken {
         Some(connection) => connection,

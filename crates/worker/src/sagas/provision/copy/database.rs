@@ -49,6 +49,12 @@ impl Step for LoadCopy {
     }
 
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
+        self.load(cx).await.map(|loaded| json!(loaded)).map_err(there_must_be_room)
+    }
+}
+
+impl LoadCopy {
+    async fn load(&self, cx: &Cx) -> Result<Loaded, StepError> {
         let (site, source) = (Site::of(cx, &self.0).await?, cx.output::<Source>(source::NAME)?);
         let (backup, _) = opened(cx, &self.0, source.backup, source.instance).await?;
         let (name, owner) = (&site.placement.db_name, &site.placement.db_user);
@@ -60,8 +66,7 @@ impl Step for LoadCopy {
         tx.commit().await?;
 
         let client = tools_for(&site, backup.postgres_version()).await?;
-        let loaded = unless_told_to_stop(cx, backup.load(&client, &target(&site, &self.0)?)).await;
-        loaded.map_err(there_must_be_room)?;
+        unless_told_to_stop(cx, backup.load(&client, &target(&site, &self.0)?)).await?;
 
         let mut snapshot = site.server.snapshot(name, owner).await?;
         snapshot.verify_restored(&backup.rows()).await?;
@@ -73,7 +78,7 @@ impl Step for LoadCopy {
         let reset = Reset { base_url: site.url(&self.0)?, renew_identity: true };
         fence.as_tenant(name, owner, &site.password(&self.0)?).await?.reset_state(&reset).await?;
         fence.release().await?;
-        Ok(json!(Loaded { oid, original_uuid }))
+        Ok(Loaded { oid, original_uuid })
     }
 }
 
