@@ -12,5 +12,6 @@ mod generic;
 mod kept;
 mod legacy;
 mod lifecycle;
+mod place;
 mod rig;
 mod templates;

@@ -1,8 +1,8 @@
 //! A pair of servers, a runtime, an engine without transport: a test hands it every operation until none is left.
 
+use crate::place::{STORE, Store};
 use ::backup::Backups;
 use ::backup::legacy::LegacyStore;
-use ::backup::store::{BackupStore, LocalStore, S3Settings, S3Store};
 use bootstrap::OsEntropy;
 use db::odoo::{Identity, OdooServers, ServerAddress, TenantLimits};
 use db::platform::acceptance::{
@@ -40,11 +40,9 @@ use std::time::{Duration, Instant};
 use testkit::catalog::Snapshot;
 use testkit::cluster::Options;
 use testkit::pair::{PLATFORM_DATABASE, Pair};
-use testkit::s3::{ACCESS_KEY_ID, Proxy, SECRET_ACCESS_KEY, Server};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use url::Url;
 use worker::engine::faults::{Armed, Faults};
 use worker::engine::{Engine, EngineSettings, Handler, Registry, Services, Slots};
 use worker::sagas::{Addresses, Tools, all};
@@ -71,64 +69,6 @@ pub(crate) struct Rig {
     root: tempfile::TempDir,
     /// Where backups are kept.
     pub(crate) store: Store,
-}
-
-/// Id of the store.
-const STORE: &str = "store of the rig";
-
-/// Where backups are kept; its objects are files.
-pub(crate) struct Store {
-    path: PathBuf,
-    opened: Arc<dyn BackupStore>,
-    line: Option<(Server, Proxy)>,
-    _place: tempfile::TempDir,
-}
-
-impl Store {
-    fn local() -> Self {
-        let place = tempfile::tempdir().unwrap();
-        let path = place.path().to_owned();
-        std::fs::write(path.join(".root"), STORE).unwrap();
-        Self { opened: Arc::new(LocalStore::new(&path, STORE)), path, line: None, _place: place }
-    }
-
-    async fn bucket() -> Self {
-        let place = tempfile::tempdir().unwrap();
-        let path = place.path().join("bucket");
-        std::fs::create_dir(&path).unwrap();
-        let server = Server::start(place.path(), 100).await.unwrap();
-        let proxy = Proxy::before(server.address()).await.unwrap();
-        let file = |name: &str, content: &str| {
-            let path = place.path().join(name);
-            std::fs::write(&path, content).unwrap();
-            path
-        };
-        let settings = S3Settings {
-            endpoint: Some(Url::parse(&format!("http://{}", proxy.address())).unwrap()),
-            region: "us-east-1".to_owned(),
-            bucket: "bucket".to_owned(),
-            prefix: None,
-            path_style: true,
-            allow_http: true,
-            access_key_id_file: file("key-id", ACCESS_KEY_ID),
-            secret_access_key_file: file("key-secret", SECRET_ACCESS_KEY),
-            session_token_file: None,
-            ca_file: None,
-            request_timeout: Duration::from_secs(2),
-        };
-        assert_eq!(S3Store::claim(&settings, STORE).await.unwrap(), STORE);
-        let opened = Arc::new(S3Store::new(&settings, STORE).unwrap());
-        Self { opened, path, line: Some((server, proxy)), _place: place }
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// What stands before the bucket.
-    pub(crate) fn proxy(&self) -> &Proxy {
-        &self.line.as_ref().unwrap().1
-    }
 }
 
 impl Rig {
@@ -189,9 +129,9 @@ impl Rig {
             servers: registry,
             runtime,
             directories,
-            backups: Backups::new(store.opened.clone()),
-            legacy: LegacyStore::new(&store.path),
-            transfer: Transfer::at(&store.path.join("transfer"), STORE),
+            backups: Backups::new(store.opened()),
+            legacy: LegacyStore::new(store.path()),
+            transfer: Transfer::at(&store.path().join("transfer"), STORE),
             keep_exports: chrono::TimeDelta::hours(24),
             keep_replaced: Duration::from_secs(3600),
             final_backup: true,
