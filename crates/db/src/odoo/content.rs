@@ -3,7 +3,10 @@
 use super::connection::{Inside, InstanceConnection};
 use super::error::{OdooError, OdooResult};
 use super::quote::ident;
+use super::server::OdooServer;
+use super::tenant::TenantSession;
 use domain::names::PhysicalName;
+use sqlx::PgConnection;
 
 /// States of Odoo's modules. An installation is done when `pending` is empty: Odoo's exit status proves nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,27 +64,43 @@ impl InstanceConnection {
         server.answer(count.bind(role.as_str()).fetch_one(conn)).await
     }
 
+    /// The states of Odoo's modules; all empty in a database that has no Odoo yet. Only where no tenant has ever been: what a tenant
+    /// has made of its tables may run where they are read, even functions in an index (`eval_const_expressions` of the planner).
+    ///
+    /// # Errors
+    /// Any [`OdooError`].
+    pub async fn module_states(&mut self) -> OdooResult<ModuleStates> {
+        let (server, conn) = self.parts();
+        module_states(server, conn).await
+    }
+}
+
+impl TenantSession<'_> {
     /// The states of Odoo's modules; all empty in a database that has no Odoo yet.
     ///
     /// # Errors
     /// Any [`OdooError`].
     pub async fn module_states(&mut self) -> OdooResult<ModuleStates> {
         let (server, conn) = self.parts();
-        let exists = "SELECT to_regclass('public.ir_module_module') IS NOT NULL";
-        let exists: bool = server.answer(sqlx::query_scalar(exists).fetch_one(&mut *conn)).await?;
-        if !exists {
-            return Ok(ModuleStates::default());
-        }
-        let rows = sqlx::query_as("SELECT name, state FROM public.ir_module_module ORDER BY name");
-        let rows: Vec<(String, Option<String>)> = server.answer(rows.fetch_all(conn)).await?;
-        let mut states = ModuleStates::default();
-        for (name, state) in rows {
-            match state.as_deref() {
-                Some("installed") => states.installed.push(name),
-                Some("to install" | "to upgrade" | "to remove") => states.pending.push(name),
-                _ => states.available.push(name),
-            }
-        }
-        Ok(states)
+        module_states(server, conn).await
     }
+}
+
+async fn module_states(server: &OdooServer, conn: &mut PgConnection) -> OdooResult<ModuleStates> {
+    let exists = "SELECT to_regclass('public.ir_module_module') IS NOT NULL";
+    let exists: bool = server.answer(sqlx::query_scalar(exists).fetch_one(&mut *conn)).await?;
+    if !exists {
+        return Ok(ModuleStates::default());
+    }
+    let rows = sqlx::query_as("SELECT name, state FROM public.ir_module_module ORDER BY name");
+    let rows: Vec<(String, Option<String>)> = server.answer(rows.fetch_all(conn)).await?;
+    let mut states = ModuleStates::default();
+    for (name, state) in rows {
+        match state.as_deref() {
+            Some("installed") => states.installed.push(name),
+            Some("to install" | "to upgrade" | "to remove") => states.pending.push(name),
+            _ => states.available.push(name),
+        }
+    }
+    Ok(states)
 }

@@ -45,6 +45,10 @@ impl Fence {
 }
 
 impl TenantSession<'_> {
+    pub(super) const fn parts(&mut self) -> (&OdooServer, &mut PgConnection) {
+        (&self.server, &mut self.conn)
+    }
+
     pub(super) async fn begin(&mut self) -> OdooResult<TenantTx<'_>> {
         let tx = self.server.answer(self.conn.begin()).await?;
         Ok(TenantTx { server: &self.server, tx })

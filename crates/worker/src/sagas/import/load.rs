@@ -113,7 +113,7 @@ fn unusable(error: BackupError) -> StepError {
     }
 }
 
-fn no_odoo(error: OdooError) -> StepError {
+pub(super) fn no_odoo(error: OdooError) -> StepError {
     match error {
         OdooError::Unfit { .. } | OdooError::Refused { .. } | OdooError::Server { .. } => {
             StepError::permanent("archive_not_odoo", NOT_ODOO, error)

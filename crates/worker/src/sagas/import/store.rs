@@ -1,6 +1,6 @@
 //! Dumps what was loaded, and stores it with the files that it refers to as a backup of the instance.
 
-use super::load::NOT_ODOO;
+use super::load::{NOT_ODOO, no_odoo};
 use super::read::{self, Read, archive};
 use super::scratch::Scratch;
 use crate::engine::{Cx, Seen, Step, StepError, Undo};
@@ -19,7 +19,7 @@ use db::platform::backups::Whole;
 use domain::operation::Place;
 use futures::TryStreamExt as _;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -92,6 +92,8 @@ async fn write(
     (mut writer, attempt): (Writer, i64),
 ) -> Result<Whole, StepError> {
     let mut snapshot = site.server.snapshot(&scratch.database, &scratch.role).await?;
+    // psql does not wait for the disk: a server that fell since has lost what was loaded.
+    snapshot.verify_restored(&BTreeMap::new()).await.map_err(no_odoo)?;
     let taken_at = DateTime::<Utc>::from(SystemTime::now());
     let extent = snapshot.extent().await?;
     let client = ClientTools::find(major(&extent), &[]).await?;

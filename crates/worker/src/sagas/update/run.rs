@@ -81,14 +81,14 @@ impl Step for Run {
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let (site, plan) = (Site::of(cx, &self.0).await?, cx.output::<Planned>(plan::NAME)?);
         let Parameters { modules, .. } = cx.params()?;
-        let done = Done::planned(&modules, &site.instance.custom_addons, &states(&site, &plan).await?);
+        let done = Done::planned(&modules, &site.instance.custom_addons, &self.states(cx, &site, &plan).await?);
         if !done.updated.is_empty() {
             self.run(cx, &site, &plan, Task::Update(done.updated.clone())).await?;
         }
         if !done.installed.is_empty() {
             self.run(cx, &site, &plan, Task::Install(done.installed.clone())).await?;
         }
-        let states = states(&site, &plan).await?;
+        let states = self.states(cx, &site, &plan).await?;
         let missing: Vec<&String> = done.installed.iter().filter(|name| !states.is_installed(name)).collect();
         if !states.pending.is_empty() || !missing.is_empty() {
             return Err(failed(format!("pending {:?}, not installed {missing:?}", states.pending)));
@@ -110,10 +110,14 @@ impl Run {
         let log = end.log.get(end.log.len().saturating_sub(TOLD)..).unwrap_or_default().join("\n");
         Err(failed(format!("exit {:?}, log: {log}", end.exit)))
     }
-}
 
-async fn states(site: &Site, plan: &Planned) -> Result<ModuleStates, StepError> {
-    Ok(site.server.instance_connection(&plan.copy(&site.placement)?).await?.module_states().await?)
+    async fn states(&self, cx: &Cx, site: &Site, plan: &Planned) -> Result<ModuleStates, StepError> {
+        let (copy, password) = (plan.copy(&site.placement)?, site.password(&self.0)?);
+        let mut fence = site.fence(cx).await?;
+        let states = fence.as_tenant(&copy, &site.placement.db_user, &password).await?.module_states().await?;
+        fence.release().await?;
+        Ok(states)
+    }
 }
 
 fn failed(cause: String) -> StepError {
