@@ -179,7 +179,10 @@ mod tests {
         assert_eq!(faults_of("api", &[("runtime", "normal")]), ["api must not depend on runtime (crates/api/Cargo.toml)"]);
         assert_eq!(faults_of("api", &[("testkit", "normal")]).len(), 1);
         assert_eq!(faults_of("worker", &[("api", "dev")]).len(), 1);
-        assert_eq!(faults_of("worker", &[("sqlx", "normal")]), ["only db and testkit and stories may depend on sqlx, not worker"]);
+        assert_eq!(
+            faults_of("worker", &[("sqlx", "normal")]),
+            ["only db and testkit and stories may depend on sqlx, not worker"]
+        );
         assert_eq!(faults_of("worker", &[("apalis-postgres", "normal")]).len(), 1);
         assert_eq!(faults_of("worker", &[("apalis-core", "normal")]).len(), 0);
         assert_eq!(faults_of("domain", &[("tokio", "normal")]).len(), 1);
