@@ -197,8 +197,13 @@ impl Incoming {
     }
 
     /// Somebody reads it from now on, and removes it.
-    pub(crate) fn hand_over(mut self) {
+    pub(crate) const fn hand_over(&mut self) {
         self.is_handed_over = true;
+    }
+
+    /// Nobody does.
+    pub(crate) const fn take_back(&mut self) {
+        self.is_handed_over = false;
     }
 }
 

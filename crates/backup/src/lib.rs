@@ -14,6 +14,7 @@
 
 mod archive;
 mod digest;
+mod dump_end;
 mod error;
 mod files;
 mod foreign_sql;
@@ -28,6 +29,7 @@ pub mod tools;
 mod tree;
 mod writer;
 
+pub use dump_end::DumpEnd;
 pub use error::{BackupError, BackupResult, Class};
 pub use files::{ContentName, Wanted};
 pub use manifest::{Attachments, Facts, FilesPart, Manifest, Part, Piece, Row};

@@ -103,6 +103,23 @@ async fn an_archive_is_made_once_and_fetched_in_parts() {
 }
 
 #[tokio::test]
+async fn what_is_lost_keeps_nothing_from_being_made() {
+    let rig = Rig::start();
+    rig.share();
+    let instance = running(&rig).await;
+    let backups = [(); 3].map(|()| rig.whole_backup(&instance));
+    for backup in &backups {
+        let queued = rig.get(&export_path(backup)).await;
+        make(&rig, backup, queued.json["operation_id"].as_str().unwrap(), 1);
+    }
+    std::fs::remove_dir_all(rig.transfer.path().join("exports")).unwrap();
+    std::fs::create_dir(rig.transfer.path().join("exports")).unwrap();
+    for backup in &backups {
+        assert_eq!(rig.get(&export_path(backup)).await.status, 202);
+    }
+}
+
+#[tokio::test]
 async fn an_archive_is_for_whom_it_belongs_to() {
     let rig = Rig::start();
     rig.share();

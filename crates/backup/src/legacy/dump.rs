@@ -1,6 +1,7 @@
 //! A plain dump in a file.
 
 use crate::digest::Summing;
+use crate::dump_end::DumpEnd;
 use crate::error::{BackupError, BackupResult};
 use crate::foreign_sql::Filter;
 use domain::backup::legacy::Sum;
@@ -11,10 +12,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
 
 const BUFFER: usize = 256 * 1024;
-/// Head and end of a dump are looked for in so many bytes.
-const EDGE: usize = 4096;
-/// How `pg_dump` ends a plain dump; newer ones write `\unrestrict` after it (PostgreSQL, `pg_backup_archiver.c`).
-const END: &str = "-- PostgreSQL database dump complete";
+/// What stands at the head of a dump is looked for in so many bytes.
+const HEAD: usize = 4096;
 /// What it writes of the server.
 const SERVER: &str = "-- Dumped from database version ";
 
@@ -29,21 +28,19 @@ pub(super) struct Looked {
 /// Reads a dump as if it were loaded.
 pub(super) fn look(file: File) -> BackupResult<Looked> {
     let (mut filter, mut rewritten) = (Filter::default(), Vec::new());
-    let (mut head, mut tail) = (Vec::new(), Vec::new());
+    let (mut head, mut end) = (Vec::new(), DumpEnd::default());
     let sum = each(file, |bytes| {
-        head.extend_from_slice(&bytes[..bytes.len().min(EDGE - head.len())]);
-        tail.extend_from_slice(&bytes[bytes.len().saturating_sub(EDGE)..]);
-        tail.drain(..tail.len().saturating_sub(EDGE));
+        head.extend_from_slice(&bytes[..bytes.len().min(HEAD - head.len())]);
+        end.add(bytes);
         filter.push(bytes, &mut rewritten)?;
         rewritten.clear();
         Ok(())
     })?;
     filter.end()?;
-    let line = |text: &[u8], begin: &str| {
-        String::from_utf8_lossy(text).lines().find_map(|line| line.strip_prefix(begin).map(str::to_owned))
-    };
-    let version = line(&head, SERVER).and_then(|version| version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
-    Ok(Looked { sum, is_whole: line(&tail, END).is_some(), postgres_version: version })
+    let head = String::from_utf8_lossy(&head);
+    let version = head.lines().find_map(|line| line.strip_prefix(SERVER));
+    let postgres_version = version.and_then(|version| version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
+    Ok(Looked { sum, is_whole: end.is_there(), postgres_version })
 }
 
 /// The sum of a file.
@@ -103,6 +100,7 @@ impl AsyncRead for Compared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dump_end::LAST as END;
     use std::io::{Seek, Write};
     use tokio::io::AsyncReadExt;
 

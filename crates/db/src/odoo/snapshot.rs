@@ -1,15 +1,17 @@
 //! A tenant database as it was at one moment, for hours if need be: what a dump, the list of its files and the counts beside it
 //! have in common.
 //!
-//! A tenant owns what is read here and may put a view, a type or a policy of its own in its place, and with them code that would
-//! run in our session. So only plain tables are read, in columns of plain types, with the rights of the tenant's role.
+//! A tenant owns what is read here and may put a view, a type, a policy or an index of its own in its place, and with them code that
+//! runs in our session: the planner carries out functions in the predicate of an index (`eval_const_expressions`). So the session is the
+//! tenant's from its login on, with no more rights than that code has anyway. Only plain tables are read, in columns of plain types.
 
 use super::connection::{LONG_LIMIT, within};
 use super::error::{OdooError, OdooResult};
-use super::quote::{ident, ident_text};
+use super::quote::ident_text;
 use super::server::OdooServer;
 use domain::names::PhysicalName;
 use futures::stream::{self, Stream, TryStreamExt as _};
+use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 use std::collections::BTreeSet;
 
@@ -52,17 +54,17 @@ pub struct StoredFile {
 }
 
 impl OdooServer {
-    /// Takes a snapshot of a tenant database that belongs to `owner`. The moment is now.
+    /// Logs in to a tenant database as its owner, and takes a snapshot. The moment is now.
     ///
     /// # Errors
-    /// As [`Self::instance_connection`].
-    pub async fn snapshot(&self, database: &PhysicalName, owner: &PhysicalName) -> OdooResult<Snapshot> {
+    /// As [`Self::instance_connection`]; [`OdooError::Refused`] for a wrong password and a role that may not log in.
+    pub async fn snapshot(&self, database: &PhysicalName, owner: &PhysicalName, password: &SecretString) -> OdooResult<Snapshot> {
         let options = self.options().application_name("ois").database(database.as_str()).options(PATIENT);
-        let conn = self.enter(options).await?;
+        let conn = self.enter(options.username(owner.as_str()).password(password.expose_secret())).await?;
         let mut snapshot = Snapshot { server: self.clone(), database: database.clone(), conn };
-        let begin = format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL ROLE {}; SELECT 1", ident(owner));
         let (server, conn) = snapshot.parts();
-        server.answer(conn.execute(sqlx::raw_sql(AssertSqlSafe(begin)))).await?;
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT 1";
+        server.answer(conn.execute(sqlx::raw_sql(begin))).await?;
         Ok(snapshot)
     }
 }

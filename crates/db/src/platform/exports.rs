@@ -74,16 +74,21 @@ pub(super) async fn last(tx: &mut PlatformTx, backup: BackupId) -> DbResult<Opti
     Ok(row.map(|row| (row.operation.0, row.is_there.unwrap_or(false))))
 }
 
-/// How many archives of an instance are being made or can be fetched.
+/// How many archives of an instance are being made or can be fetched: of each backup the last one, unless that is known to be `lost`.
 ///
 /// # Errors
 /// Database errors only.
-pub(super) async fn kept(tx: &mut PlatformTx, instance: InstanceId) -> DbResult<i64> {
+pub(super) async fn kept(tx: &mut PlatformTx, instance: InstanceId, lost: Option<OperationId>) -> DbResult<i64> {
     let count = sqlx::query_scalar!(
-        r#"SELECT count(*) AS "count!" FROM instance_service.operations
-            WHERE instance_id = $1 AND kind = 'export'
-              AND (finished_at IS NULL OR (result ->> 'expires_at')::timestamptz > clock_timestamp())"#,
+        r#"SELECT count(*) AS "count!" FROM (
+               SELECT DISTINCT ON (scope) id, finished_at, result FROM instance_service.operations
+                WHERE instance_id = $1 AND kind = 'export' ORDER BY scope, seq DESC) AS last
+            WHERE finished_at IS NULL
+               OR id IS DISTINCT FROM $2 AND (result ->> 'expires_at')::timestamptz > clock_timestamp()
+                  AND EXISTS (SELECT FROM instance_service.backups b
+                               WHERE b.id = (last.result ->> 'backup_id')::uuid AND b.state = 'completed')"#,
         instance.as_uuid(),
+        lost.map(|id| id.as_uuid()),
     );
     Ok(count.fetch_one(tx.conn()).await?)
 }

@@ -65,8 +65,10 @@ async fn a_copy_has_everything_and_nobody_is_in_the_original_meanwhile() {
     let users: i64 = sqlx::query_scalar("SELECT count(*) FROM res_users").fetch_one(&mut copy).await.unwrap();
     assert_eq!(users, 2);
     fence.open_database(&tenant.name, recorded).await.unwrap();
-    let (mut one, mut other) =
-        (rig.server.snapshot(&tenant.name, &tenant.name).await.unwrap(), rig.server.snapshot(&name, &tenant.name).await.unwrap());
+    let (mut one, mut other) = (
+        rig.server.snapshot(&tenant.name, &tenant.name, &tenant.password).await.unwrap(),
+        rig.server.snapshot(&name, &tenant.name, &tenant.password).await.unwrap(),
+    );
     let (one, other) = (one.data_digest().await.unwrap(), other.data_digest().await.unwrap());
     assert_eq!(one.differences(&other), Default::default());
 }

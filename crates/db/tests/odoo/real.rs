@@ -36,7 +36,7 @@ async fn a_real_odoo_is_copied_reset_neutralised_and_exchanged() {
     let name = &tenant.name;
     odoo(&rig, &tenant, place.path(), &["-i", "base,mail", "--stop-after-init"], name.as_str());
 
-    let mut snapshot = rig.server.snapshot(name, name).await.unwrap();
+    let mut snapshot = rig.server.snapshot(name, name, &tenant.password).await.unwrap();
     let counts = snapshot.row_counts(KEY_TABLES).await.unwrap();
     assert!(counts.len() >= 8 && counts["res_users"] >= 2, "{counts:?}");
     assert!(snapshot.modules().await.unwrap()["base"].starts_with("19.0.") && !snapshot.is_in_database().await.unwrap());
@@ -62,7 +62,7 @@ async fn a_real_odoo_is_copied_reset_neutralised_and_exchanged() {
     let reset = Reset { base_url: "http://copy.example".to_owned(), renew_identity: true };
     assert_eq!(session.reset_state(&reset).await.unwrap(), Vec::<String>::new());
     drop(session);
-    let copy = async || rig.server.snapshot(&incoming, name).await.unwrap();
+    let copy = async || rig.server.snapshot(&incoming, name, &tenant.password).await.unwrap();
     let error = copy().await.verify_neutralised(Some(&original)).await.unwrap_err();
     assert!(matches!(&error, OdooError::Unfit { faults, .. } if faults.len() == 2), "{error}");
     fence.as_tenant(&incoming, name, &tenant.password).await.unwrap().neutralise(&script).await.unwrap();
@@ -77,6 +77,6 @@ async fn a_real_odoo_is_copied_reset_neutralised_and_exchanged() {
     let back = fence.switch(&switch.back()).await.unwrap().unwrap();
     eprintln!("the two renames took {took:?}, and back {back:?}");
     fence.open_database(name, recorded).await.unwrap();
-    let after = rig.server.snapshot(name, name).await.unwrap().data_digest().await.unwrap();
+    let after = rig.server.snapshot(name, name, &tenant.password).await.unwrap().data_digest().await.unwrap();
     assert_eq!(before.differences(&after), Default::default(), "{} rows of {} tables", before.rows(), before.tables());
 }

@@ -173,7 +173,9 @@ async fn neutralise(rig: &Rig, tenant: &Tenant, script: &str) -> Result<(), Odoo
 async fn a_neutralised_copy_is_known_by_what_is_in_it() {
     let rig = Rig::start();
     let tenant = odoo(&rig).await;
-    let verify = async |uuid| rig.server.snapshot(&tenant.name, &tenant.name).await.unwrap().verify_neutralised(uuid).await;
+    let verify = async |uuid| {
+        rig.server.snapshot(&tenant.name, &tenant.name, &tenant.password).await.unwrap().verify_neutralised(uuid).await
+    };
     let error = verify(Some("template")).await.unwrap_err();
     assert!(matches!(&error, OdooError::Unfit { faults, .. } if faults.len() == 4), "{error}");
     neutralise(&rig, &tenant, SCRIPT).await.unwrap();
@@ -194,7 +196,7 @@ async fn a_neutralised_copy_is_known_by_what_is_in_it() {
 async fn a_script_that_fails_or_is_none_leaves_everything() {
     let rig = Rig::start();
     let tenant = odoo(&rig).await;
-    let before = rig.server.snapshot(&tenant.name, &tenant.name).await.unwrap().data_digest().await.unwrap();
+    let before = rig.server.snapshot(&tenant.name, &tenant.name, &tenant.password).await.unwrap().data_digest().await.unwrap();
     for bad in [
         "",
         "UPDATE ir_cron SET active = false;",
@@ -202,7 +204,7 @@ async fn a_script_that_fails_or_is_none_leaves_everything() {
         &SCRIPT.replace("ir_cron", "no_such"),
     ] {
         neutralise(&rig, &tenant, bad).await.unwrap_err();
-        let after = rig.server.snapshot(&tenant.name, &tenant.name).await.unwrap().data_digest().await.unwrap();
+        let after = rig.server.snapshot(&tenant.name, &tenant.name, &tenant.password).await.unwrap().data_digest().await.unwrap();
         assert_eq!(before.differences(&after), Default::default(), "{bad}");
     }
     let error = neutralise(&rig, &tenant, "BEGIN;\nCOMMIT;\nSELECT 1;\nCOMMIT;\n").await.unwrap_err();

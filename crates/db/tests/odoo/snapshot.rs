@@ -26,7 +26,7 @@ fn run(rig: &Rig, tenant: &Tenant, sql: &str) {
 }
 
 async fn snapshot(rig: &Rig, tenant: &Tenant) -> Snapshot {
-    rig.server.snapshot(&tenant.name, &tenant.name).await.unwrap()
+    rig.server.snapshot(&tenant.name, &tenant.name, &tenant.password).await.unwrap()
 }
 
 fn sha1(first: &str) -> String {
@@ -208,6 +208,36 @@ async fn nothing_of_a_tenants_runs_in_our_session() {
     }
 }
 
+/// The planner carries out what the predicate of an index calls, whatever the statement asks for.
+#[tokio::test]
+async fn what_runs_while_a_statement_is_planned_is_the_tenants_own() {
+    let rig = Rig::start();
+    let tenant = odoo_with(&rig, &[(&fname("ab1"), "1")]).await;
+    run(
+        &rig,
+        &tenant,
+        "CREATE FUNCTION tell() RETURNS void LANGUAGE plpgsql VOLATILE AS
+            -- Where an index is made, it may not; that is no matter here.
+            $$ BEGIN BEGIN RESET ROLE; EXCEPTION WHEN OTHERS THEN NULL; END; PERFORM set_config('application_name', 'trap:' || current_user, false); END $$;
+         CREATE FUNCTION yes(int) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM public.tell(); RETURN true; END $$;
+         CREATE INDEX ON ir_attachment (id) WHERE yes(1); CREATE INDEX ON ir_module_module (name) WHERE yes(1)",
+    );
+    let caught = || {
+        let names = "SELECT application_name FROM pg_stat_activity WHERE application_name LIKE 'trap:%'";
+        rig.cluster.psql("postgres", names).unwrap()
+    };
+    let own = format!("trap:{}", tenant.name);
+    let mut snapshot = snapshot(&rig, &tenant).await;
+    assert_eq!(files(&mut snapshot).await.len(), 1);
+    assert_eq!(caught(), own, "with rights of its own only");
+    drop(snapshot);
+    rig.until("SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name LIKE 'trap:%'").await;
+    let mut fence = rig.fence(&tenant.mark).await;
+    let mut session = fence.as_tenant(&tenant.name, &tenant.name, &tenant.password).await.unwrap();
+    session.module_states().await.unwrap();
+    assert_eq!(caught(), own, "with rights of its own only");
+}
+
 /// The owner of a database may set defaults for all who enter it.
 #[tokio::test]
 async fn a_tenants_settings_do_not_end_a_long_dump() {
@@ -232,12 +262,12 @@ async fn a_snapshot_changes_nothing_and_needs_its_database_open() {
     let mut fence = rig.fence(&tenant.mark).await;
     let recorded = db::odoo::Recorded { oid: None, owner: &tenant.name };
     fence.close_database(&tenant.name, recorded).await.unwrap();
-    assert!(rig.server.snapshot(&tenant.name, &tenant.name).await.is_err());
-    // Only we get in: its role may still not log in.
+    assert!(rig.server.snapshot(&tenant.name, &tenant.name, &tenant.password).await.is_err());
+    // Its role may still not log in, and a snapshot is its own session.
     fence.let_in(&tenant.name, recorded).await.unwrap();
-    snapshot(&rig, &tenant).await.export().await.unwrap();
-    assert!(rig.log_in(&tenant, tenant.name.as_str()).await.is_err());
+    assert!(rig.server.snapshot(&tenant.name, &tenant.name, &tenant.password).await.is_err());
     fence.open_database(&tenant.name, recorded).await.unwrap();
+    snapshot(&rig, &tenant).await.export().await.unwrap();
     rig.log_in(&tenant, tenant.name.as_str()).await.unwrap();
 }
 

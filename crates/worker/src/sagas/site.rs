@@ -4,13 +4,13 @@ use super::Tools;
 use super::errors::{inconsistent, overtaken};
 use super::waiting::unless_told_to_stop;
 use crate::engine::{Cx, StepError};
-use db::odoo::{Fence, InstanceConnection, OdooServer, Recorded};
+use db::odoo::{Fence, InstanceConnection, OdooServer, Recorded, Snapshot};
 use db::platform::PlatformTx;
 use db::platform::audit::{AuditContext, Door};
 use db::platform::instances::{self, Instance, Placement, secret_place};
 use domain::ids::{InstanceId, ServerId};
 use domain::instance::DesiredState;
-use domain::names::EnvName;
+use domain::names::{EnvName, PhysicalName};
 use domain::size::CpuLimit;
 use runtime::{Image, Limits, Owner, Service, TenantDatabase, Turn, Workload};
 use secrecy::SecretString;
@@ -119,6 +119,11 @@ impl Site {
     pub(super) fn password(&self, tools: &Tools) -> Result<SecretString, StepError> {
         let sealed = self.instance.db_secret.as_ref().ok_or_else(|| inconsistent("the instance has no database password"))?;
         tools.keyring.open_text(&secret_place(self.instance.id), sealed.as_bytes()).map_err(inconsistent)
+    }
+
+    /// One moment of a database that belongs to its tenant.
+    pub(super) async fn snapshot(&self, tools: &Tools, database: &PhysicalName) -> Result<Snapshot, StepError> {
+        Ok(self.server.snapshot(database, &self.placement.db_user, &self.password(tools)?).await?)
     }
 
     /// What shall run.

@@ -134,7 +134,8 @@ fn with_dump(archive: &[u8], change: impl FnOnce(String) -> String) -> Vec<u8> {
 async fn uuid_of(rig: &Rig, id: InstanceId) -> Option<String> {
     let placement = rig.instance(id).await.placement.unwrap();
     let server = rig.tools.servers.get(placement.server).unwrap();
-    server.snapshot(&placement.db_name, &placement.db_user).await.unwrap().uuid().await.unwrap()
+    let mut snapshot = server.snapshot(&placement.db_name, &placement.db_user, &rig.password(id).await).await.unwrap();
+    snapshot.uuid().await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

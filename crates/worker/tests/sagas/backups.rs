@@ -34,7 +34,7 @@ pub(crate) async fn ended(rig: &Rig, state: State) -> Operation {
 pub(crate) async fn books(rig: &Rig, id: InstanceId) -> (Vec<String>, Vec<String>) {
     let placement = rig.instance(id).await.placement.unwrap();
     let server = rig.tools.servers.get(placement.server).unwrap();
-    let mut snapshot = server.snapshot(&placement.db_name, &placement.db_user).await.unwrap();
+    let mut snapshot = server.snapshot(&placement.db_name, &placement.db_user, &rig.password(id).await).await.unwrap();
     let digest = format!("{:?}", snapshot.data_digest().await.unwrap());
     let mut files: Vec<String> = Vec::new();
     for directory in fs::read_dir(rig.filestore(id).await).unwrap() {

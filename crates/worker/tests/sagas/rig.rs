@@ -11,7 +11,7 @@ use db::platform::acceptance::{
 };
 use db::platform::audit::{AuditContext, Door};
 use db::platform::backups;
-use db::platform::instances::{self, Instance};
+use db::platform::instances::{self, Instance, secret_place};
 use db::platform::monitoring::Effective;
 use db::platform::operations::{self, Filter, NewOperation, Operation};
 use db::platform::servers::{self, ServerHealth};
@@ -31,7 +31,7 @@ use runtime::InstanceRuntime;
 use runtime::account::Account;
 use runtime::directory::DataDirectories;
 use runtime::fake::{FakeControl, FakeRuntime, ServerSettings, serve};
-use secrecy::SecretBox;
+use secrecy::{SecretBox, SecretString};
 use serde_json::json;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -448,6 +448,12 @@ impl Rig {
         }
         found.sort();
         found
+    }
+
+    /// The password of an instance's role.
+    pub(crate) async fn password(&self, id: InstanceId) -> SecretString {
+        let sealed = self.instance(id).await.db_secret.unwrap();
+        self.tools.keyring.open_text(&secret_place(id), sealed.as_bytes()).unwrap()
     }
 
     /// The filestore of an instance.

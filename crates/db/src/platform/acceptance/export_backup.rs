@@ -72,7 +72,7 @@ pub async fn export_backup(
         }
         last_failure = last.error.filter(|_| last.state == State::Failed).map(|error| error.message);
     }
-    if exports::kept(tx, instance.id).await? >= MOST {
+    if exports::kept(tx, instance.id, request.lost).await? >= MOST {
         return Ok(BackupExported::TooMany);
     }
     let new = operation(new_id(entropy), instance.id, Kind::Export, None);

@@ -138,7 +138,7 @@ pub(in crate::sagas) async fn discarded(cx: &Cx, tools: &Tools, origin: Origin) 
 
 async fn write(tools: &Tools, site: &Site, mut writer: Writer, attempt: i64) -> Result<Whole, StepError> {
     let placement = &site.placement;
-    let mut snapshot = site.server.snapshot(&placement.db_name, &placement.db_user).await?;
+    let mut snapshot = site.snapshot(tools, &placement.db_name).await?;
     let taken_at = DateTime::<Utc>::from(SystemTime::now());
     let extent = snapshot.extent().await?;
     let client = ClientTools::find(major(&extent), &[]).await?;

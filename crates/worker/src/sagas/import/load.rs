@@ -8,8 +8,8 @@ use crate::sagas::restore::there_must_be_room;
 use crate::sagas::site::Site;
 use crate::sagas::waiting::unless_told_to_stop;
 use async_trait::async_trait;
-use backup::BackupError;
 use backup::tools::ClientTools;
+use backup::{BackupError, DumpEnd};
 use db::odoo::OdooError;
 use domain::operation::Place;
 use serde_json::{Value, json};
@@ -23,9 +23,6 @@ const NAME: &str = "load";
 /// Whoever wrote the dump may make the server wait for ever, and everything else that is asked of the instance waits as well.
 const LONGEST: Duration = Duration::from_secs(2 * 3600);
 
-/// `pg_dump` ends with this (`pg_backup_archiver.c`), and perhaps with `\unrestrict` and a key.
-const END: &[u8] = b"-- PostgreSQL database dump complete";
-const TAIL: usize = 4096;
 pub(super) const NOT_ODOO: &str = "The database in the archive is not one that Odoo can work with.";
 
 pub(super) struct Load(pub(super) Arc<Tools>);
@@ -59,13 +56,13 @@ impl Step for Load {
         let scratch = Scratch::of(&site, &cx.output::<Read>(read::NAME)?)?;
         let mut fence = site.fence(cx).await?;
         let password = scratch.role(cx, &self.0, &mut fence).await?;
-        let oid = scratch.database(&mut fence).await?;
+        let oid = scratch.database(&site, &mut fence).await?;
         fence.release().await?;
 
         let client = ClientTools::find(site.server.admin_connection().await?.major_version().await?, &[]).await?;
         let target = scratch.target(&site, &self.0, password)?;
-        let tail = Arc::new(Mutex::new(Vec::new()));
-        let load = client.load_plain(&target, remembered(archive.dump_sql(), tail.clone()));
+        let end = Arc::new(Mutex::new(DumpEnd::default()));
+        let load = client.load_plain(&target, remembered(archive.dump_sql(), end.clone()));
         let load = async {
             match tokio::time::timeout(LONGEST, load).await {
                 Ok(loaded) => loaded.map_err(unusable),
@@ -74,8 +71,13 @@ impl Step for Load {
         };
         unless_told_to_stop(cx, load).await.map_err(there_must_be_room)?;
 
-        has_an_end(&tail.lock().unwrap_or_else(PoisonError::into_inner))?;
-        let mut snapshot = site.server.snapshot(&scratch.database, &scratch.role).await.map_err(no_odoo)?;
+        has_an_end(&end.lock().unwrap_or_else(PoisonError::into_inner))?;
+        // The dump may have given its role another password.
+        let mut fence = site.fence(cx).await?;
+        let password = scratch.role(cx, &self.0, &mut fence).await?;
+        fence.release().await?;
+        let snapshot = site.server.snapshot(&scratch.database, &scratch.role, &password).await;
+        let mut snapshot = snapshot.map_err(no_odoo)?;
         snapshot.verify_restored(&BTreeMap::new()).await.map_err(no_odoo)?;
         let modules = snapshot.modules().await.map_err(no_odoo)?;
         // `19.0.1.3`: the series, and the module's own version.
@@ -85,20 +87,13 @@ impl Step for Load {
     }
 }
 
-/// Remembers the end of what is read.
-fn remembered(content: impl AsyncRead + Send + Unpin, tail: Arc<Mutex<Vec<u8>>>) -> impl AsyncRead + Send + Unpin {
-    InspectReader::new(content, move |bytes: &[u8]| {
-        let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
-        tail.extend_from_slice(&bytes[bytes.len().saturating_sub(TAIL)..]);
-        let surplus = tail.len().saturating_sub(TAIL);
-        tail.drain(..surplus);
-    })
+fn remembered(content: impl AsyncRead + Send + Unpin, end: Arc<Mutex<DumpEnd>>) -> impl AsyncRead + Send + Unpin {
+    InspectReader::new(content, move |bytes: &[u8]| end.lock().unwrap_or_else(PoisonError::into_inner).add(bytes))
 }
 
-/// A dump that broke off where a statement ends would load as if it were all.
-fn has_an_end(tail: &[u8]) -> Result<(), StepError> {
+fn has_an_end(end: &DumpEnd) -> Result<(), StepError> {
     const PUBLIC: &str = "The dump of the database in the archive has no end.";
-    if tail.windows(END.len()).any(|part| part == END) {
+    if end.is_there() {
         return Ok(());
     }
     Err(StepError::permanent("dump_incomplete", PUBLIC, "pg_dump's last line is missing"))

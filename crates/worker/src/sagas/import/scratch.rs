@@ -35,7 +35,9 @@ impl Scratch {
     }
 
     /// An empty database, whatever an earlier attempt left.
-    pub(super) async fn database(&self, fence: &mut Fence) -> OdooResult<u32> {
+    pub(super) async fn database(&self, site: &Site, fence: &mut Fence) -> OdooResult<u32> {
+        // A dump may have taken our comment from it; it is known by its owner.
+        fence.drop_beside(&site.placement.db_name, Some(self.live_oid), &self.database, &self.role).await?;
         fence.create_fresh_database(&self.database, &self.role, &[self.live_oid]).await
     }
 

@@ -91,7 +91,7 @@ async fn write(
     archive: &OdooZip,
     (mut writer, attempt): (Writer, i64),
 ) -> Result<Whole, StepError> {
-    let mut snapshot = site.server.snapshot(&scratch.database, &scratch.role).await?;
+    let mut snapshot = site.server.snapshot(&scratch.database, &scratch.role, &target.password).await?;
     // psql does not wait for the disk: a server that fell since has lost what was loaded.
     snapshot.verify_restored(&BTreeMap::new()).await.map_err(no_odoo)?;
     let taken_at = DateTime::<Utc>::from(SystemTime::now());

@@ -72,7 +72,7 @@ impl Database {
         let into = Target { database: name.as_str().to_owned(), ..target(&site, &self.0)? };
         unless_told_to_stop(cx, backup.load(&client, &into)).await?;
 
-        let renew_identity = row.origin == Origin::Imported && is_another(&site, &name).await?;
+        let renew_identity = row.origin == Origin::Imported && self.is_another(&site, &name).await?;
         let mut fence = site.fence(cx).await?;
         fence.inside(&name).await?.repair(owner).await?;
         let reset = Reset { base_url: site.url(&self.0)?, renew_identity };
@@ -80,18 +80,15 @@ impl Database {
         fence.release().await?;
         Ok(Loaded { oid, skipped })
     }
-}
-
-/// Whether what was brought from elsewhere was another instance: two databases must not sign with one secret, nor be one to in-app
-/// services (contract 16.3). A live database that cannot say who it is decides nothing.
-async fn is_another(site: &Site, loaded: &PhysicalName) -> Result<bool, StepError> {
-    let owner = &site.placement.db_user;
-    let brought = site.server.snapshot(loaded, owner).await?.uuid().await?;
-    let live = async { site.server.snapshot(&site.placement.db_name, owner).await?.uuid().await };
-    match live.await {
-        Ok(live) => Ok(brought.is_none() || brought != live),
-        Err(OdooError::Unfit { .. }) => Ok(true),
-        Err(error) => Err(error.into()),
+    /// Whether what was brought from elsewhere was another instance: two databases must not sign with one secret, nor be one to in-app
+    /// services (contract 16.3). A live database that cannot say who it is decides nothing.
+    async fn is_another(&self, site: &Site, loaded: &PhysicalName) -> Result<bool, StepError> {
+        let brought = site.snapshot(&self.0, loaded).await?.uuid().await?;
+        match site.snapshot(&self.0, &site.placement.db_name).await?.uuid().await {
+            Ok(live) => Ok(brought.is_none() || brought != live),
+            Err(OdooError::Unfit { .. }) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

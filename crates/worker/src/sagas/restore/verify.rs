@@ -36,7 +36,7 @@ impl Step for Verify {
         let (site, plan) = (Site::of(cx, &self.0).await?, cx.output::<Planned>(plan::NAME)?);
         let (backup, _) = opened(cx, &self.0, plan.backup, site.instance.id).await?;
         let expected = backup.rows();
-        let mut snapshot = site.server.snapshot(&plan.incoming(&site.placement)?, &site.placement.db_user).await?;
+        let mut snapshot = site.snapshot(&self.0, &plan.incoming(&site.placement)?).await?;
         match snapshot.verify_restored(&expected).await {
             Err(error @ OdooError::Unfit { .. }) => Err(StepError::permanent("restored_data_wrong", WRONG, error)),
             other => Ok(json!({ "tables": expected.len(), "verified": other.map(|()| true)? })),

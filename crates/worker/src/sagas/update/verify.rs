@@ -30,7 +30,7 @@ impl Step for Verify {
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         const WRONG: &str = "After the update something was missing. The instance is as it was before.";
         let (site, plan) = (Site::of(cx, &self.0).await?, cx.output::<Planned>(plan::NAME)?);
-        let mut snapshot = site.server.snapshot(&plan.copy(&site.placement)?, &site.placement.db_user).await?;
+        let mut snapshot = site.snapshot(&self.0, &plan.copy(&site.placement)?).await?;
         match snapshot.verify_restored(&BTreeMap::new()).await {
             Err(error @ OdooError::Unfit { .. }) => Err(StepError::permanent("updated_data_wrong", WRONG, error)),
             other => Ok(json!({ "verified": other.map(|()| true)? })),

@@ -68,7 +68,7 @@ impl LoadCopy {
         let client = tools_for(&site, backup.postgres_version()).await?;
         unless_told_to_stop(cx, backup.load(&client, &target(&site, &self.0)?)).await?;
 
-        let mut snapshot = site.server.snapshot(name, owner).await?;
+        let mut snapshot = site.snapshot(&self.0, name).await?;
         snapshot.verify_restored(&backup.rows()).await?;
         let original_uuid = snapshot.uuid().await?;
         drop(snapshot);

@@ -54,7 +54,7 @@ impl Step for MakeHarmless {
         };
         done.map_err(unfit)?;
         let original = cx.output::<Loaded>(database::NAME)?.original_uuid;
-        site.server.snapshot(name, owner).await?.verify_neutralised(original.as_deref()).await.map_err(unfit)?;
+        site.snapshot(&self.0, name).await?.verify_neutralised(original.as_deref()).await.map_err(unfit)?;
         Ok(json!(addons::Outcome::default()))
     }
 }
