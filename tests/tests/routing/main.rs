@@ -125,7 +125,7 @@ fn expected(kind: &str, step: &str) -> Result<&'static [Through]> {
         ("terminate" | "delete", "remove_service") => &[],
         ("terminate" | "delete", "close_database") => &[Through::Fence],
         ("delete", "verify_database" | "drop_database" | "drop_role") => &[Through::Fence],
-        ("delete", "final_backup") => &[Through::Fence, Through::Inside, Through::Tenant],
+        ("delete", "final_backup") => &[Through::Fence, Through::Tenant],
         ("delete", "remove_directory") => &[],
         ("fetch_logs", "read") => &[],
         _ => bail!("{kind} has a step {step} of which this test does not know where it belongs"),

@@ -50,7 +50,7 @@ pub(crate) enum Through {
     Catalogue,
     /// The admin inside a tenant's or template's database, reading, or writing under a fence.
     Inside,
-    /// PostgreSQL's own programs, as a tenant.
+    /// A tenant in its own database: PostgreSQL's own programs, and what is read of its tables.
     Tenant,
     /// No kind that there should be.
     Other,
@@ -63,7 +63,7 @@ impl Through {
             ("odoo_admin", "ois", _) => Self::Inside,
             ("odoo_admin", application, "ois") if is_fence(application) => Self::Fence,
             ("odoo_admin", application, database) if is_fence(application) && database != "postgres" => Self::Inside,
-            (user, "ois backup", _) if user != "odoo_admin" => Self::Tenant,
+            (user, "ois" | "ois backup", database) if user != "odoo_admin" && user == database => Self::Tenant,
             _ => Self::Other,
         }
     }
