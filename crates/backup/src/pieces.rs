@@ -7,11 +7,13 @@ use crate::store::{BackupStore, Key, PIECE};
 use async_compression::Level;
 use async_compression::tokio::bufread::{ZstdDecoder, ZstdEncoder};
 use bytes::{Bytes, BytesMut};
-use futures::stream::{self, FuturesOrdered, Stream, StreamExt, TryStreamExt};
+use futures::stream::{self, FuturesOrdered, Stream, StreamExt};
 use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt, BufReader};
+use tokio::task::JoinError;
 use tokio_util::io::StreamReader;
+use tokio_util::task::AbortOnDropHandle;
 
 /// How many pieces are on their way at once.
 const AT_ONCE: usize = 2;
@@ -39,12 +41,14 @@ pub(crate) async fn write(
         }
         whole.add(&next);
         bytes += next.len() as u64;
-        under_way.push_back(put_checked(store.clone(), piece(prefix, number), next));
+        // On a task of its own, so that it goes on while the next piece is made.
+        let put = tokio::spawn(put(store.clone(), piece(prefix, number), next));
+        under_way.push_back(AbortOnDropHandle::new(put));
         if under_way.len() == AT_ONCE {
-            pieces.extend(under_way.try_next().await?);
+            pieces.extend(stored(under_way.next().await).transpose()?);
         }
     }
-    while let Some(piece) = under_way.try_next().await? {
+    while let Some(piece) = stored(under_way.next().await).transpose()? {
         pieces.push(piece);
     }
     Ok(Part { bytes, sha256: whole.hex(), pieces })
@@ -61,13 +65,14 @@ async fn fill(content: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> {
     Ok(bytes.freeze())
 }
 
-/// Puts an object and compares what the store has then.
-pub(crate) async fn put_checked(store: Arc<dyn BackupStore>, key: Key, bytes: Bytes) -> BackupResult<Piece> {
-    let sum = sha256(&bytes);
-    let piece = Piece { bytes: bytes.len() as u64, sha256: sum };
-    store.put(&key, bytes).await?;
-    get_checked(&store, &key, &piece).await?;
+async fn put(store: Arc<dyn BackupStore>, key: Key, bytes: Bytes) -> BackupResult<Piece> {
+    let piece = Piece { bytes: bytes.len() as u64, sha256: sha256(&bytes) };
+    store.put_checked(&key, bytes).await?;
     Ok(piece)
+}
+
+fn stored(put: Option<Result<BackupResult<Piece>, JoinError>>) -> Option<BackupResult<Piece>> {
+    put.map(|put| put.unwrap_or_else(|stopped| Err(BackupError::local("store a piece", io::Error::other(stopped)))))
 }
 
 /// An object that must be as it was stored.
