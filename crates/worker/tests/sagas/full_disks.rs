@@ -197,9 +197,7 @@ async fn a_full_store_is_waited_for_and_given_up_and_nothing_is_half_done() {
     assert_eq!(half_done(&rig), good);
     rig.sql("UPDATE instance_service.operations SET deadline_at = now(), next_run_at = now() WHERE state = 'waiting'");
     let failed = ended(&rig, State::Failed).await;
-    let error = failed.error.unwrap();
-    assert_eq!(error.code, "timed_out");
-    assert!(error.cause.contains("No space left on device"), "{error:?}");
+    assert_eq!(failed.error.unwrap().code, "timed_out");
     assert_eq!(half_done(&rig), good);
     let all = backups::of_instance(&rig.db, id, 10).await.unwrap();
     assert_eq!(all.iter().map(|row| row.state).collect::<Vec<_>>(), [BackupState::Failed, BackupState::Completed]);

@@ -57,7 +57,8 @@ impl Step for Database {
         let name = plan.incoming(&site.placement)?;
         let owner = &site.placement.db_user;
         let mut fence = site.fence(cx).await?;
-        let oid = fence.create_fresh_database(&name, owner, &[plan.live_oid]).await?;
+        let made = fence.create_fresh_database(&name, owner, &[plan.live_oid]).await;
+        let oid = made.map_err(StepError::from).map_err(there_must_be_room)?;
         fence.release().await?;
 
         let client = tools_for(&site, &backup).await?;

@@ -54,7 +54,8 @@ impl Step for LoadCopy {
         let (backup, _) = opened(cx, &self.0, source.backup, source.instance).await?;
         let (name, owner) = (&site.placement.db_name, &site.placement.db_user);
         let mut fence = site.fence(cx).await?;
-        let oid = fence.create_fresh_database(name, owner, &[]).await?;
+        let made = fence.create_fresh_database(name, owner, &[]).await;
+        let oid = made.map_err(StepError::from).map_err(there_must_be_room)?;
         fence.release().await?;
         let mut tx = cx.fenced_tx().await?;
         instances::set_database_oid(&mut tx, site.instance.id, Some(oid)).await?;
