@@ -21,7 +21,8 @@ struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     fn over(directory: &Path, mib: u32) -> Self {
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"]).arg(directory).output().unwrap();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"]).arg(directory).output().unwrap();
         assert!(mounted.status.success(), "{}", String::from_utf8_lossy(&mounted.stderr));
         Self(directory.to_owned())
     }

@@ -25,9 +25,7 @@ impl<'a> Bare<'a> {
     /// What is compared, where, and with which programs.
     pub(crate) fn describe(&self, stack: &Stack) -> Result<()> {
         let first = |text: String| text.lines().next().unwrap_or_default().to_owned();
-        let version = |program: &str| {
-            Command::new(program).arg("--version").output().with_context(|| format!("no {program}"))
-        };
+        let version = |program: &str| Command::new(program).arg("--version").output().with_context(|| format!("no {program}"));
         let said = |program: &str| Ok::<_, anyhow::Error>(first(String::from_utf8(version(program)?.stdout)?));
         let processors = std::fs::read_to_string("/proc/cpuinfo")?;
         let model = processors.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown");
@@ -56,11 +54,13 @@ impl<'a> Bare<'a> {
 
     /// Restores what was backed up last into a new database and a new directory.
     pub(crate) fn restore(&self, shop: &Shop, jobs: u32) -> Result<Duration> {
-        let database = format!("CREATE DATABASE {DATABASE} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' OWNER \"{}\"", shop.place.role);
+        let database =
+            format!("CREATE DATABASE {DATABASE} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' OWNER \"{}\"", shop.place.role);
         let begin = Instant::now();
         self.server.psql("postgres", &database)?;
         let load = match jobs {
-            1 => "zstd -dcq dump.zst | \"$BIN/pg_restore\" --role=\"$OWNER\" --no-owner --no-acl --exit-on-error -d \"$INTO\"".to_owned(),
+            1 => "zstd -dcq dump.zst | \"$BIN/pg_restore\" --role=\"$OWNER\" --no-owner --no-acl --exit-on-error -d \"$INTO\""
+                .to_owned(),
             // Several jobs need a file.
             jobs => format!(
                 "zstd -dfq dump.zst -o dump

@@ -76,7 +76,8 @@ fn books(stack: &Stack, bare: &Bare) -> Result<bool> {
     measured.renames.print("two renames of databases");
     measured.exchange.print("from cut sessions to both exchanged");
     let mut met = ratio("backup of books to bare", &measured.backup, &measured.bare_backup, 1.1);
-    let fastest = if measured.parallel.median() < measured.sequential.median() { &measured.parallel } else { &measured.sequential };
+    let fastest =
+        if measured.parallel.median() < measured.sequential.median() { &measured.parallel } else { &measured.sequential };
     met &= ratio("restore of books to the fastest bare one", &measured.restore, fastest, 1.15);
     met &= goal_in("ms", "exchange of data after sessions are cut", measured.exchange.median(), 100.0);
     Ok(met)

@@ -61,19 +61,12 @@ impl Ours<'_> {
         let operation = self.stack.restore(&self.shop.id, backup)?;
         self.stack.await_success(&operation, LIMIT)?;
         let Times { whole, copy, renames, exchange } = self.times(&operation)?;
-        Ok(Restored {
-            whole: millis(whole),
-            own: millis(whole - copy),
-            renames: millis(renames),
-            exchange: millis(exchange),
-        })
+        Ok(Restored { whole: millis(whole), own: millis(whole - copy), renames: millis(renames), exchange: millis(exchange) })
     }
 
     /// In milliseconds. The journal has the ends of steps; sessions are cut at the beginning of the step that renames.
     fn times(&self, operation: &str) -> Result<Times> {
-        let step = |name: &str, what: &str| {
-            format!("coalesce((SELECT {what} FROM s WHERE step = '{name}'), 0)")
-        };
+        let step = |name: &str, what: &str| format!("coalesce((SELECT {what} FROM s WHERE step = '{name}'), 0)");
         let took = "extract(epoch FROM finished_at - started_at) * 1000";
         let (copy, renames) = (step("safety_copy", took), step("switch_database", "(output->>'renamed_in_ms')::float"));
         let sql = format!(

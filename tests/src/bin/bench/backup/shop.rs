@@ -68,7 +68,8 @@ impl Shop {
         for number in 0..self.files {
             let length = if number % 10_000 == 5_000 { LONG } else { noise.next() % LONGEST + 1 };
             let content = noise.bytes(length);
-            let sum: String = digest(&SHA1_FOR_LEGACY_USE_ONLY, &content).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+            let sum: String =
+                digest(&SHA1_FOR_LEGACY_USE_ONLY, &content).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
             let directory = filestore.join(&sum[..2]);
             fs::create_dir_all(&directory)?;
             fs::write(directory.join(&sum), &content)?;
