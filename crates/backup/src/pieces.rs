@@ -1,12 +1,13 @@
 //! A stream as objects of bounded size, each with its checksum, and back.
 
+use crate::buffers::Buffer;
 use crate::digest::{Summing, sha256};
 use crate::error::{BackupError, BackupResult};
 use crate::manifest::{Part, Piece};
 use crate::store::{BackupStore, Key, PIECE};
 use async_compression::Level;
 use async_compression::tokio::bufread::{ZstdDecoder, ZstdEncoder};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::stream::{self, FuturesOrdered, Stream, StreamExt};
 use std::io;
 use std::sync::Arc;
@@ -55,14 +56,15 @@ pub(crate) async fn write(
 }
 
 async fn fill(content: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> {
-    let mut bytes = BytesMut::with_capacity(PIECE);
-    while bytes.len() < PIECE {
-        let room = PIECE - bytes.len();
-        if (&mut *content).take(room as u64).read_buf(&mut bytes).await? == 0 {
+    let (mut piece, mut filled) = (Buffer::of(PIECE), 0);
+    while filled < PIECE {
+        let read = content.read(&mut piece[filled..]).await?;
+        if read == 0 {
             break;
         }
+        filled += read;
     }
-    Ok(bytes.freeze())
+    Ok(piece.filled(filled))
 }
 
 async fn put(store: Arc<dyn BackupStore>, key: Key, bytes: Bytes) -> BackupResult<Piece> {

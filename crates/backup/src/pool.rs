@@ -1,5 +1,6 @@
 //! Contents of the filestores of one instance, each once, under its SHA-1: what the backups of the instance share.
 
+use crate::buffers::Buffer;
 use crate::digest::{Summing, sha256};
 use crate::error::{BackupError, BackupResult, blocking};
 use crate::files::{ContentName, Entry, Wanted};
@@ -222,13 +223,14 @@ async fn keep_content(store: Arc<dyn BackupStore>, shelf: Arc<Shelf>, waiting: K
     let (is_there, is_long) = (shelf.has(&entry), objects.len() > 1);
     let (mut sum, mut first, mut put) = (Summing::sha1(), None, Vec::new());
     for (number, (_, length)) in objects.iter().enumerate() {
-        let mut piece = vec![0; usize::try_from(*length).unwrap_or(PIECE)];
+        let length = usize::try_from(*length).unwrap_or(PIECE);
+        let mut piece = Buffer::of(length);
         content.read_exact(&mut piece).await.map_err(|e| match e.kind() {
             io::ErrorKind::UnexpectedEof => BackupError::Refused(format!("file {} is shorter than it should be", entry.name)),
             _ => BackupError::out_of(e, "read a file"),
         })?;
         sum.add(&piece);
-        let piece = Bytes::from(piece);
+        let piece = piece.filled(length);
         if is_long && !is_there {
             let key = waiting.child(&format!("{}.{number}", entry.name));
             store.put_checked(&key, piece).await?;
@@ -260,9 +262,10 @@ fn open(source: &OwnedFd, name: &ContentName) -> BackupResult<(File, u64)> {
 }
 
 fn read_piece(file: &mut File, length: u64, name: &ContentName) -> BackupResult<Bytes> {
-    let mut piece = vec![0; usize::try_from(length).unwrap_or(PIECE)];
+    let length = usize::try_from(length).unwrap_or(PIECE);
+    let mut piece = Buffer::of(length);
     file.read_exact(&mut piece).map_err(|e| vanished(name, e))?;
-    Ok(Bytes::from(piece))
+    Ok(piece.filled(length))
 }
 
 async fn read_again(mut file: File, length: u64, sum: String, name: &ContentName) -> BackupResult<(File, Bytes)> {

@@ -2,6 +2,7 @@
 
 use super::under_way::UnderWay;
 use super::{BackupStore, Key, Object, PIECE, not_stored};
+use crate::buffers::Buffer;
 use crate::error::{BackupError, BackupResult, blocking, is_full};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -83,15 +84,16 @@ impl LocalStore {
 
     fn get_now(&self, key: &Key) -> BackupResult<Bytes> {
         self.present()?;
-        let read = || -> io::Result<Vec<u8>> {
-            let file = File::open(self.path(key))?;
-            let mut content = Vec::with_capacity(usize::try_from(file.metadata()?.len()).unwrap_or(PIECE).min(PIECE));
+        let read = || -> io::Result<Bytes> {
+            let mut file = File::open(self.path(key))?;
             // One byte more than there may be: a file that has grown is seen to be another one.
-            file.take(PIECE as u64 + 1).read_to_end(&mut content)?;
-            Ok(content)
+            let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX).min(PIECE + 1);
+            let mut content = Buffer::of(length);
+            file.read_exact(&mut content)?;
+            Ok(content.filled(length))
         };
         match read() {
-            Ok(content) => Ok(Bytes::from(content)),
+            Ok(content) => Ok(content),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Err(BackupError::Missing(key.to_string())),
             Err(e) => Err(failed(format!("get {key}"), e)),
         }
@@ -261,5 +263,34 @@ fn failed(doing: String, cause: io::Error) -> BackupError {
         _ if is_full(&cause) => BackupError::Full(format!("{doing}: {cause}")),
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => BackupError::Denied(format!("{doing}: {cause}")),
         _ => BackupError::Unreachable(format!("{doing}: {cause}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_is_compared_to_the_last_byte() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join(ROOT_ID), "id").unwrap();
+        let store = LocalStore::new(root.path(), "id");
+        let key = Key::known("pool/a".to_owned());
+        for length in [0, 1, COMPARED - 1, COMPARED, COMPARED + 1, 3 * COMPARED + 7] {
+            let content = vec![7; length];
+            store.put_now(&key, &content).unwrap();
+            store.compare_now(&key, &content).unwrap();
+            let is_another = |stored: &[u8]| {
+                fs::write(store.path(&key), stored).unwrap();
+                assert!(matches!(store.compare_now(&key, &content), Err(BackupError::Damaged { .. })), "{length}: {}", stored.len());
+            };
+            is_another(&vec![7; length + 1]);
+            if let Some((last, before)) = content.split_last() {
+                is_another(before);
+                is_another(&[before, &[last ^ 1]].concat());
+            }
+            fs::remove_file(store.path(&key)).unwrap();
+            assert!(matches!(store.compare_now(&key, &content), Err(BackupError::Damaged { .. })), "{length}: missing");
+        }
     }
 }
