@@ -27,7 +27,7 @@ pub(crate) struct Restored {
     pub(crate) own: Duration,
     /// Of both databases.
     pub(crate) renames: Duration,
-    /// From the first rename of a database to the last one of a directory.
+    /// From the first rename of a database, when all sessions are cut, to the last one of a directory.
     pub(crate) exchange: Duration,
 }
 
