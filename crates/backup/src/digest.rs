@@ -18,9 +18,13 @@ impl Summing {
         self.0.update(bytes);
     }
 
+    pub(crate) fn bytes(self) -> Vec<u8> {
+        self.0.finish().as_ref().to_vec()
+    }
+
     /// In lower-case hexadecimal digits.
     pub(crate) fn hex(self) -> String {
-        hex::encode(self.0.finish())
+        hex::encode(self.bytes())
     }
 }
 

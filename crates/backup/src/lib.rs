@@ -13,6 +13,7 @@
 //! `tests/backups/rig.rs`: every test there runs over each.
 
 mod archive;
+mod buffers;
 mod digest;
 mod dump_end;
 mod error;

@@ -1,13 +1,14 @@
 //! A stream as objects of bounded size, each with its checksum, and back.
 
+use crate::buffers::Buffer;
 use crate::digest::{Summing, sha256};
-use crate::error::{BackupError, BackupResult};
+use crate::error::{BackupError, BackupResult, blocking};
 use crate::manifest::{Part, Piece};
 use crate::store::{BackupStore, Key, PIECE};
 use async_compression::Level;
 use async_compression::tokio::bufread::{ZstdDecoder, ZstdEncoder};
-use bytes::{Bytes, BytesMut};
-use futures::stream::{self, FuturesOrdered, Stream, StreamExt, TryStreamExt};
+use bytes::Bytes;
+use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt, BufReader};
@@ -23,50 +24,43 @@ fn piece(prefix: &Key, number: usize) -> Key {
     prefix.child(&format!("{number:06}"))
 }
 
-/// Stores everything that `content` yields below `prefix`, and reads each piece back.
-pub(crate) async fn write(
-    store: &Arc<dyn BackupStore>,
-    prefix: &Key,
-    mut content: impl AsyncRead + Unpin + Send,
-) -> BackupResult<Part> {
-    let (mut whole, mut bytes, mut pieces) = (Summing::sha256(), 0, Vec::new());
-    let mut under_way = FuturesOrdered::new();
-    for number in 0.. {
+/// Stores everything that `content` yields below `prefix`, and reads each piece back. Pieces are stored while the next is made.
+pub(crate) async fn write(store: &Arc<dyn BackupStore>, prefix: &Key, content: impl AsyncRead + Unpin + Send) -> BackupResult<Part> {
+    let (mut whole, mut bytes) = (Summing::sha256(), 0);
+    let made = stream::try_unfold((content, 0), async |(mut content, number)| {
         let next = fill(&mut content).await.map_err(|e| BackupError::out_of(e, "read what is to be stored"))?;
         // Something empty is one empty piece: that it is empty is known, too.
-        if next.is_empty() && number > 0 {
-            break;
-        }
-        whole.add(&next);
-        bytes += next.len() as u64;
-        under_way.push_back(put_checked(store.clone(), piece(prefix, number), next));
-        if under_way.len() == AT_ONCE {
-            pieces.extend(under_way.try_next().await?);
-        }
-    }
-    while let Some(piece) = under_way.try_next().await? {
-        pieces.push(piece);
-    }
+        let is_piece = number == 0 || !next.is_empty();
+        Ok(is_piece.then_some(((number, next), (content, number + 1))))
+    });
+    let pieces = made
+        .inspect_ok(|(_, next)| {
+            whole.add(next);
+            bytes += next.len() as u64;
+        })
+        .map_ok(|(number, next)| put(store.clone(), piece(prefix, number), next))
+        .try_buffered(AT_ONCE)
+        .try_collect()
+        .await?;
     Ok(Part { bytes, sha256: whole.hex(), pieces })
 }
 
 async fn fill(content: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> {
-    let mut bytes = BytesMut::with_capacity(PIECE);
-    while bytes.len() < PIECE {
-        let room = PIECE - bytes.len();
-        if (&mut *content).take(room as u64).read_buf(&mut bytes).await? == 0 {
+    let (mut piece, mut filled) = (Buffer::of(PIECE), 0);
+    while filled < PIECE {
+        let read = content.read(&mut piece[filled..]).await?;
+        if read == 0 {
             break;
         }
+        filled += read;
     }
-    Ok(bytes.freeze())
+    Ok(piece.filled(filled))
 }
 
-/// Puts an object and compares what the store has then.
-pub(crate) async fn put_checked(store: Arc<dyn BackupStore>, key: Key, bytes: Bytes) -> BackupResult<Piece> {
-    let sum = sha256(&bytes);
-    let piece = Piece { bytes: bytes.len() as u64, sha256: sum };
-    store.put(&key, bytes).await?;
-    get_checked(&store, &key, &piece).await?;
+async fn put(store: Arc<dyn BackupStore>, key: Key, content: Bytes) -> BackupResult<Piece> {
+    let summed = content.clone();
+    let piece = blocking(move || Ok(Piece { bytes: summed.len() as u64, sha256: sha256(&summed) })).await?;
+    store.put_checked(&key, content).await?;
     Ok(piece)
 }
 

@@ -1,10 +1,10 @@
 //! Contents of the filestores of one instance, each once, under its SHA-1: what the backups of the instance share.
 
+use crate::buffers::Buffer;
 use crate::digest::{Summing, sha256};
 use crate::error::{BackupError, BackupResult, blocking};
 use crate::files::{ContentName, Entry, Wanted};
 use crate::layout;
-use crate::pieces::put_checked;
 use crate::reader::{Backup, Listed};
 use crate::store::{BackupStore, Key, PIECE};
 use crate::tree;
@@ -116,6 +116,7 @@ pub(crate) async fn keep(
     Ok(kept)
 }
 
+/// Under a name of the pool nothing is ever put that is not known to belong there: other backups rely on it.
 async fn keep_one(store: Arc<dyn BackupStore>, shelf: Arc<Shelf>, source: Arc<OwnedFd>, wanted: Wanted) -> BackupResult<Entry> {
     if let Some(bytes) = wanted.bytes {
         let entry = Entry { name: wanted.name.clone(), bytes };
@@ -123,48 +124,53 @@ async fn keep_one(store: Arc<dyn BackupStore>, shelf: Arc<Shelf>, source: Arc<Ow
             return Ok(entry);
         }
     }
-    let name = wanted.name.clone();
-    let (mut file, bytes) = blocking(move || open(&source, &name)).await?;
-    let entry = Entry { name: wanted.name, bytes };
-    if shelf.has(&entry) {
-        return Ok(entry);
-    }
-    // Under a name of the pool nothing is ever put that is not known to belong there: other backups rely on it. A file of more than one piece
-    // is read twice.
-    let objects = objects(&shelf.prefix, &entry);
-    let (mut whole, mut pieces) = (Summing::sha1(), Vec::new());
-    let mut first = None;
-    for (_, length) in &objects {
-        let piece;
-        (file, piece) = read_piece(file, *length, &entry.name).await?;
-        whole.add(&piece);
-        pieces.push(sha256(&piece));
-        first = Some(piece);
-    }
-    compare(whole, &entry.name)?;
-    if let ([(key, _)], Some(piece)) = (objects.as_slice(), first) {
-        put_checked(store, key.clone(), piece).await?;
-        return Ok(entry);
-    }
-    file = rewound(file, &entry.name).await?;
-    for ((key, length), sum) in objects.into_iter().zip(pieces) {
-        let piece;
-        (file, piece) = read_piece(file, length, &entry.name).await?;
-        if sha256(&piece) != sum {
-            return Err(vanished(&entry.name, "it changed while it was read"));
+    let here = shelf.clone();
+    match blocking(move || look(&source, wanted.name, &here)).await? {
+        Found::There(entry) => Ok(entry),
+        Found::Short(entry, content) => {
+            store.put_checked(&shelf.prefix.child(entry.name.as_str()), content).await?;
+            Ok(entry)
         }
-        put_checked(store.clone(), key, piece).await?;
+        Found::Long(entry, mut file, sums) => {
+            for ((key, length), sum) in objects(&shelf.prefix, &entry).into_iter().zip(sums) {
+                let piece;
+                (file, piece) = read_again(file, length, sum, &entry.name).await?;
+                store.put_checked(&key, piece).await?;
+            }
+            Ok(entry)
+        }
     }
-    Ok(entry)
 }
 
-async fn rewound(mut file: File, name: &ContentName) -> BackupResult<File> {
-    let name = name.clone();
-    blocking(move || match file.rewind() {
-        Ok(()) => Ok(file),
-        Err(e) => Err(vanished(&name, e)),
-    })
-    .await
+/// What a filestore has under a name, and the pool has not.
+enum Found {
+    There(Entry),
+    /// Its content, which is what its name says.
+    Short(Entry, Bytes),
+    /// The file, and the sums of its pieces: it was read once, and its content is what its name says.
+    Long(Entry, File, Vec<String>),
+}
+
+fn look(source: &OwnedFd, name: ContentName, shelf: &Shelf) -> BackupResult<Found> {
+    let (mut file, bytes) = open(source, &name)?;
+    let entry = Entry { name, bytes };
+    if shelf.has(&entry) {
+        return Ok(Found::There(entry));
+    }
+    let (mut whole, mut sums) = (Summing::sha1(), Vec::new());
+    let objects = objects(&shelf.prefix, &entry);
+    for (_, length) in &objects {
+        let piece = read_piece(&mut file, *length, &entry.name)?;
+        whole.add(&piece);
+        if objects.len() == 1 {
+            compare(whole, &entry.name)?;
+            return Ok(Found::Short(entry, piece));
+        }
+        sums.push(sha256(&piece));
+    }
+    compare(whole, &entry.name)?;
+    file.rewind().map_err(|e| vanished(&entry.name, e))?;
+    Ok(Found::Long(entry, file, sums))
 }
 
 /// The same for files that come as bytes, from whoever: the pool gets nothing that was not compared with its name to the end.
@@ -217,16 +223,17 @@ async fn keep_content(store: Arc<dyn BackupStore>, shelf: Arc<Shelf>, waiting: K
     let (is_there, is_long) = (shelf.has(&entry), objects.len() > 1);
     let (mut sum, mut first, mut put) = (Summing::sha1(), None, Vec::new());
     for (number, (_, length)) in objects.iter().enumerate() {
-        let mut piece = vec![0; usize::try_from(*length).unwrap_or(PIECE)];
+        let length = usize::try_from(*length).unwrap_or(PIECE);
+        let mut piece = Buffer::of(length);
         content.read_exact(&mut piece).await.map_err(|e| match e.kind() {
             io::ErrorKind::UnexpectedEof => BackupError::Refused(format!("file {} is shorter than it should be", entry.name)),
             _ => BackupError::out_of(e, "read a file"),
         })?;
         sum.add(&piece);
-        let piece = Bytes::from(piece);
+        let piece = piece.filled(length);
         if is_long && !is_there {
             let key = waiting.child(&format!("{}.{number}", entry.name));
-            put_checked(store.clone(), key.clone(), piece).await?;
+            store.put_checked(&key, piece).await?;
             put.push(key);
         } else {
             first = Some(piece);
@@ -236,13 +243,13 @@ async fn keep_content(store: Arc<dyn BackupStore>, shelf: Arc<Shelf>, waiting: K
     let is_right = is_over && sum.hex() == entry.name.as_str();
     match (objects.as_slice(), first) {
         ([(key, _)], Some(piece)) if is_right && !is_there => {
-            put_checked(store.clone(), key.clone(), piece).await?;
+            store.put_checked(key, piece).await?;
         }
         _ => {}
     }
     for (from, (to, length)) in put.iter().zip(&objects) {
         if is_right {
-            put_checked(store.clone(), to.clone(), fetch(&store, from, *length).await?).await?;
+            store.put_checked(to, fetch(&store, from, *length).await?).await?;
         }
         store.delete(from).await?;
     }
@@ -254,12 +261,18 @@ fn open(source: &OwnedFd, name: &ContentName) -> BackupResult<(File, u64)> {
     found.map_err(|e| vanished(name, e))
 }
 
-async fn read_piece(mut file: File, length: u64, name: &ContentName) -> BackupResult<(File, Bytes)> {
+fn read_piece(file: &mut File, length: u64, name: &ContentName) -> BackupResult<Bytes> {
+    let length = usize::try_from(length).unwrap_or(PIECE);
+    let mut piece = Buffer::of(length);
+    file.read_exact(&mut piece).map_err(|e| vanished(name, e))?;
+    Ok(piece.filled(length))
+}
+
+async fn read_again(mut file: File, length: u64, sum: String, name: &ContentName) -> BackupResult<(File, Bytes)> {
     let name = name.clone();
     blocking(move || {
-        let mut piece = vec![0; usize::try_from(length).unwrap_or(PIECE)];
-        file.read_exact(&mut piece).map_err(|e| vanished(&name, e))?;
-        Ok((file, Bytes::from(piece)))
+        let piece = read_piece(&mut file, length, &name)?;
+        if sha256(&piece) == sum { Ok((file, piece)) } else { Err(vanished(&name, "it changed while it was read")) }
     })
     .await
 }
@@ -336,18 +349,21 @@ pub(crate) async fn restore(
     entry: Entry,
     target: Arc<OwnedFd>,
 ) -> BackupResult<()> {
-    let name = entry.name.clone();
-    let create = move || tree::create_file(tree::ensure_directory(&*target, name.directory())?, name.as_str());
-    let mut file = blocking(move || create().map_err(|e| BackupError::local("make a file", e))).await?;
-    let mut sum = Summing::sha1();
+    let (mut file, mut sum) = (None, Summing::sha1());
     for (key, length) in objects(&directory(instance, entry.name.directory()), &entry) {
         let piece = fetch(&store, &key, length).await?;
-        sum.add(&piece);
-        let write = move || match file.write_all(&piece) {
-            Ok(()) => Ok(file),
-            Err(e) => Err(BackupError::local("write a file", e)),
+        let (target, name) = (target.clone(), entry.name.clone());
+        let write = move || -> io::Result<(File, Summing)> {
+            sum.add(&piece);
+            let mut file = match file {
+                Some(file) => file,
+                None => tree::create_file(tree::ensure_directory(&*target, name.directory())?, name.as_str())?,
+            };
+            file.write_all(&piece)?;
+            Ok((file, sum))
         };
-        file = blocking(write).await?;
+        let (written, so_far) = blocking(move || write().map_err(|e| BackupError::local("write a file", e))).await?;
+        (file, sum) = (Some(written), so_far);
     }
     proven(sum, &entry)
 }

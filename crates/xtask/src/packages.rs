@@ -24,6 +24,9 @@ pub(crate) const POSTGRESQL: Package =
 /// Login sessions of the public door, for the tests.
 pub(crate) const REDIS: Package = Package { name: "redis-server", present: || Path::new(testkit::redis::PROGRAM).exists() };
 
+/// What the tests look into a backup with that is not our code.
+pub(crate) const ZSTD: Package = Package { name: "zstd", present: || Path::new("/usr/bin/zstd").exists() };
+
 /// What makes virtual environments.
 pub(crate) const VENV: Package = Package {
     name: "python3-venv",

@@ -59,14 +59,14 @@ pub(crate) fn install(options: &Options) -> Result<()> {
 }
 
 /// Runs a benchmark, optimised.
-pub(crate) fn bench(options: &Options, which: &str) -> Result<()> {
+pub(crate) fn bench(options: &Options, which: &str, full: bool) -> Result<()> {
     let log = logs()?.join("bench-build.log");
     let progress = Progress::new();
     let build = ["build", "--release", WORKSPACE[0], WORKSPACE[1], "--bins"];
     let ((), launcher) = stack::at_once(|| stack::build(&build, &log, &progress), || odoo(options, &progress))?;
     // Not `cargo run`: of one package alone it would build with other features, and so nearly everything again.
     let mut run = Command::new(checkout::optimised("bench"));
-    run.arg(which);
+    run.arg(which).args(full.then_some("full"));
     if succeeded(given(&mut run, options, &launcher))? { Ok(()) } else { bail!("the benchmark missed its goals or failed") }
 }
 
@@ -78,7 +78,7 @@ fn logs() -> Result<PathBuf> {
 
 fn odoo(options: &Options, progress: &Progress) -> Result<PathBuf> {
     let logs = logs()?;
-    stack::ensure_packages(options, &[packages::REDIS, packages::VENV], &logs.join("packages.log"), progress)?;
+    stack::ensure_packages(options, &[packages::REDIS, packages::VENV, packages::ZSTD], &logs.join("packages.log"), progress)?;
     Ok(stack::launcher(&stack::ensure_odoo(options, &logs.join("odoo-install.log"), progress)?))
 }
 

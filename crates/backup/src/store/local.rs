@@ -1,6 +1,8 @@
 //! A directory. An object is a file that appears by a rename; all of them reach the disk together, by syncfs(2), before a backup counts.
 
-use super::{BackupStore, Key, Object, PIECE};
+use super::under_way::UnderWay;
+use super::{BackupStore, Key, Object, PIECE, not_stored};
+use crate::buffers::Buffer;
 use crate::error::{BackupError, BackupResult, blocking, is_full};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -8,15 +10,15 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::sync::RwLock;
 
 /// Says which root this is; the same file as that of the instances' root.
 const ROOT_ID: &str = ".root";
 /// Files on their way to their place. It lies on the same file system, so that a rename is enough.
 const STAGING: &str = ".staging";
 const TRIES: usize = 8;
+/// How much is compared at once.
+const COMPARED: usize = 64 * 1024;
 /// Nobody writes an object for so long: a draft that is older was left by somebody who was killed.
 const LEFT_BEHIND: Duration = Duration::from_secs(24 * 3600);
 
@@ -26,14 +28,14 @@ pub struct LocalStore {
     root: PathBuf,
     id: String,
     /// Whose future is dropped may still have a put under way on another thread; whoever looks what there is waits for it.
-    under_way: Arc<RwLock<()>>,
+    under_way: UnderWay,
 }
 
 impl LocalStore {
     /// The store below `root`, whose file `.root` must hold `id`: a file system that is not mounted holds nothing, and must not
     /// look like a store that holds nothing. While it is not so, every call is [`BackupError::Unreachable`].
     pub fn new(root: impl Into<PathBuf>, id: impl Into<String>) -> Self {
-        Self { root: root.into(), id: id.into(), under_way: Arc::default() }
+        Self { root: root.into(), id: id.into(), under_way: UnderWay::default() }
     }
 
     fn present(&self) -> BackupResult<()> {
@@ -82,16 +84,41 @@ impl LocalStore {
 
     fn get_now(&self, key: &Key) -> BackupResult<Bytes> {
         self.present()?;
-        let read = || -> io::Result<Vec<u8>> {
-            let file = File::open(self.path(key))?;
-            let mut content = Vec::with_capacity(usize::try_from(file.metadata()?.len()).unwrap_or(PIECE).min(PIECE));
+        let read = || -> io::Result<Bytes> {
+            let mut file = File::open(self.path(key))?;
             // One byte more than there may be: a file that has grown is seen to be another one.
-            file.take(PIECE as u64 + 1).read_to_end(&mut content)?;
-            Ok(content)
+            let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX).min(PIECE + 1);
+            let mut content = Buffer::of(length);
+            file.read_exact(&mut content)?;
+            Ok(content.filled(length))
         };
         match read() {
-            Ok(content) => Ok(Bytes::from(content)),
+            Ok(content) => Ok(content),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Err(BackupError::Missing(key.to_string())),
+            Err(e) => Err(failed(format!("get {key}"), e)),
+        }
+    }
+
+    /// Compares an object with what it must be.
+    fn compare_now(&self, key: &Key, content: &[u8]) -> BackupResult<()> {
+        self.present()?;
+        let is_same = || -> io::Result<bool> {
+            let mut file = File::open(self.path(key))?;
+            let mut buffer = vec![0; COMPARED.min(content.len() + 1)];
+            for expected in content.chunks(COMPARED) {
+                let stored = &mut buffer[..expected.len()];
+                file.read_exact(stored)?;
+                if stored != expected {
+                    return Ok(false);
+                }
+            }
+            Ok(file.read(&mut buffer[..1])? == 0)
+        };
+        match is_same() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(not_stored(key)),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Err(not_stored(key)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(BackupError::damaged(key.as_str(), "it is missing")),
             Err(e) => Err(failed(format!("get {key}"), e)),
         }
     }
@@ -177,10 +204,20 @@ impl BackupStore for LocalStore {
     }
 
     async fn put(&self, key: &Key, content: Bytes) -> BackupResult<()> {
-        let (key, under_way) = (key.clone(), self.under_way.clone().read_owned().await);
+        let (key, under_way) = (key.clone(), self.under_way.begin());
         self.on_disk(move |this| {
             let _under_way = under_way;
             this.put_now(&key, &content)
+        })
+        .await
+    }
+
+    async fn put_checked(&self, key: &Key, content: Bytes) -> BackupResult<()> {
+        let (key, under_way) = (key.clone(), self.under_way.begin());
+        self.on_disk(move |this| {
+            let _under_way = under_way;
+            this.put_now(&key, &content)?;
+            this.compare_now(&key, &content)
         })
         .await
     }
@@ -191,7 +228,7 @@ impl BackupStore for LocalStore {
     }
 
     async fn list(&self, prefix: &Key) -> BackupResult<Vec<Object>> {
-        drop(self.under_way.write().await);
+        self.under_way.ended().await;
         let prefix = prefix.clone();
         self.on_disk(move |this| this.list_now(&prefix)).await
     }
@@ -226,5 +263,34 @@ fn failed(doing: String, cause: io::Error) -> BackupError {
         _ if is_full(&cause) => BackupError::Full(format!("{doing}: {cause}")),
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => BackupError::Denied(format!("{doing}: {cause}")),
         _ => BackupError::Unreachable(format!("{doing}: {cause}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_is_compared_to_the_last_byte() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join(ROOT_ID), "id").unwrap();
+        let store = LocalStore::new(root.path(), "id");
+        let key = Key::known("pool/a".to_owned());
+        for length in [0, 1, COMPARED - 1, COMPARED, COMPARED + 1, 3 * COMPARED + 7] {
+            let content = vec![7; length];
+            store.put_now(&key, &content).unwrap();
+            store.compare_now(&key, &content).unwrap();
+            let is_another = |stored: &[u8]| {
+                fs::write(store.path(&key), stored).unwrap();
+                assert!(matches!(store.compare_now(&key, &content), Err(BackupError::Damaged { .. })), "{length}: {}", stored.len());
+            };
+            is_another(&vec![7; length + 1]);
+            if let Some((last, before)) = content.split_last() {
+                is_another(before);
+                is_another(&[before, &[last ^ 1]].concat());
+            }
+            fs::remove_file(store.path(&key)).unwrap();
+            assert!(matches!(store.compare_now(&key, &content), Err(BackupError::Damaged { .. })), "{length}: missing");
+        }
     }
 }

@@ -3,8 +3,9 @@
 mod local;
 #[cfg(feature = "s3")]
 mod s3;
+mod under_way;
 
-use crate::error::BackupResult;
+use crate::error::{BackupError, BackupResult};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::fmt;
@@ -76,7 +77,18 @@ pub trait BackupStore: Send + Sync + fmt::Debug {
     /// Puts an object of at most [`PIECE`] bytes, whole or not at all, in place of what was there.
     async fn put(&self, key: &Key, content: Bytes) -> BackupResult<()>;
 
-    /// The object; [`crate::BackupError::Missing`] if the store says that there is none.
+    /// Puts an object and compares what the store has then; [`BackupError::Damaged`] if that is something else.
+    async fn put_checked(&self, key: &Key, content: Bytes) -> BackupResult<()> {
+        self.put(key, content.clone()).await?;
+        match self.get(key).await {
+            Ok(stored) if stored == content => Ok(()),
+            Ok(_) => Err(not_stored(key)),
+            Err(BackupError::Missing(what)) => Err(BackupError::damaged(what, "it is missing")),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// The object; [`BackupError::Missing`] if the store says that there is none.
     async fn get(&self, key: &Key) -> BackupResult<Bytes>;
 
     /// Every object below `prefix`, by key; empty only if the store says so.
@@ -92,6 +104,10 @@ pub trait BackupStore: Send + Sync + fmt::Debug {
     async fn tidy(&self) -> BackupResult<()> {
         Ok(())
     }
+}
+
+fn not_stored(key: &Key) -> BackupError {
+    BackupError::damaged(key.as_str(), "it is not what was stored")
 }
 
 #[cfg(test)]

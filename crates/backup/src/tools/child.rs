@@ -208,7 +208,8 @@ const REFUSED: &[&str] = &[
     "permission denied",
     "is not permitted to log in",
 ];
-const FULL: &[&str] = &["No space left on device", "Disk quota exceeded"];
+/// The last is what the first session in a new database meets, whose caches are files there (PostgreSQL, `relcache.c`, `write_item`).
+const FULL: &[&str] = &["No space left on device", "Disk quota exceeded", "could not write init file"];
 /// It had begun and was ended, or its role may open no more sessions: a tenant can do both to itself.
 const CUT: &[&str] = &[
     "connection to server was lost",
@@ -270,6 +271,8 @@ mod tests {
         let full =
             "pg_restore: error: could not execute query: ERROR:  could not extend file \"base/1\": No space left on device";
         assert!(matches!(end("pg_restore", full), BackupError::Full(_)));
+        let at_once = "pg_restore: error: connection to server at \"::1\", port 1 failed: FATAL:  could not write init file";
+        assert!(matches!(end("pg_restore", at_once), BackupError::Full(_)));
         // What a tenant wrote is quoted below the program's own words.
         let quoted =
             "pg_restore: error: could not execute query: ERROR:  syntax error\nCommand was: SELECT 'terminating connection';";

@@ -58,8 +58,11 @@ impl Fence {
         }
         let kept: Vec<u32> = recorded.oid.into_iter().collect();
         self.clear_name(name, recorded.owner, &kept).await?;
+        // File by file: a copy through the log, the default, makes files with holes and fills them with the next checkpoint. So it would go well
+        // on a disk that is full, and the whole server could not write its checkpoints afterwards (PostgreSQL 15, `bufmgr.c`,
+        // `RelationCopyStorageUsingBuffer`).
         let create = format!(
-            "CREATE DATABASE {} TEMPLATE {} OWNER {} ALLOW_CONNECTIONS false",
+            "CREATE DATABASE {} TEMPLATE {} OWNER {} ALLOW_CONNECTIONS false STRATEGY FILE_COPY",
             ident(name),
             ident(live),
             ident(recorded.owner)

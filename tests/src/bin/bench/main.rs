@@ -1,8 +1,9 @@
-//! `bench provision | jobs | api`: speed as ratios within one run. Prints every figure and ends with 1 when a goal is missed.
+//! `bench provision | jobs | api | backup [full]`: speed as ratios within one run. Prints every figure and ends with 1 when a goal is missed.
 //!
 //! Everything that is compared is measured in turn, round by round, so that a slower minute of the machine hits all of it.
 
 mod api;
+mod backup;
 mod figures;
 mod jobs;
 mod odoo;
@@ -17,7 +18,8 @@ fn main() -> Result<ExitCode> {
         "provision" => provision::run()?,
         "jobs" => jobs::run()?,
         "api" => api::run()?,
-        other => bail!("unknown benchmark {other:?}: provision, jobs or api"),
+        "backup" => backup::run(std::env::args().nth(2).is_some_and(|size| size == "full"))?,
+        other => bail!("unknown benchmark {other:?}: provision, jobs, api or backup"),
     };
     Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

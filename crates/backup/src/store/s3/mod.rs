@@ -4,6 +4,7 @@ mod answers;
 mod credentials;
 mod settings;
 
+use super::under_way::UnderWay;
 use super::{BackupStore, Key, Object, PIECE};
 use crate::error::{BackupError, BackupResult};
 use answers::{Answer, Connector, words};
@@ -18,7 +19,6 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::RwLock;
 
 pub use settings::S3Settings;
 
@@ -48,7 +48,7 @@ struct Inner {
     /// When the bucket was last seen to be ours.
     seen: Mutex<Option<Instant>>,
     /// Whose future is dropped still has a put under way; whoever looks what there is waits for it.
-    under_way: Arc<RwLock<()>>,
+    under_way: UnderWay,
 }
 
 impl S3Store {
@@ -82,7 +82,7 @@ impl S3Store {
         let bucket = bucket.build().map_err(|e| BackupError::Refused(format!("S3: {}", words(&e))))?;
         let prefix = settings.prefix.as_ref().map(|prefix| format!("{prefix}/")).unwrap_or_default();
         let place = format!("{}/{prefix}", settings.bucket);
-        let (id, seen, under_way) = (id.into(), Mutex::default(), Arc::default());
+        let (id, seen, under_way) = (id.into(), Mutex::default(), UnderWay::default());
         Ok(Self(Arc::new(Inner { bucket, keys, prefix, place, id, seen, under_way })))
     }
 
@@ -243,7 +243,7 @@ impl BackupStore for S3Store {
             return Err(BackupError::Refused(format!("{key}: {} bytes in one object", content.len())));
         }
         self.0.present().await?;
-        let (inner, key, under_way) = (self.0.clone(), key.clone(), self.0.under_way.clone().read_owned().await);
+        let (inner, key, under_way) = (self.0.clone(), key.clone(), self.0.under_way.begin());
         // On a task of its own, so that it comes to its end, and can be waited for, when nobody wants it any more.
         let put = tokio::spawn(async move {
             let _under_way = under_way;
@@ -266,7 +266,7 @@ impl BackupStore for S3Store {
     }
 
     async fn list(&self, prefix: &Key) -> BackupResult<Vec<Object>> {
-        drop(self.0.under_way.write().await);
+        self.0.under_way.ended().await;
         self.0.present().await?;
         let listed: object_store::Result<Vec<ObjectMeta>> = self.0.bucket.list(Some(&self.0.path(prefix))).try_collect().await;
         let listed = listed.map_err(|e| self.0.failed(&format!("list {prefix}"), e))?;
