@@ -149,7 +149,7 @@ pub async fn back_up(
 }
 
 /// Switches back to what a restore or update replaced, the last one unless another is named, while it is kept: allowed wherever a restore
-/// is.
+/// is. Which one is decided here: what happens to the instance until its turn comes was not meant.
 ///
 /// # Errors
 /// Database errors only.
@@ -170,11 +170,9 @@ pub async fn undo_restore(
     if !instance.adopted {
         return Ok(Acted::NotAdopted);
     }
-    if !replaced::is_kept(tx, instance.id, restore).await? {
-        return Ok(Acted::NoSuchBackup);
-    }
-    let order =
-        Order { kind: Kind::UndoRestore, event: Event::RestoreBegins, brings_up: false, params: json!({ "restore": restore }) };
+    let Some(kept) = replaced::last_kept(tx, instance.id, restore).await? else { return Ok(Acted::NoSuchBackup) };
+    let params = json!({ "restore": kept, "last": restore.is_none() });
+    let order = Order { kind: Kind::UndoRestore, event: Event::RestoreBegins, brings_up: false, params };
     order.accept(tx, instance, accepted.is_empty(), None, entropy, by).await
 }
 

@@ -2,10 +2,12 @@
 //! The live names never change. Each step goes back to exactly where it began.
 
 mod down;
+mod image;
 mod swap;
 mod switch;
 
 pub(super) use down::Down;
+pub(super) use image::{Images, UseImage};
 pub(super) use swap::Swap;
 pub(super) use switch::SwitchDatabase;
 
@@ -42,8 +44,8 @@ impl Exchange {
         Ok(Self { number, switch: Switch { live, live_oid, incoming, incoming_oid, outgoing, owner } })
     }
 
-    /// What is kept of it afterwards.
-    pub(super) fn replaced(&self, cx: &Cx, instance: &Instance, placement: &Placement) -> Replaced {
+    /// What is kept of it afterwards, and what ran on it.
+    fn replaced(&self, cx: &Cx, instance: &Instance, placement: &Placement, image: Option<String>) -> Replaced {
         Replaced {
             instance: instance.id,
             operation: cx.operation().id,
@@ -51,14 +53,15 @@ impl Exchange {
             db_name: self.switch.outgoing.clone(),
             db_oid: self.switch.live_oid,
             number: self.number,
+            image,
         }
     }
 }
 
-/// What is to be remembered when an exchange has come to its end.
-pub(super) fn replaced_by(cx: &Cx, instance: &Instance, find: Find) -> Result<Replaced, StepError> {
+/// What is to be remembered when an exchange has come to its end; `image` ran before it.
+pub(super) fn replaced_by(cx: &Cx, instance: &Instance, find: Find, image: Option<String>) -> Result<Replaced, StepError> {
     let placement = instance.placement.as_ref().ok_or_else(|| inconsistent("the instance is not placed"))?;
-    Ok(exchanged(cx, placement, find)?.replaced(cx, instance, placement))
+    Ok(exchanged(cx, placement, find)?.replaced(cx, instance, placement, image))
 }
 
 /// What is exchanged; by now it must be known.

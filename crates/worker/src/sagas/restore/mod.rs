@@ -98,7 +98,9 @@ impl Ends for Restored {
         let instance = locked(cx, tx).await?;
         let change = Change { operation_id: Some(cx.operation().id), ..Change::default() };
         let instance = instances::happen(tx, &instance, Event::RestoreDone, change, &worker(cx)).await?.map_err(overtaken)?;
-        replaced::keep(tx, &replaced_by(cx, &instance, exchange)?, self.0.keep_replaced).await?;
+        // What runs stays the same.
+        let image = instance.placement.as_ref().and_then(|placement| placement.image.clone());
+        replaced::keep(tx, &replaced_by(cx, &instance, exchange, image)?, None, self.0.keep_replaced).await?;
         let url = instance.external_url.as_deref().unwrap_or_default();
         mails::restore_completed(tx, cx, &self.0, &instance, &plan.name, url).await?;
         let safety_copy: Value = cx.output(safety_copy::NAME)?;

@@ -1,6 +1,7 @@
 //! undo_restore (contract 16.4): what the last restore or update replaced serves again, and what it had brought is kept in its turn.
 //!
-//! Parameters: `restore`, the operation that is taken back, if not the last one; `before`, what the row was. Result: the operation that is taken back.
+//! Parameters: `restore`, the operation that is taken back; `last`, whether it was chosen as the last one; `before`, what the row was. Result: the
+//! operation that is taken back.
 
 mod plan;
 mod recall;
@@ -8,8 +9,8 @@ mod recall;
 use super::Tools;
 use super::accepted::Accepted;
 use super::bring_up::{Configuration, IfItShallRun, OpenDatabase, Ready, RunService};
-use super::errors::overtaken;
-use super::exchange::{Down, Swap, SwitchDatabase, replaced_by};
+use super::errors::{inconsistent, overtaken};
+use super::exchange::{Down, Swap, SwitchDatabase, UseImage, replaced_by};
 use super::maintenance::{Look, Show, before};
 use super::site::{locked, worker};
 use crate::engine::{Admission, Cx, Ends, Outcome, Saga, StepError};
@@ -20,8 +21,9 @@ use db::platform::operations::Operation;
 use db::platform::replaced;
 use domain::instance::{Event, Status};
 use domain::operation::Kind;
-use plan::{Plan, Planned, exchange};
+use plan::{Parameters, Plan, Planned, exchange, images};
 use recall::Recall;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -44,6 +46,8 @@ pub(super) fn saga(tools: &Arc<Tools>) -> Saga {
         .undo()
         .step(Swap(t(), exchange))
         .undo()
+        .step(UseImage(t(), images))
+        .undo()
         .step(OpenDatabase(t()))
         .no_undo("the way back opens what serves then")
         .step(Configuration(t()))
@@ -59,6 +63,13 @@ struct TakenBack(Arc<Tools>);
 #[async_trait]
 impl Ends for TakenBack {
     async fn admit(&self, operation: &Operation, tx: &mut PlatformTx) -> Result<Admission, StepError> {
+        const NOT_THE_LAST: &str =
+            "The data of this instance were exchanged again since; ask once more if that is to be taken back.";
+        let Some(id) = operation.instance_id else { return Err(inconsistent("the operation names no instance")) };
+        let Parameters { restore, last } = Parameters::deserialize(&operation.params).map_err(inconsistent)?;
+        if last && replaced::last_kept(tx, id, None).await? != restore {
+            return Ok(Admission::Refused(NOT_THE_LAST.to_owned()));
+        }
         ACCEPTED.admit(operation, tx).await
     }
 
@@ -67,8 +78,8 @@ impl Ends for TakenBack {
         let instance = locked(cx, tx).await?;
         let change = Change { operation_id: Some(cx.operation().id), ..Change::default() };
         let instance = instances::happen(tx, &instance, Event::RestoreDone, change, &worker(cx)).await?.map_err(overtaken)?;
-        replaced::forget(tx, instance.id, plan.kept).await?;
-        replaced::keep(tx, &replaced_by(cx, &instance, exchange)?, self.0.keep_replaced).await?;
+        let former = replaced_by(cx, &instance, exchange, plan.former_image)?;
+        replaced::keep(tx, &former, Some(plan.kept), self.0.keep_replaced).await?;
         Ok(json!({ "taken_back": plan.operation }))
     }
 

@@ -6,7 +6,6 @@
 
 mod data;
 mod database;
-mod image;
 mod plan;
 mod run;
 mod verify;
@@ -16,7 +15,7 @@ use super::accepted::Accepted;
 use super::backup::safety_copy::{self, SafetyCopy};
 use super::bring_up::{Configuration, IfItShallRun, OpenDatabase, Ready, RunService};
 use super::errors::overtaken;
-use super::exchange::{Down, Swap, SwitchDatabase, replaced_by};
+use super::exchange::{Down, Swap, SwitchDatabase, UseImage, replaced_by};
 use super::maintenance::{Look, Show};
 use super::site::{locked, worker};
 use crate::engine::{Admission, Cx, Ends, Outcome, Saga, StepError};
@@ -30,9 +29,8 @@ use db::platform::replaced;
 use domain::backup::Origin;
 use domain::instance::{Event, Status};
 use domain::operation::Kind;
-use image::UseImage;
-use plan::{Plan, exchange};
-use run::Run;
+use plan::{Plan, Planned, exchange, images};
+use run::{Choose, Run};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use verify::Verify;
@@ -56,6 +54,8 @@ pub(super) fn saga(tools: &Arc<Tools>) -> Saga {
         .undo()
         .step(CopyData(t()))
         .undo()
+        .step(Choose(t()))
+        .no_undo("it only looks")
         .step(Run(t()))
         .no_undo("goes with the copies")
         .step(Verify(t()))
@@ -64,7 +64,7 @@ pub(super) fn saga(tools: &Arc<Tools>) -> Saga {
         .undo()
         .step(Swap(t(), exchange))
         .undo()
-        .step(UseImage(t()))
+        .step(UseImage(t(), images))
         .undo()
         .step(OpenDatabase(t()))
         .no_undo("the way back opens what serves then")
@@ -85,11 +85,12 @@ impl Ends for Updated {
     }
 
     async fn finish(&self, cx: &Cx, tx: &mut PlatformTx) -> Result<Value, StepError> {
-        let done: run::Done = cx.output(run::NAME)?;
+        let (plan, done) = (cx.output::<Planned>(plan::NAME)?, cx.output::<run::Done>(run::NAME)?);
         let instance = locked(cx, tx).await?;
         let change = Change { operation_id: Some(cx.operation().id), ..Change::default() };
         let instance = instances::happen(tx, &instance, Event::UpdateDone, change, &worker(cx)).await?.map_err(overtaken)?;
-        replaced::keep(tx, &replaced_by(cx, &instance, exchange)?, self.0.keep_replaced).await?;
+        let former = replaced_by(cx, &instance, exchange, plan.former_image)?;
+        replaced::keep(tx, &former, None, self.0.keep_replaced).await?;
         let safety_copy: Value = cx.output(safety_copy::NAME)?;
         Ok(json!({
             "updated": done.updated, "installed": done.installed, "unknown": done.unknown, "safety_copy": safety_copy["backup"],

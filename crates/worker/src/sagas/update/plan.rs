@@ -1,8 +1,9 @@
-//! Looks whether the update can be done here and now, before anything is made: what would run, and room for a copy.
+//! Looks whether the update can be done here and now, before anything is made, and what would run. Room on a database server cannot be asked for:
+//! a full disk is met while the copy is made (`database`), and everything goes back.
 
 use crate::engine::{Cx, Seen, Step, StepError};
 use crate::sagas::Tools;
-use crate::sagas::exchange::Exchange;
+use crate::sagas::exchange::{Exchange, Images};
 use crate::sagas::restore::number_beside;
 use crate::sagas::site::Site;
 use async_trait::async_trait;
@@ -52,6 +53,12 @@ pub(super) fn exchange(cx: &Cx, placement: &Placement) -> Result<Option<Exchange
     let (plan, copied) = (cx.recorded::<Planned>(NAME)?, cx.recorded::<super::database::Copied>(super::database::NAME)?);
     let Some((plan, copied)) = plan.zip(copied) else { return Ok(None) };
     Exchange::of(placement, plan.number, plan.live_oid, (plan.copy(placement)?, copied.oid)).map(Some)
+}
+
+/// What runs before and afterwards.
+pub(super) fn images(cx: &Cx) -> Result<Option<Images>, StepError> {
+    let images = |plan: Planned| Images { before: plan.former_image, after: Some(plan.image.as_str().to_owned()) };
+    Ok(cx.recorded::<Planned>(NAME)?.map(images))
 }
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! Updates and installs modules in the copy, by runs of Odoo on the copied files.
+//! Chooses what there is to do, and then updates and installs modules in the copy, by runs of Odoo on the copied files.
 
 use super::plan::{self, Parameters, Planned};
 use crate::engine::{Cx, Seen, Step, StepError};
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
+const CHOICE: &str = "choose_modules";
 pub(super) const NAME: &str = "update_modules";
 /// Longest run of Odoo: large databases take their time.
 const RUN: Duration = Duration::from_secs(90 * 60);
@@ -21,9 +22,12 @@ const RUN: Duration = Duration::from_secs(90 * 60);
 const TOLD: usize = 20;
 const ALL: &str = "all";
 
+/// Recorded before anything is done: afterwards the copy does not tell any more what was there before.
+pub(super) struct Choose(pub(super) Arc<Tools>);
+
 pub(super) struct Run(pub(super) Arc<Tools>);
 
-/// What the step records, and the client reads in the result.
+/// What both steps record, and the client reads in the result.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Done {
     pub(super) updated: Vec<String>,
@@ -56,6 +60,28 @@ impl Done {
 }
 
 #[async_trait]
+impl Step for Choose {
+    fn name(&self) -> &'static str {
+        CHOICE
+    }
+
+    fn place(&self) -> Place {
+        Place::Postgres2
+    }
+
+    async fn check(&self, _cx: &Cx) -> Result<Seen, StepError> {
+        Ok(Seen::Absent)
+    }
+
+    async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
+        let (site, plan) = (Site::of(cx, &self.0).await?, cx.output::<Planned>(plan::NAME)?);
+        let Parameters { modules, .. } = cx.params()?;
+        let states = states(cx, &self.0, &site, &plan).await?;
+        Ok(json!(Done::planned(&modules, &site.instance.custom_addons, &states)))
+    }
+}
+
+#[async_trait]
 impl Step for Run {
     fn name(&self) -> &'static str {
         NAME
@@ -80,15 +106,14 @@ impl Step for Run {
 
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let (site, plan) = (Site::of(cx, &self.0).await?, cx.output::<Planned>(plan::NAME)?);
-        let Parameters { modules, .. } = cx.params()?;
-        let done = Done::planned(&modules, &site.instance.custom_addons, &self.states(cx, &site, &plan).await?);
+        let done: Done = cx.output(CHOICE)?;
         if !done.updated.is_empty() {
             self.run(cx, &site, &plan, Task::Update(done.updated.clone())).await?;
         }
         if !done.installed.is_empty() {
             self.run(cx, &site, &plan, Task::Install(done.installed.clone())).await?;
         }
-        let states = self.states(cx, &site, &plan).await?;
+        let states = states(cx, &self.0, &site, &plan).await?;
         let missing: Vec<&String> = done.installed.iter().filter(|name| !states.is_installed(name)).collect();
         if !states.pending.is_empty() || !missing.is_empty() {
             return Err(failed(format!("pending {:?}, not installed {missing:?}", states.pending)));
@@ -110,14 +135,14 @@ impl Run {
         let log = end.log.get(end.log.len().saturating_sub(TOLD)..).unwrap_or_default().join("\n");
         Err(failed(format!("exit {:?}, log: {log}", end.exit)))
     }
+}
 
-    async fn states(&self, cx: &Cx, site: &Site, plan: &Planned) -> Result<ModuleStates, StepError> {
-        let (copy, password) = (plan.copy(&site.placement)?, site.password(&self.0)?);
-        let mut fence = site.fence(cx).await?;
-        let states = fence.as_tenant(&copy, &site.placement.db_user, &password).await?.module_states().await?;
-        fence.release().await?;
-        Ok(states)
-    }
+async fn states(cx: &Cx, tools: &Tools, site: &Site, plan: &Planned) -> Result<ModuleStates, StepError> {
+    let (copy, password) = (plan.copy(&site.placement)?, site.password(tools)?);
+    let mut fence = site.fence(cx).await?;
+    let states = fence.as_tenant(&copy, &site.placement.db_user, &password).await?.module_states().await?;
+    fence.release().await?;
+    Ok(states)
 }
 
 fn failed(cause: String) -> StepError {

@@ -1,6 +1,5 @@
-//! Records what runs from now on.
+//! Records what runs on the data that serve from now on.
 
-use super::plan::{self, Planned};
 use crate::engine::{Cx, Seen, Step, StepError, Undo};
 use crate::sagas::Tools;
 use crate::sagas::site::{Site, instance_id};
@@ -10,7 +9,17 @@ use domain::operation::Place;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-pub(super) struct UseImage(pub(super) Arc<Tools>);
+/// What ran before, and what runs afterwards; none: as before.
+pub(in crate::sagas) struct Images {
+    pub(in crate::sagas) before: Option<String>,
+    pub(in crate::sagas) after: Option<String>,
+}
+
+/// With how a saga finds it out; `None` while nothing is planned.
+pub(in crate::sagas) struct UseImage(
+    pub(in crate::sagas) Arc<Tools>,
+    pub(in crate::sagas) fn(&Cx) -> Result<Option<Images>, StepError>,
+);
 
 #[async_trait]
 impl Step for UseImage {
@@ -28,9 +37,11 @@ impl Step for UseImage {
     }
 
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
-        let plan: Planned = cx.output(plan::NAME)?;
-        write(cx, plan.image.as_str()).await?;
-        Ok(json!({ "image": plan.image }))
+        let after = (self.1)(cx)?.and_then(|images| images.after);
+        if let Some(image) = &after {
+            write(cx, image).await?;
+        }
+        Ok(json!({ "image": after }))
     }
 }
 
@@ -40,8 +51,8 @@ impl Undo for UseImage {
         if Site::find(cx, &self.0).await?.is_none() {
             return Ok(());
         }
-        match cx.recorded::<Planned>(plan::NAME)?.and_then(|plan| plan.former_image) {
-            Some(former) => write(cx, &former).await,
+        match (self.1)(cx)?.and_then(|images| images.before) {
+            Some(before) => write(cx, &before).await,
             None => Ok(()),
         }
     }
