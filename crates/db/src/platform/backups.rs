@@ -180,15 +180,19 @@ impl TryFrom<Row> for Backup {
     }
 }
 
-/// Catalogues a backup that is about to be taken. Done again by the same operation it changes nothing; the id that counts is returned.
+/// Catalogues a backup that is about to be taken. Done again by the same operation it changes nothing, but that one which came to nothing is
+/// under way again; the id that counts is returned.
 ///
 /// # Errors
 /// Database errors only.
 pub async fn begin(tx: &mut PlatformTx, new: &NewBackup) -> DbResult<BackupId> {
     let id = sqlx::query_scalar!(
-        "INSERT INTO instance_service.backups (id, instance_id, customer_id, operation_id, name, origin, odoo_version)
+        "INSERT INTO instance_service.backups AS b (id, instance_id, customer_id, operation_id, name, origin, odoo_version)
          VALUES ($1, $2, $3, $4, $5, $6, $7)
-         ON CONFLICT (operation_id, origin) DO UPDATE SET name = excluded.name RETURNING id",
+         ON CONFLICT (operation_id, origin) DO UPDATE
+            SET name = excluded.name, state = CASE b.state WHEN 'failed' THEN 'running' ELSE b.state END,
+                error = CASE b.state WHEN 'failed' THEN NULL ELSE b.error END
+         RETURNING id",
         new.id.as_uuid(),
         new.instance.as_uuid(),
         new.customer.as_uuid(),

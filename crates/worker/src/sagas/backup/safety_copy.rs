@@ -6,17 +6,17 @@ use crate::engine::{Cx, Seen, Step, StepError, Undo, Verdict};
 use crate::sagas::Tools;
 use crate::sagas::site::Site;
 use async_trait::async_trait;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use db::platform::backups;
-use domain::backup::Origin;
+use domain::backup::{Origin, State};
 use domain::operation::Place;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub(in crate::sagas) const NAME: &str = "safety_copy";
 
-/// One that is not older, seen from when the restore was asked for, is copy enough: clients ask for both back to back.
+/// One that is not older now is copy enough: clients ask for both back to back.
 const RECENT: TimeDelta = TimeDelta::minutes(1);
 
 pub(in crate::sagas) struct SafetyCopy {
@@ -47,13 +47,20 @@ impl Step for SafetyCopy {
     }
 
     async fn check(&self, cx: &Cx) -> Result<Seen, StepError> {
-        let id = cx.operation().instance_id;
-        let newest = match id {
-            Some(id) => backups::newest_whole(&cx.services().db, id).await?,
+        let (db, operation) = (&cx.services().db, cx.operation());
+        let is_whole = |backup: &backups::Backup| backup.state == State::Completed;
+        // Of a try that did not come to say so.
+        if let Some(own) = backups::of_operation(db, operation.id, self.origin).await?.filter(is_whole) {
+            return Ok(Seen::Ours(json!({ "backup": own.id })));
+        }
+        let newest = match operation.instance_id {
+            Some(id) => backups::newest_whole(db, id).await?,
             None => None,
         };
-        let since = cx.operation().created_at.checked_sub_signed(RECENT).unwrap_or(cx.operation().created_at);
-        match newest.filter(|newest| newest.summary.as_ref().and_then(|summary| summary.taken_at).is_some_and(|at| at >= since)) {
+        // However long the operation has waited for its turn: an instance may have served for hours meanwhile.
+        let now = DateTime::<Utc>::from(SystemTime::now());
+        let is_recent = |at: DateTime<Utc>| now.signed_duration_since(at) <= RECENT;
+        match newest.filter(|newest| newest.summary.as_ref().and_then(|summary| summary.taken_at).is_some_and(is_recent)) {
             Some(recent) => Ok(Seen::Ours(json!({ "backup": recent.id }))),
             None => Ok(Seen::Absent),
         }
