@@ -226,6 +226,23 @@ async fn take(
     Ok(row.map(|row| (row.operation.0, row.token, row.seconds_left)))
 }
 
+/// Gives a claimed operation so long from its start on, instead of the limit of its definition.
+///
+/// # Errors
+/// Database errors only.
+pub async fn allow(tx: &mut PlatformTx, claim: &mut Claim, limit: Duration) -> DbResult<()> {
+    let row = sqlx::query!(
+        r#"UPDATE instance_service.operations SET deadline_at = greatest(deadline_at, started_at + make_interval(secs => $2))
+            WHERE id = $1 RETURNING deadline_at, extract(epoch FROM deadline_at - clock_timestamp())::float8 AS seconds_left"#,
+        claim.operation.id.as_uuid(),
+        limit.as_secs_f64()
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    (claim.operation.deadline_at, claim.seconds_left) = (row.deadline_at, row.seconds_left);
+    Ok(())
+}
+
 async fn quarantine(tx: &mut PlatformTx, operation: &Operation, journal: &[JournalStep]) -> DbResult<Claimed> {
     let cause = format!("{CLAIM_LIMIT} claims in a row ended without a word, the last in step {:?}", operation.current_step);
     let fault = match operation.error.clone() {

@@ -33,6 +33,21 @@ pub async fn note(tx: &mut PlatformTx, instance: InstanceId, of: &CloneOf) -> Db
     Ok(())
 }
 
+/// Another operation takes the backup.
+///
+/// # Errors
+/// Database errors only.
+pub async fn order(tx: &mut PlatformTx, instance: InstanceId, operation: OperationId) -> DbResult<()> {
+    sqlx::query!(
+        "UPDATE instance_service.clones SET backup_operation = $2 WHERE instance_id = $1",
+        instance.as_uuid(),
+        operation.as_uuid()
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
 /// The backup has been taken.
 ///
 /// # Errors
@@ -65,4 +80,15 @@ pub async fn of(db: &PlatformDb, instance: InstanceId) -> DbResult<Option<CloneO
         backup: row.backup_id.map(BackupId::from_uuid),
         operation: row.backup_operation.map(OperationId::from_uuid),
     }))
+}
+
+/// Of which instance another one was ordered as a copy, if it was.
+///
+/// # Errors
+/// Database errors only.
+pub async fn source_of(tx: &mut PlatformTx, instance: InstanceId) -> DbResult<Option<InstanceId>> {
+    let source = sqlx::query_scalar!("SELECT source_id FROM instance_service.clones WHERE instance_id = $1", instance.as_uuid())
+        .fetch_optional(tx.conn())
+        .await?;
+    Ok(source.map(InstanceId::from_uuid))
 }

@@ -95,6 +95,10 @@ impl Server {
         }
         match effect {
             Some(Effect::FailAfter(class)) => Reply::of(Err(class.error("the answer was lost by script".into()))),
+            Some(Effect::ExitStatus(status)) => Reply::of(result.map(|mut end| {
+                end["exit"] = status.into();
+                end
+            })),
             _ => Reply::of(result),
         }
     }

@@ -73,6 +73,8 @@ pub enum Effect {
     ExitAfterStart,
     /// For `ready`: this look sees an Odoo that is not ready.
     NotReady,
+    /// For `run_once`: the run does its work, and ends with this status.
+    ExitStatus(i32),
 }
 
 /// A scripted fault.

@@ -104,7 +104,7 @@ impl Engine {
     async fn look_at(&self, id: OperationId) -> DbResult<()> {
         match self.take_in_time(id, true).await? {
             Taken::Nothing => {}
-            Taken::Ours(run, Admission::Go) => run.walk().await,
+            Taken::Ours(run, Admission::Go | Admission::Within(_)) => run.walk().await,
             Taken::Ours(run, Admission::Refused(why)) => run.refuse(why).await,
             Taken::Unchecked(error) => {
                 if let Taken::Ours(run, _) = self.take_in_time(id, false).await? {
@@ -140,6 +140,7 @@ impl Engine {
         let mut admission = Admission::Go;
         if check && fresh {
             match hook(saga.ends().admit(&claim.operation, &mut tx)).await {
+                Ok(Admission::Within(limit)) => claims::allow(&mut tx, &mut claim, limit).await?,
                 Ok(answer) => admission = answer,
                 Err(error) => return Ok(Taken::Unchecked(error)),
             }

@@ -19,6 +19,8 @@ const LONG_LIMIT: Duration = Duration::from_secs(4 * 3600);
 pub enum Admission {
     /// Go.
     Go,
+    /// Go, and take so long at most, instead of what the saga says.
+    Within(Duration),
     /// Not any more: it ends cancelled, with these words.
     Refused(String),
 }

@@ -65,7 +65,14 @@ pub async fn clone_instance(
     let customer = order.customer_id;
     // The locks are taken in the order of every use case: subscription, then rows.
     let created = create(tx, Create { order, provision: true }, reserved, entropy, by).await?;
-    let Created::New(new) = &created else { return Ok(Cloned::Ordered(created)) };
+    let new = match &created {
+        Created::New(new) => new,
+        // Another instance, if not the original itself, has the subscription: that is no answer to this order.
+        Created::Replayed(other) if clones::source_of(tx, other.id).await? != Some(id) => {
+            return Ok(Cloned::Ordered(Created::SubscriptionTaken));
+        }
+        _ => return Ok(Cloned::Ordered(created)),
+    };
     let Some(source) = lock(tx, id).await? else { return Ok(Cloned::NotFound) };
     if source.customer_id != customer {
         return Ok(Cloned::OtherCustomer);
@@ -73,18 +80,29 @@ pub async fn clone_instance(
     let operation = match backup {
         Some(backup) if backups::restorable(tx, backup, id).await?.is_none() => return Ok(Cloned::NoSuchBackup),
         Some(_) => None,
-        None => {
-            let label = format!("copy for {name}").chars().take(LONGEST_NAME).collect();
-            let request = Act { label: Some(label), ..Act::new(id, Action::Backup, None) };
-            match act(tx, request, entropy, by).await? {
-                Acted::Queued(_, operation) | Acted::UnderWay(_, Some(operation)) => Some(operation),
-                Acted::NotAllowed(refused) => return Ok(Cloned::NotAllowed(refused)),
-                Acted::NotAdopted => return Ok(Cloned::NotAdopted),
-                Acted::QueueFull => return Ok(Cloned::QueueFull),
-                _ => return Ok(Cloned::NotFound),
-            }
-        }
+        None => match back_up_original(tx, id, &name, entropy, by).await? {
+            Acted::Queued(_, operation) | Acted::UnderWay(_, Some(operation)) => Some(operation),
+            Acted::NotAllowed(refused) => return Ok(Cloned::NotAllowed(refused)),
+            Acted::NotAdopted => return Ok(Cloned::NotAdopted),
+            Acted::QueueFull => return Ok(Cloned::QueueFull),
+            _ => return Ok(Cloned::NotFound),
+        },
     };
     clones::note(tx, new.id, &CloneOf { source: id, backup, operation }).await?;
     Ok(Cloned::Ordered(created))
+}
+
+/// Orders the backup that a copy called `name` is made of.
+///
+/// # Errors
+/// Database errors only.
+pub async fn back_up_original(
+    tx: &mut PlatformTx,
+    source: InstanceId,
+    name: &str,
+    entropy: &dyn Entropy,
+    by: &AuditContext,
+) -> DbResult<Acted> {
+    let label = format!("copy for {name}").chars().take(LONGEST_NAME).collect();
+    act(tx, Act { label: Some(label), ..Act::new(source, Action::Backup, None) }, entropy, by).await
 }

@@ -38,7 +38,7 @@ use before::Before;
 
 pub(in crate::platform) use cancel::take_back_provision;
 pub use cancel::{CancelRequest, Cancelled, cancel};
-pub use clone::{CloneInstance, Cloned, clone_instance};
+pub use clone::{CloneInstance, Cloned, back_up_original, clone_instance};
 pub use compare::{Compare, compare};
 pub use create::{Create, Created, create};
 pub use delete::{Delete, Deleted, delete};

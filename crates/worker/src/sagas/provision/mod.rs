@@ -26,6 +26,7 @@ use crate::engine::{Admission, Cx, Ends, Outcome, Saga, StepError};
 use async_trait::async_trait;
 use copy::{AwaitBackup, CopyData, Either, LoadCopy, MakeHarmless, Nothing, is_copy};
 use db::platform::PlatformTx;
+use db::platform::clones;
 use db::platform::instances::{self, Change};
 use db::platform::operations::{Fault, Operation};
 use domain::instance::{Event, Phase, ProvisioningStatus};
@@ -73,7 +74,11 @@ impl Ends for Provisioned {
         let wanted = instances::lock(tx, id).await?.is_some_and(|instance| {
             instance.axes.phase == Phase::Registered && instance.axes.provisioning == ProvisioningStatus::Provisioning
         });
-        Ok(if wanted { Admission::Go } else { Admission::Refused("The instance no longer waits to be provisioned.".to_owned()) })
+        if !wanted {
+            return Ok(Admission::Refused("The instance no longer waits to be provisioned.".to_owned()));
+        }
+        let is_copy = clones::source_of(tx, id).await?.is_some();
+        Ok(if is_copy { Admission::Within(copy::LIMIT) } else { Admission::Go })
     }
 
     async fn finish(&self, cx: &Cx, tx: &mut PlatformTx) -> Result<Value, StepError> {

@@ -17,6 +17,8 @@ use std::time::Duration;
 
 /// It only loads the modules.
 const RUN: Duration = Duration::from_secs(10 * 60);
+/// Lines of a failed run's log that an operator gets to see.
+const TOLD: usize = 20;
 
 pub(in crate::sagas::provision) struct MakeHarmless(pub(in crate::sagas::provision) Arc<Tools>);
 
@@ -44,6 +46,11 @@ impl Step for MakeHarmless {
         let site = Site::of(cx, &self.0).await?;
         let run = OneOff { workload: site.workload(cx, &self.0)?, task: Task::Neutralise, limit: RUN, files: Files::Live };
         let end = unless_told_to_stop(cx, self.0.runtime.run_once(&run)).await?;
+        if end.exit != Some(0) {
+            // What it printed may lack something.
+            let log = end.log.get(end.log.len().saturating_sub(TOLD)..).unwrap_or_default().join("\n");
+            return Err(StepError::retry("not_harmless", FAILED, format!("exit {:?}, log: {log}", end.exit)));
+        }
         let (name, owner) = (&site.placement.db_name, &site.placement.db_user);
         let mut fence = site.fence(cx).await?;
         let done = fence.as_tenant(name, owner, &site.password(&self.0)?).await?.neutralise(&end.output).await;

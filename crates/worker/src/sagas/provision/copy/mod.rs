@@ -19,6 +19,9 @@ use domain::operation::Place;
 use serde_json::{Value, json};
 use std::time::Duration;
 
+/// Longest time of a copy: that of a restore.
+pub(super) const LIMIT: Duration = Duration::from_secs(4 * 3600);
+
 /// Of what the instance is a copy, if it is one.
 async fn copy_of(cx: &Cx) -> Result<Option<CloneOf>, StepError> {
     Ok(clones::of(&cx.services().db, instance_id(cx)?).await?)

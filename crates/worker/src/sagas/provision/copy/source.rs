@@ -5,9 +5,10 @@ use crate::engine::{Cx, Seen, Step, StepError};
 use crate::sagas::Tools;
 use crate::sagas::errors::inconsistent;
 use crate::sagas::restore::{fits, opened, tools_for};
-use crate::sagas::site::{Site, instance_id};
+use crate::sagas::site::{Site, instance, instance_id, worker};
 use crate::sagas::waiting::unless_told_to_stop;
 use async_trait::async_trait;
+use db::platform::acceptance::{self, Acted};
 use db::platform::clones::{self, CloneOf};
 use db::platform::{backups, operations};
 use domain::backup::{Origin, State};
@@ -65,20 +66,42 @@ impl Step for AwaitBackup {
 
 /// The backup that was ordered for the copy.
 async fn taken(cx: &Cx, of: &CloneOf) -> Result<BackupId, StepError> {
-    const FAILED: &str = "The original could not be backed up.";
-    let operation = of.operation.ok_or_else(|| inconsistent("a copy without a source"))?;
+    let id = of.operation.ok_or_else(|| inconsistent("a copy without a source"))?;
     let db = &cx.services().db;
-    let taken = backups::of_operation(db, operation, Origin::Requested).await?;
+    // First: one that has ended by now has written what it took.
+    let operation = operations::get(db, id).await?;
+    let taken = backups::of_operation(db, id, Origin::Requested).await?;
     if let Some(taken) = taken.filter(|taken| taken.state == State::Completed) {
         let mut tx = cx.fenced_tx().await?;
         clones::choose(&mut tx, instance_id(cx)?, taken.id).await?;
         tx.commit().await?;
         return Ok(taken.id);
     }
-    match operations::get(db, operation).await? {
-        Some(operation) if !operation.state.is_final() => {
-            Err(StepError::snooze(LATER, "backup_under_way", "The original is being backed up.", "its backup is under way"))
-        }
-        _ => Err(StepError::permanent("source_not_backed_up", FAILED, format!("operation {operation} took no backup"))),
+    match operation {
+        Some(operation) if !operation.state.is_final() => Err(under_way()),
+        // That was for an earlier provisioning, which failed for it.
+        Some(operation) if operation.seq < cx.operation().seq => Err(order(cx, of).await?),
+        _ => Err(failed(format!("operation {id} took no backup"))),
     }
+}
+
+/// Orders another backup of the original. The answer is how the step ends meanwhile.
+async fn order(cx: &Cx, of: &CloneOf) -> Result<StepError, StepError> {
+    let name = instance(cx).await?.name;
+    let mut tx = cx.fenced_tx().await?;
+    let ordered = acceptance::back_up_original(&mut tx, of.source, &name, &*cx.services().entropy, &worker(cx)).await?;
+    let (Acted::Queued(_, operation) | Acted::UnderWay(_, Some(operation))) = ordered else {
+        return Ok(failed(format!("no backup can be ordered: {ordered:?}")));
+    };
+    clones::order(&mut tx, instance_id(cx)?, operation).await?;
+    tx.commit().await?;
+    Ok(under_way())
+}
+
+fn under_way() -> StepError {
+    StepError::snooze(LATER, "backup_under_way", "The original is being backed up.", "its backup is under way")
+}
+
+fn failed(cause: String) -> StepError {
+    StepError::permanent("source_not_backed_up", "The original could not be backed up.", cause)
 }
