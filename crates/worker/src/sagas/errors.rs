@@ -8,7 +8,7 @@ use runtime::{Class, RuntimeError};
 use std::time::Duration;
 
 const BUSY: &str = "The database server is busy; the operation goes on by itself.";
-const STOPPED: &str = "The operation was stopped for safety; our staff looks at it.";
+pub(super) const STOPPED: &str = "The operation was stopped for safety; our staff looks at it.";
 const INTERNAL: &str = "Internal error.";
 
 /// A file that belongs into a backup is not in the filestore.

@@ -5,7 +5,6 @@ use crate::engine::{Cx, Seen, Step, StepError};
 use crate::sagas::Tools;
 use crate::sagas::site::Site;
 use async_trait::async_trait;
-use db::odoo::Recorded;
 use db::platform::replaced;
 use domain::operation::Place;
 use serde_json::{Value, json};
@@ -36,23 +35,19 @@ impl Step for DropDatabase {
         let Some(site) = Site::find(cx, &self.0).await? else { return Ok(json!({ "there": false })) };
         let mut fence = site.fence(cx).await?;
         fence.drop_database(&site.placement.db_name, site.recorded()).await?;
-        let former = replaced::of(&cx.services().db, site.instance.id).await?;
-        for (former, _) in &former {
-            let recorded = Recorded { oid: Some(former.db_oid), owner: &site.placement.db_user };
-            fence.drop_database(&former.db_name, recorded).await?;
-        }
         let (live, owner) = (&site.placement.db_name, &site.placement.db_user);
-        for name in fence.databases_beside(live, owner).await? {
-            fence.drop_beside(live, None, &name, owner).await?;
-        }
-        // Of an import that stopped half-way.
-        for role in fence.roles_beside(owner).await? {
-            for name in fence.databases_beside(live, &role).await? {
-                fence.drop_beside(live, None, &name, &role).await?;
+        // Those of imports that stopped half-way have roles of their own.
+        let scratch = fence.roles_beside(owner).await?;
+        for role in std::iter::once(owner).chain(&scratch) {
+            for name in fence.databases_beside(live, role).await? {
+                fence.drop_beside(live, None, &name, role).await?;
             }
-            fence.drop_role(&role).await?;
+        }
+        for role in &scratch {
+            fence.drop_role(role).await?;
         }
         fence.release().await?;
+        let former = replaced::of(&cx.services().db, site.instance.id).await?;
         let mut tx = cx.fenced_tx().await?;
         for (former, _) in &former {
             replaced::forget(&mut tx, site.instance.id, former.number).await?;

@@ -1,9 +1,10 @@
 //! Takes the last backup before anything is dropped (contract 12.9), as the tenant: its database is opened for that, after its service has gone, and
-//! closed again. Without this backup nothing is dropped.
+//! closed again. Without this backup nothing is dropped; nor is what was kept of former data while the live ones are gone: it may be all that is left.
 
 use crate::engine::{Cx, Seen, Step, StepError};
 use crate::sagas::Tools;
 use crate::sagas::backup::{begun, take};
+use crate::sagas::errors::STOPPED;
 use crate::sagas::site::Site;
 use async_trait::async_trait;
 use db::odoo::OdooError;
@@ -60,6 +61,10 @@ impl Step for FinalBackup {
         let mut fence = site.fence(cx).await?;
         match fence.open_database(&site.placement.db_name, site.recorded()).await {
             Err(error @ OdooError::Missing { .. }) => {
+                let kept = fence.databases_beside(&site.placement.db_name, &site.placement.db_user).await?;
+                if !kept.is_empty() && !self.was_taken_before(cx, &site).await? {
+                    return Err(StepError::needs_attention("only_former_data", STOPPED, format!("{error}; there are {kept:?}")));
+                }
                 tracing::warn!(instance = %site.instance.id, %error, "there is no database to back up");
                 return Ok(json!(Taken { taken: false }));
             }
@@ -80,6 +85,12 @@ impl Step for FinalBackup {
 }
 
 impl FinalBackup {
+    /// By a delete that did not come to its end.
+    async fn was_taken_before(&self, cx: &Cx, site: &Site) -> Result<bool, StepError> {
+        let newest = backups::newest_whole(&cx.services().db, site.instance.id).await?;
+        Ok(newest.is_some_and(|backup| backup.origin == Origin::Final))
+    }
+
     async fn take(&self, cx: &Cx, site: &Site) -> Result<(BackupId, Whole), StepError> {
         let backup = begun(cx, Origin::Final).await?;
         Ok((backup.id, take(cx, &self.0, site, backup.id).await?))
