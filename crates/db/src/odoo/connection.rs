@@ -1,6 +1,6 @@
 //! The kinds of connection to an Odoo server (contract 1.1), and the limit on every query that runs on them.
 
-use super::error::OdooResult;
+use super::error::{OdooError, OdooResult};
 use super::fence::Fence;
 use super::server::OdooServer;
 use domain::names::PhysicalName;
@@ -108,6 +108,27 @@ impl OdooServer {
     /// What a query ends in, at the latest when a server must have answered.
     pub(super) async fn answer<T>(&self, query: impl Future<Output = Result<T, sqlx::Error>>) -> OdooResult<T> {
         within(self, LIMIT, query).await
+    }
+
+    /// The same where a tenant's code may run.
+    pub(super) async fn answer_inside<T>(&self, query: impl Future<Output = Result<T, sqlx::Error>>) -> OdooResult<T> {
+        self.answer_inside_in(LIMIT, query).await
+    }
+
+    /// Such code can raise any SQLSTATE, end its own session and wait for ever. So nothing that a session inside a tenant's database ends
+    /// with says that the server is away or full: the server itself is asked.
+    pub(super) async fn answer_inside_in<T>(
+        &self,
+        limit: Duration,
+        query: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> OdooResult<T> {
+        match within(self, limit, query).await {
+            Err(OdooError::Unreachable { server, cause } | OdooError::DiskFull { server, cause }) => {
+                self.admin_connection().await?;
+                Err(OdooError::Cut { server, cause })
+            }
+            other => other,
+        }
     }
 }
 

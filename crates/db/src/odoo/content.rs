@@ -88,12 +88,12 @@ impl TenantSession<'_> {
 
 async fn module_states(server: &OdooServer, conn: &mut PgConnection) -> OdooResult<ModuleStates> {
     let exists = "SELECT to_regclass('public.ir_module_module') IS NOT NULL";
-    let exists: bool = server.answer(sqlx::query_scalar(exists).fetch_one(&mut *conn)).await?;
+    let exists: bool = server.answer_inside(sqlx::query_scalar(exists).fetch_one(&mut *conn)).await?;
     if !exists {
         return Ok(ModuleStates::default());
     }
     let rows = sqlx::query_as("SELECT name, state FROM public.ir_module_module ORDER BY name");
-    let rows: Vec<(String, Option<String>)> = server.answer(rows.fetch_all(conn)).await?;
+    let rows: Vec<(String, Option<String>)> = server.answer_inside(rows.fetch_all(conn)).await?;
     let mut states = ModuleStates::default();
     for (name, state) in rows {
         match state.as_deref() {

@@ -49,6 +49,14 @@ pub enum OdooError {
         /// The driver's words.
         cause: String,
     },
+    /// What was done inside a tenant's database was cut off, and the server is there: the tenant's code may have done that.
+    #[error("{server} is there, and work inside a tenant's database was cut off: {cause}")]
+    Cut {
+        /// Registered name of the server.
+        server: String,
+        /// The driver's words.
+        cause: String,
+    },
     /// Somebody else is at it, and time will tell: another holder of the fence, a session that is not ours to end.
     #[error("busy: {holder}")]
     Busy {
@@ -139,7 +147,7 @@ impl OdooError {
             {
                 Verdict::Permanent
             }
-            Self::TemplateUnusable { .. } | Self::Missing { .. } | Self::Server { .. } => Verdict::Retry,
+            Self::TemplateUnusable { .. } | Self::Missing { .. } | Self::Cut { .. } | Self::Server { .. } => Verdict::Retry,
         }
     }
 

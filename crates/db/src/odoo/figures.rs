@@ -1,6 +1,6 @@
 //! What a manifest says of a database, and what a restored one must have again.
 
-use super::connection::{LONG_LIMIT, within};
+use super::connection::LONG_LIMIT;
 use super::error::{OdooError, OdooResult};
 use super::quote::ident_text;
 use super::snapshot::Snapshot;
@@ -53,7 +53,7 @@ impl Snapshot {
                     pg_database_size(current_database())",
         );
         let (server_version, server_version_number, bytes): (String, i32, i64) =
-            within(server, LONG_LIMIT, extent.fetch_one(conn)).await?;
+            server.answer_inside_in(LONG_LIMIT, extent.fetch_one(conn)).await?;
         Ok(Extent { server_version, server_version_number, bytes: u64::try_from(bytes).unwrap_or(0) })
     }
 
@@ -89,7 +89,7 @@ impl Snapshot {
             "SELECT left(name, 200), left(coalesce(latest_version, ''), 200) FROM public.ir_module_module
               WHERE state IN ('installed', 'to upgrade', 'to remove') AND name IS NOT NULL LIMIT 20000",
         );
-        let modules: Vec<(String, String)> = server.answer(modules.fetch_all(conn)).await?;
+        let modules: Vec<(String, String)> = server.answer_inside(modules.fetch_all(conn)).await?;
         Ok(modules.into_iter().collect())
     }
 

@@ -5,7 +5,7 @@
 //! runs in our session: the planner carries out functions in the predicate of an index (`eval_const_expressions`). So the session is the
 //! tenant's from its login on, with no more rights than that code has anyway. Only plain tables are read, in columns of plain types.
 
-use super::connection::{LONG_LIMIT, within};
+use super::connection::LONG_LIMIT;
 use super::error::{OdooError, OdooResult};
 use super::quote::ident_text;
 use super::server::OdooServer;
@@ -133,7 +133,7 @@ impl Snapshot {
                 GROUP BY store_fname ORDER BY store_fname COLLATE "C""#
         );
         let (server, conn) = self.parts();
-        server.answer(conn.execute(sqlx::raw_sql(AssertSqlSafe(declare)))).await?;
+        server.answer_inside(conn.execute(sqlx::raw_sql(AssertSqlSafe(declare)))).await?;
         Ok(true)
     }
 
@@ -141,7 +141,7 @@ impl Snapshot {
         let fetch = format!("FETCH {BATCH} FROM files");
         let (server, conn) = self.parts();
         let rows = sqlx::query_as(AssertSqlSafe(fetch)).fetch_all(conn);
-        let rows: Vec<(String, Option<i64>)> = within(server, LONG_LIMIT, rows).await?;
+        let rows: Vec<(String, Option<i64>)> = server.answer_inside_in(LONG_LIMIT, rows).await?;
         let file =
             |(sha1, size): (String, Option<i64>)| StoredFile { sha1, size: size.and_then(|size| u64::try_from(size).ok()) };
         Ok(rows.into_iter().map(file).collect())
@@ -154,14 +154,14 @@ impl Snapshot {
         }
         let (server, conn) = self.parts();
         let value = sqlx::query_scalar("SELECT left(value, 1000) FROM public.ir_config_parameter WHERE key = $1");
-        Ok(server.answer(value.bind(key).fetch_optional(conn)).await?.flatten())
+        Ok(server.answer_inside(value.bind(key).fetch_optional(conn)).await?.flatten())
     }
 
     /// A count that may take long. Only for text that [`super::quote`] has had its hands on.
     pub(super) async fn count(&mut self, sql: String) -> OdooResult<u64> {
         let (server, conn) = self.parts();
         let count = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(conn);
-        let count: i64 = within(server, LONG_LIMIT, count).await?;
+        let count: i64 = server.answer_inside_in(LONG_LIMIT, count).await?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
@@ -174,17 +174,17 @@ impl Snapshot {
         let name = format!("public.{}", ident_text(table));
         let (server, conn) = self.parts();
         let exists = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(&name);
-        if !server.answer(exists.fetch_one(&mut *conn)).await? {
+        if !server.answer_inside(exists.fetch_one(&mut *conn)).await? {
             return Ok(false);
         }
         let lock = format!("LOCK TABLE ONLY {name} IN ACCESS SHARE MODE");
-        server.answer(conn.execute(sqlx::raw_sql(AssertSqlSafe(lock)))).await?;
+        server.answer_inside(conn.execute(sqlx::raw_sql(AssertSqlSafe(lock)))).await?;
         let plain = sqlx::query_scalar(
             "SELECT a.attname::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
               WHERE c.oid = to_regclass($1) AND c.relkind IN ('r', 'p') AND NOT c.relrowsecurity AND NOT a.attisdropped
                 AND a.atttypid IN ('text'::regtype, 'varchar'::regtype, 'int4'::regtype, 'int8'::regtype, 'bool'::regtype)",
         );
-        let plain: BTreeSet<String> = server.answer(plain.bind(&name).fetch_all(conn)).await?.into_iter().collect();
+        let plain: BTreeSet<String> = server.answer_inside(plain.bind(&name).fetch_all(conn)).await?.into_iter().collect();
         if !plain.is_empty() && columns.iter().all(|column| plain.contains(*column)) {
             return Ok(true);
         }

@@ -3,7 +3,6 @@
 //! `SET ROLE` would not do. A trigger or a script of the tenant's may say `RESET ROLE` and go on with the rights of whoever
 //! logged in; here these are no more than its own.
 
-use super::connection::within;
 use super::error::{OdooError, OdooResult};
 use super::fence::Fence;
 use super::server::OdooServer;
@@ -63,21 +62,24 @@ pub(super) struct TenantTx<'c> {
 
 impl TenantTx<'_> {
     pub(super) async fn execute(&mut self, query: Query<'_, Postgres, PgArguments>) -> OdooResult<u64> {
-        // A trigger of the tenant's may wait for ever, and that says nothing about the server.
         match tokio::time::timeout(STATEMENT_LIMIT, query.execute(&mut *self.tx)).await {
-            Ok(done) => Ok(self.server.answer(std::future::ready(done)).await.map_err(of_tenant)?.rows_affected()),
-            Err(_) => Err(OdooError::Unfit { what: "the tenant's code".to_owned(), faults: vec!["it does not end".to_owned()] }),
+            Ok(done) => Ok(self.server.answer_inside(std::future::ready(done)).await.map_err(of_tenant)?.rows_affected()),
+            Err(_) => {
+                // A trigger of the tenant's may wait for ever, and that says nothing about the server.
+                self.server.admin_connection().await?;
+                Err(OdooError::Unfit { what: "the tenant's code".to_owned(), faults: vec!["it does not end".to_owned()] })
+            }
         }
     }
 
     pub(super) async fn text(&mut self, question: &'static str) -> OdooResult<String> {
-        self.server.answer(sqlx::query_scalar(question).fetch_one(&mut *self.tx)).await
+        self.server.answer_inside(sqlx::query_scalar(question).fetch_one(&mut *self.tx)).await
     }
 
     /// Several statements that somebody else wrote.
     pub(super) async fn script(&mut self, script: &str) -> OdooResult<()> {
         let run = self.tx.execute(sqlx::raw_sql(AssertSqlSafe(script.to_owned())));
-        within(self.server, SCRIPT_LIMIT, run).await.map(drop).map_err(of_tenant)
+        self.server.answer_inside_in(SCRIPT_LIMIT, run).await.map(drop).map_err(of_tenant)
     }
 
     /// Does one thing that may fail without harm to the rest, and says why if it did. What says nothing about the statement,
@@ -85,7 +87,7 @@ impl TenantTx<'_> {
     pub(super) async fn optionally(&mut self, query: Query<'_, Postgres, PgArguments>) -> OdooResult<Option<String>> {
         let server = self.server;
         let mut inner = server.answer((*self.tx).begin()).await?;
-        let done = server.answer(query.execute(&mut *inner)).await;
+        let done = server.answer_inside(query.execute(&mut *inner)).await;
         match done {
             Ok(_) => server.answer(inner.commit()).await.map(|()| None),
             Err(error @ (OdooError::Server { .. } | OdooError::Refused { .. })) => {
@@ -97,7 +99,7 @@ impl TenantTx<'_> {
     }
 
     pub(super) async fn commit(self) -> OdooResult<()> {
-        self.server.answer(self.tx.commit()).await.map_err(of_tenant)
+        self.server.answer_inside(self.tx.commit()).await.map_err(of_tenant)
     }
 }
 

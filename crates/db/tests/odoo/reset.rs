@@ -146,11 +146,55 @@ async fn a_later_owner_ends_the_session_and_a_tenant_cannot_keep_it_from_the_fen
     let _later = confirmed(rig.server.fence(&tenant.mark, 8).await).await;
     assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
     let error = session.reset_state(&reset(false)).await.unwrap_err();
-    assert!(matches!(error, OdooError::Unreachable { .. }), "{error}");
+    assert!(matches!(error, OdooError::Cut { .. }), "{error}");
     // Who has lost the lock gets no new one either.
     drop(session);
     let error = earlier.as_tenant(&tenant.name, &tenant.name, &tenant.password).await.unwrap_err();
     assert!(matches!(error, OdooError::Unreachable { .. }), "{error}");
+}
+
+/// By such words the server says that it goes down, that its disk is full, that it takes no writes.
+#[tokio::test]
+async fn what_a_tenants_code_says_is_not_taken_for_the_servers_word() {
+    let rig = Rig::start();
+    let raise = |code: &str| format!("RAISE EXCEPTION USING ERRCODE = '{code}'");
+    let words = ["57P01", "57P03", "53100", "53300", "25006", "08006"].map(raise);
+    let end = "PERFORM pg_terminate_backend(pg_backend_pid())".to_owned();
+    for word in words.iter().chain([&end]) {
+        let tenant = odoo(&rig).await;
+        let speak = format!(
+            "CREATE FUNCTION speak() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {word}; RETURN NEW; END $$;
+             CREATE FUNCTION say(text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN {word}; RETURN $1; END $$"
+        );
+        run(&rig, &tenant, &speak);
+        let says = async |what: &str, error: OdooError| assert_eq!(error.verdict(), Verdict::Retry, "{what}: {word}: {error}");
+        // A statement, an optional one, a commit, a script.
+        for (what, trigger) in [
+            ("statement", "CREATE TRIGGER t BEFORE UPDATE ON ir_config_parameter FOR EACH ROW EXECUTE FUNCTION speak()"),
+            ("optional", "CREATE TRIGGER t BEFORE UPDATE ON ir_cron FOR EACH ROW EXECUTE FUNCTION speak()"),
+            (
+                "commit",
+                "CREATE CONSTRAINT TRIGGER t AFTER UPDATE ON ir_config_parameter DEFERRABLE INITIALLY DEFERRED
+                 FOR EACH ROW EXECUTE FUNCTION speak()",
+            ),
+        ] {
+            run(&rig, &tenant, trigger);
+            says(what, apply(&rig, &tenant, &reset(false)).await.unwrap_err()).await;
+            run(&rig, &tenant, "DROP TRIGGER IF EXISTS t ON ir_config_parameter; DROP TRIGGER IF EXISTS t ON ir_cron");
+        }
+        says("script", neutralise(&rig, &tenant, "BEGIN;\nSELECT public.say('x');\nCOMMIT;\n").await.unwrap_err()).await;
+        // What the planner carries out while a table is only read.
+        let index = "ALTER TABLE ir_module_module ADD latest_version varchar;
+                     CREATE FUNCTION is_so() RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN true; END';
+                     CREATE INDEX trap ON ir_module_module (id) WHERE is_so()";
+        run(&rig, &tenant, index);
+        let trap = format!(
+            "CREATE OR REPLACE FUNCTION is_so() RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN {word}; RETURN true; END $$"
+        );
+        run(&rig, &tenant, &trap);
+        let mut snapshot = rig.server.snapshot(&tenant.name, &tenant.name, &tenant.password).await.unwrap();
+        says("snapshot", snapshot.modules().await.unwrap_err()).await;
+    }
 }
 
 /// In the form that Odoo prints it.
