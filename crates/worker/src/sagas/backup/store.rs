@@ -15,7 +15,7 @@ use db::platform::backups::{self, Summary, Whole};
 use domain::backup::Origin;
 use domain::ids::BackupId;
 use domain::operation::Place;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryFutureExt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -79,9 +79,7 @@ pub(in crate::sagas) async fn take(cx: &Cx, tools: &Tools, site: &Site, backup: 
     let mut last = None;
     for _ in 0..SNAPSHOTS {
         let writer = tools.backups.writer(backup, site.instance.id, cx.token());
-        let sent = writer.sent();
-        let work = steadily(move || sent.bytes(), write(tools, site, writer, cx.token()));
-        match unless_told_to_stop(cx, work).await {
+        match unless_told_to_stop(cx, write(tools, site, writer, cx.token())).await {
             // In a newer snapshot it may not be asked for any more, or be there.
             Err(error) if error.code == VANISHED => last = Some(error),
             // Others wait for room as well.
@@ -143,11 +141,16 @@ async fn write(tools: &Tools, site: &Site, mut writer: Writer, attempt: i64) -> 
     let extent = snapshot.extent().await?;
     let client = ClientTools::find(major(&extent), &[]).await?;
     writer.begin().await?;
-    dump_into(&mut writer, &client, &target(site, tools)?, &snapshot.export().await?).await?;
+    let sent = writer.sent();
+    let sent = || sent.bytes();
+    let (target, exported) = (target(site, tools)?, snapshot.export().await?);
+    steadily(sent, dump_into(&mut writer, &client, &target, &exported)).await?;
     let data = tools.directories.open_data(&site.directory(), site.owner()).await?;
-    writer.files_of(&data, placement.db_name.as_str(), wanted(&mut snapshot)).await?;
+    let files = writer.files_of(&data, placement.db_name.as_str(), wanted(&mut snapshot));
+    steadily(sent, files.map_err(StepError::from)).await?;
+    // Counting large tables takes its time, and sends nothing.
     let facts = facts(site, &mut snapshot, &extent, &client, taken_at).await?;
-    writer.data(data).await?;
+    steadily(sent, writer.data(data).map_err(StepError::from)).await?;
     whole(attempt, &extent, writer, facts).await
 }
 
