@@ -13,6 +13,7 @@ mod generic;
 mod kept;
 mod legacy;
 mod lifecycle;
+mod not_lost;
 mod place;
 mod rig;
 mod templates;
