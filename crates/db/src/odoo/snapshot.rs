@@ -64,7 +64,7 @@ impl OdooServer {
         let mut snapshot = Snapshot { server: self.clone(), database: database.clone(), conn };
         let (server, conn) = snapshot.parts();
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT 1";
-        server.answer(conn.execute(sqlx::raw_sql(begin))).await?;
+        server.answer_inside(conn.execute(sqlx::raw_sql(begin))).await?;
         Ok(snapshot)
     }
 }
@@ -81,7 +81,7 @@ impl Snapshot {
     /// Any [`OdooError`].
     pub async fn export(&mut self) -> OdooResult<String> {
         let (server, conn) = self.parts();
-        server.answer(sqlx::query_scalar("SELECT pg_export_snapshot()").fetch_one(conn)).await
+        server.answer_inside(sqlx::query_scalar("SELECT pg_export_snapshot()").fetch_one(conn)).await
     }
 
     /// Whether Odoo keeps its attachments in the database: then an empty filestore is right.

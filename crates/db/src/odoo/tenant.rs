@@ -49,7 +49,7 @@ impl TenantSession<'_> {
     }
 
     pub(super) async fn begin(&mut self) -> OdooResult<TenantTx<'_>> {
-        let tx = self.server.answer(self.conn.begin()).await?;
+        let tx = self.server.answer_inside(self.conn.begin()).await?;
         Ok(TenantTx { server: &self.server, tx })
     }
 }
@@ -86,12 +86,12 @@ impl TenantTx<'_> {
     /// such as a lost server, is an error all the same.
     pub(super) async fn optionally(&mut self, query: Query<'_, Postgres, PgArguments>) -> OdooResult<Option<String>> {
         let server = self.server;
-        let mut inner = server.answer((*self.tx).begin()).await?;
+        let mut inner = server.answer_inside((*self.tx).begin()).await?;
         let done = server.answer_inside(query.execute(&mut *inner)).await;
         match done {
-            Ok(_) => server.answer(inner.commit()).await.map(|()| None),
+            Ok(_) => server.answer_inside(inner.commit()).await.map(|()| None),
             Err(error @ (OdooError::Server { .. } | OdooError::Refused { .. })) => {
-                server.answer(inner.rollback()).await?;
+                server.answer_inside(inner.rollback()).await?;
                 Ok(Some(error.to_string()))
             }
             Err(error) => Err(error),
