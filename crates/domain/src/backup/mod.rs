@@ -15,7 +15,7 @@ words! {
         Running = "running",
         /// It is whole, and what the store has was compared.
         Completed = "completed",
-        /// It came to nothing; the store has nothing of it.
+        /// It came to nothing, or was found damaged or not to be read: nobody restores it. The store may have something of it until it goes.
         Failed = "failed",
         /// It is being removed.
         Deleting = "deleting",

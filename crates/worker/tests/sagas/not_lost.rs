@@ -15,7 +15,7 @@ use runtime::fake::{Call, Effect, Fault};
 use serde_json::json;
 use std::fs;
 use worker::engine::Handler as _;
-use worker::engine::faults::{Action as Act, Armed};
+use worker::engine::faults::{Action as Act, Armed, ErrorKind};
 
 async fn backed_up(rig: &Rig, id: InstanceId) -> BackupId {
     rig.act(id, Action::Backup).await;
@@ -165,16 +165,24 @@ async fn what_runs_goes_with_the_data() {
     let id = with_data(&rig).await;
     let image = async || rig.instance(id).await.placement.unwrap().image.unwrap();
     let newest = image().await;
-    rig.sql("UPDATE public.instances SET image = 'an older one'");
-    rig.update(id, &[]).await;
-    ended(&rig, State::Succeeded).await;
-    assert_eq!(image().await, newest);
-    for expected in ["an older one", &newest] {
-        rig.undo_restore(id).await;
-        ended(&rig, State::Succeeded).await;
+    let runs = async |expected: &str| {
         assert_eq!(image().await, expected);
         let services = rig.tools.runtime.list().await.unwrap();
         assert!(services.iter().any(|service| service.image.as_str() == expected), "{services:?}");
+    };
+    rig.sql("UPDATE public.instances SET image = 'an older one'");
+    let at = "update/ready/apply/after".to_owned();
+    rig.faults.arm(Armed { point: at, action: Act::Error(ErrorKind::Permanent), times: 1 });
+    rig.update(id, &[]).await;
+    ended(&rig, State::Failed).await;
+    runs("an older one").await;
+    rig.update(id, &[]).await;
+    ended(&rig, State::Succeeded).await;
+    runs(&newest).await;
+    for expected in ["an older one", &newest] {
+        rig.undo_restore(id).await;
+        ended(&rig, State::Succeeded).await;
+        runs(expected).await;
     }
 }
 

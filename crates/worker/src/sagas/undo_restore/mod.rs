@@ -67,7 +67,8 @@ impl Ends for TakenBack {
             "The data of this instance were exchanged again since; ask once more if that is to be taken back.";
         let Some(id) = operation.instance_id else { return Err(inconsistent("the operation names no instance")) };
         let Parameters { restore, last } = Parameters::deserialize(&operation.params).map_err(inconsistent)?;
-        if last && replaced::last_kept(tx, id, None).await? != restore {
+        // One that is not kept any more is found to be so by the first look.
+        if last && replaced::last_kept(tx, id, None).await?.is_some_and(|kept| restore != Some(kept)) {
             return Ok(Admission::Refused(NOT_THE_LAST.to_owned()));
         }
         ACCEPTED.admit(operation, tx).await
