@@ -25,7 +25,11 @@ fn piece(prefix: &Key, number: usize) -> Key {
 }
 
 /// Stores everything that `content` yields below `prefix`, and reads each piece back. Pieces are stored while the next is made.
-pub(crate) async fn write(store: &Arc<dyn BackupStore>, prefix: &Key, content: impl AsyncRead + Unpin + Send) -> BackupResult<Part> {
+pub(crate) async fn write(
+    store: &Arc<dyn BackupStore>,
+    prefix: &Key,
+    content: impl AsyncRead + Unpin + Send,
+) -> BackupResult<Part> {
     let (mut whole, mut bytes) = (Summing::sha256(), 0);
     let made = stream::try_unfold((content, 0), async |(mut content, number)| {
         let next = fill(&mut content).await.map_err(|e| BackupError::out_of(e, "read what is to be stored"))?;

@@ -282,7 +282,11 @@ mod tests {
             store.compare_now(&key, &content).unwrap();
             let is_another = |stored: &[u8]| {
                 fs::write(store.path(&key), stored).unwrap();
-                assert!(matches!(store.compare_now(&key, &content), Err(BackupError::Damaged { .. })), "{length}: {}", stored.len());
+                assert!(
+                    matches!(store.compare_now(&key, &content), Err(BackupError::Damaged { .. })),
+                    "{length}: {}",
+                    stored.len()
+                );
             };
             is_another(&vec![7; length + 1]);
             if let Some((last, before)) = content.split_last() {

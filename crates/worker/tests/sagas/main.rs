@@ -13,6 +13,7 @@ mod generic;
 mod kept;
 mod legacy;
 mod lifecycle;
+mod offline;
 mod place;
 mod rig;
 mod templates;
