@@ -6,13 +6,15 @@
 
 mod child;
 
-use crate::error::{BackupError, BackupResult};
+use crate::error::{BackupError, BackupResult, blocking};
 use crate::foreign_sql::Filter;
 use aws_lc_rs::rand;
 use child::{Running, bare, written};
 use secrecy::{ExposeSecret, SecretString};
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{ChildStdin, ChildStdout, Command};
 use tokio_util::task::AbortOnDropHandle;
@@ -28,6 +30,8 @@ const HASTY: &str = "-c synchronous_commit=off";
 /// psql keeps what a query answers, and a statement, as a whole. Whoever wrote the dump chooses how much that is.
 const PSQL_MEMORY: u64 = 1 << 30;
 const BUFFER: usize = 256 * 1024;
+/// How many load a dump at once. The server has other tenants.
+const SESSIONS: &str = "2";
 
 /// The programs of one major version.
 #[derive(Clone, Debug)]
@@ -117,32 +121,21 @@ impl ClientTools {
         written(child, Some(AbortOnDropHandle::new(feed)))
     }
 
-    /// Loads a dump in custom format into an empty database, all of it or nothing, as the role of `target`: that role owns everything
-    /// afterwards. The commits are not waited for: whoever records the load as done commits something in that database first, with
-    /// `synchronous_commit` on, which brings the log before it to disk (PostgreSQL docs, 30.4 "Asynchronous Commit").
+    /// Loads a dump in custom format into an empty database, as the role of `target`, which owns everything afterwards. It is written into a
+    /// file in `spool` first, which has no name and goes with this call: nothing is loaded of a dump that is not whole, and several
+    /// sessions load it, which `pg_restore` does from a file only. A load that fails leaves a part of it in the database.
+    /// The commits are not waited for: whoever records the load as done commits something in that database first, with `synchronous_commit`
+    /// on, which brings the log before it to disk (PostgreSQL docs, 30.4 "Asynchronous Commit").
     ///
     /// # Errors
-    /// [`BackupError::Refused`] with the program's words; those of `content`; the server went away.
-    pub async fn restore(&self, target: &Target, mut content: impl AsyncRead + Unpin + Send) -> BackupResult<()> {
+    /// [`BackupError::Refused`] with the program's words; those of `content`; the server went away; `spool` cannot be written.
+    pub async fn restore(&self, target: &Target, content: impl AsyncRead + Unpin + Send, spool: &Path) -> BackupResult<()> {
+        let dump = spooled(content, spool.to_owned()).await?;
         let mut command = self.command("pg_restore", target, HASTY);
-        command.args([
-            "--single-transaction",
-            "--exit-on-error",
-            "--no-owner",
-            "--no-acl",
-            "--no-password",
-            "-d",
-            &target.database,
-        ]);
-        let mut child = Running::start(command.stdin(Stdio::piped()).stdout(Stdio::null()), "pg_restore")?;
-        let mut into = child.input()?;
-        // A dump that breaks off must not look like one that has ended: the program is gone before its input is.
-        if let Err(error) = feed(&mut content, &mut into).await {
-            drop(child);
-            return Err(error);
-        }
-        drop(into);
-        child.end().await
+        command.args(["--exit-on-error", "--no-owner", "--no-acl", "--no-password", "-j", SESSIONS, "-d", &target.database]);
+        // Each of its sessions opens it anew.
+        command.arg(format!("/proc/{}/fd/{}", std::process::id(), dump.as_raw_fd()));
+        Running::start(command.stdin(Stdio::null()).stdout(Stdio::null()), "pg_restore")?.end().await
     }
 
     /// Loads a plain dump that anybody may have written into an empty database; otherwise as [`Self::restore`]. Between it and psql there
@@ -206,6 +199,21 @@ async fn version_of(directory: &Path, major: u32) -> Option<String> {
 fn major_of(program: &str, version: &str) -> Option<u32> {
     let number = version.strip_prefix(program)?.strip_prefix(" (PostgreSQL) ")?;
     number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// A file without a name that holds everything.
+async fn spooled(mut content: impl AsyncRead + Unpin + Send, spool: PathBuf) -> BackupResult<std::fs::File> {
+    let failed = |e| BackupError::local("write a dump that is to be loaded", e);
+    let mut file = File::from_std(blocking(move || tempfile::tempfile_in(spool).map_err(failed)).await?);
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let read = content.read(&mut buffer).await.map_err(|e| BackupError::out_of(e, "read the dump"))?;
+        if read == 0 {
+            file.flush().await.map_err(failed)?;
+            return Ok(file.into_std().await);
+        }
+        file.write_all(&buffer[..read]).await.map_err(failed)?;
+    }
 }
 
 /// Passes everything on; a reader that has gone is no error here.

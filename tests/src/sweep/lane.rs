@@ -58,8 +58,11 @@ impl Lane {
     /// When it cannot be started.
     pub fn start(runtime: &Runtime) -> Result<Self> {
         let patience = if *runtime == Runtime::Fake { PATIENCE } else { REAL_PATIENCE };
-        let stack =
-            Stack::start(&StackOptions { workers: 2, durable: true, runtime: runtime.clone(), ..StackOptions::default() })?;
+        // A backup that stops Odoo has all the steps of one that does not.
+        let environment = vec![("BACKUP_MODE".to_owned(), "offline".to_owned())];
+        let options =
+            StackOptions { workers: 2, durable: true, runtime: runtime.clone(), environment, ..StackOptions::default() };
+        let stack = Stack::start(&options)?;
         let bystander = Bystander::settle(&stack, patience)?;
         let secrets = Secrets::of_all();
         Ok(Self {

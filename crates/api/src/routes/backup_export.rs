@@ -9,7 +9,7 @@ use crate::state::AppState;
 use crate::transfer::{self, ArchiveBytes, Outgoing};
 use axum::extract::State;
 use axum::http::header::RETRY_AFTER;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use db::platform::PlatformTx;
@@ -66,7 +66,7 @@ pub(super) struct ExportQueued {
     (status = 202, description = "It is being made", body = ExportQueued, headers(("Retry-After" = u32, description = "Seconds after which it is worth to ask again"))),
     (status = 206, description = "The part of the archive that was asked for", content_type = "application/zip", body = ArchiveBytes),
     (status = 404, description = "No such backup, or it is not whole", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 409, description = "Too many archives of this instance are made or kept", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 409, description = "Too many archives of this instance are made or kept; or the earlier service has taken this backup", body = ProblemBody, content_type = "application/problem+json"),
     (status = 416, description = "The archive has no such part", body = ProblemBody, content_type = "application/problem+json"),
     (status = 422, description = "Malformed id", body = ProblemBody, content_type = "application/problem+json"),
 ))]
@@ -74,6 +74,7 @@ pub(super) async fn handler(
     State(state): State<AppState>,
     call: Call,
     PathId(id): PathId<BackupId>,
+    method: Method,
     headers: HeaderMap,
     query: RawQueryText,
 ) -> Result<Response, Problem> {
@@ -86,6 +87,14 @@ pub(super) async fn handler(
         && let Some(file) = Outgoing::open(&state, Archive::exported(*operation, archive.attempt), archive.bytes).await?
     {
         return file.answer(&headers, &backup.name).await;
+    }
+    // Whoever only looks changes nothing (RFC 9110, 9.2.1).
+    if method == Method::HEAD {
+        return Err(Problem::no_backup());
+    }
+    if backup.legacy.is_some() {
+        let detail = "A backup of the earlier service cannot be exported: restore it, and export a new backup";
+        return Err(Problem::conflict(detail));
     }
     // Nothing is made that nobody could fetch.
     transfer::directory(&state).await?;

@@ -132,10 +132,11 @@ pub(super) async fn own(state: &AppState, call: &Call, id: BackupId) -> Result<(
     let backup = backups::get(state.db(), id).await?.filter(|backup| backup.state != BackupState::Deleting);
     let backup = backup.ok_or_else(Problem::no_backup)?;
     let instance = instances::get(state.db(), backup.instance).await?;
-    let gone = |instance: &Instance| matches!(instance.axes.phase, Phase::Purging | Phase::Purged);
-    let instance = instance.filter(|instance| call.caller.may_see(instance.customer_id));
-    match instance.filter(|instance| call.caller.customer().is_none() || !gone(instance)) {
-        Some(instance) => Ok((backup, instance)),
-        None => Err(Problem::no_backup()),
-    }
+    let instance = instance.filter(|instance| call.caller.may_see(instance.customer_id) && !is_hidden(call, instance));
+    Ok((backup, instance.ok_or_else(Problem::no_backup)?))
+}
+
+/// Whether the backups of an instance are an operator's only: it was removed.
+pub(super) fn is_hidden(call: &Call, instance: &Instance) -> bool {
+    call.caller.customer().is_some() && matches!(instance.axes.phase, Phase::Purging | Phase::Purged)
 }

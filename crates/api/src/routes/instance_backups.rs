@@ -1,5 +1,6 @@
 //! `GET /api/v1/instances/{id}/backups` (contract 4.3)
 
+use super::backup_get::is_hidden;
 use crate::conventions::Call;
 use crate::input::PathId;
 use crate::problem::{Problem, ProblemBody};
@@ -95,6 +96,9 @@ pub(super) async fn handler(
     PathId(id): PathId<InstanceId>,
 ) -> Result<Json<BackupList>, Problem> {
     let instance = call.caller.own(instances::get(state.db(), id).await?)?;
+    if is_hidden(&call, &instance) {
+        return Err(Problem::no_instance());
+    }
     let found = backups::of_instance(state.db(), id, MOST).await?;
     let whole = || found.iter().filter(|backup| backup.state == Completed);
     let last_backup_at = whole().filter_map(|backup| backup.completed_at).max();

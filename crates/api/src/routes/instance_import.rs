@@ -25,12 +25,17 @@ use domain::sources::random_uuid;
 use domain::times;
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::task::yield_now;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// How long the next piece of an upload is waited for.
 const SILENCE: Duration = Duration::from_secs(60);
+/// Most that a form may have before its file: it is kept in memory until it has an end. Some pieces as they come from a connection.
+const HEAD: u64 = 1 << 20;
 
 /// From where an archive is fetched.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -131,13 +136,16 @@ async fn receive(state: &AppState, archive: Archive, request: Request) -> Result
     let kind = kind_of(request.headers());
     match kind.as_str() {
         "multipart/form-data" => {
-            let mut form = Multipart::from_request(request, &()).await.map_err(|_| not_in_full())?;
+            // What came since the file began was part of it.
+            let head = Arc::new(AtomicU64::new(0));
+            let mut form = Multipart::from_request(bounded(request, &head), &()).await.map_err(|_| not_in_full())?;
             while let Some(mut field) = in_time(form.next_field()).await?.map_err(|_| not_in_full())? {
                 if field.file_name().is_none() {
                     continue;
                 }
                 let mut incoming = Incoming::begin(state, archive).await?;
                 while let Some(piece) = in_time(field.chunk()).await?.map_err(|_| not_in_full())? {
+                    head.store(0, Ordering::Relaxed);
                     incoming.write(&piece).await?;
                 }
                 return Ok(Some(incoming));
@@ -165,6 +173,23 @@ async fn receive(state: &AppState, archive: Archive, request: Request) -> Result
             "value_error",
         )),
     }
+}
+
+/// The request, whose body breaks off when more than [`HEAD`] has come since `head` was last set to nothing.
+fn bounded(request: Request, head: &Arc<AtomicU64>) -> Request {
+    let head = head.clone();
+    request.map(|body| {
+        Body::from_stream(body.into_data_stream().then(move |piece| {
+            let head = head.clone();
+            async move {
+                // One at a time: a form takes whatever has come.
+                yield_now().await;
+                let piece = piece?;
+                let before = head.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                if before > HEAD { Err(axum::Error::new("a form with too much before its file")) } else { Ok(piece) }
+            }
+        }))
+    })
 }
 
 fn kind_of(headers: &HeaderMap) -> String {
@@ -219,5 +244,41 @@ impl Change for Import<'_> {
             timestamp: self.state.clock().now(),
         };
         Answer::new(StatusCode::OK, &body, Some(*operation))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Bytes;
+    use futures::stream;
+    use std::io;
+
+    const PIECE: usize = 100_000;
+
+    fn form(head: &[u8], pieces: usize) -> Request {
+        let head = [b"--edge\r\ncontent-disposition: form-data; name=\"f\"; filename=\"f\"\r\n", head].concat();
+        let content = std::iter::repeat_n(Bytes::from(vec![b'x'; PIECE]), pieces);
+        let parts = std::iter::once(head.into()).chain(content).chain([Bytes::from("\r\n--edge--\r\n")]);
+        let body = Body::from_stream(stream::iter(parts.map(Ok::<_, io::Error>)));
+        Request::builder().header(CONTENT_TYPE, "multipart/form-data; boundary=edge").body(body).unwrap()
+    }
+
+    async fn length(request: Request) -> Result<usize, Problem> {
+        let (head, mut length) = (Arc::new(AtomicU64::new(0)), 0);
+        let mut form = Multipart::from_request(bounded(request, &head), &()).await.unwrap();
+        let mut field = form.next_field().await.map_err(|_| not_in_full())?.unwrap();
+        while let Some(piece) = field.chunk().await.map_err(|_| not_in_full())? {
+            head.store(0, Ordering::Relaxed);
+            length += piece.len();
+        }
+        Ok(length)
+    }
+
+    #[tokio::test]
+    async fn a_file_in_a_form_may_be_long_and_what_is_before_it_may_not() {
+        assert_eq!(length(form(b"\r\n", 100)).await.unwrap(), 100 * PIECE);
+        // Its head has no end.
+        assert!(length(form(b"x: ", 100)).await.is_err());
     }
 }

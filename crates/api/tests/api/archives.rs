@@ -45,6 +45,8 @@ async fn an_archive_is_made_once_and_fetched_in_parts() {
     assert_eq!(rig.sql("SELECT count(*) FROM instance_service.operations"), "0", "and nothing is made");
     rig.share();
 
+    let looked = rig.send(Request::head(export_path(&backup)).body(Body::empty()).unwrap()).await;
+    assert_eq!((looked.status, rig.sql("SELECT count(*) FROM instance_service.operations").as_str()), (404, "0"));
     let queued = rig.get(&export_path(&backup)).await;
     assert_eq!((queued.status, queued.header("retry-after")), (202, "5"), "{queued:?}");
     let operation = queued.json["operation_id"].as_str().unwrap().to_owned();

@@ -55,6 +55,8 @@ async fn a_backup_is_read_by_whom_it_belongs_to() {
     for got in refused.iter().chain([&read(&owner, &backup).await]) {
         assert_eq!((got.status, got.detail()), (404, "Backup not found"));
     }
+    let list = rig.by_public("GET", &instance_path(&instance, "/backups"), Some(&owner), "").await;
+    assert_eq!((list.status, list.detail()), (404, "Instance not found"));
     assert_eq!(rig.get(&backup_path(&backup, "")).await.status, 200, "an operator still sees it");
     let other = running(&rig).await;
     let body = json!({ "action": "restore", "parameters": { "backup_id": backup } });
@@ -93,6 +95,8 @@ async fn one_of_the_earlier_service_is_asked_for_by_its_old_name_too() {
     assert_eq!((&got.json["origin"], &got.json["postgres_version"]), (&json!("imported"), &Value::Null), "{got:?}");
     let list = rig.get(&instance_path(&instance, "/backups")).await;
     assert_eq!((&list.json["total_backups"], &list.json["backups"][0]["database_size"]), (&json!(2), &json!(0)), "{list:?}");
+    let got = rig.get(&backup_path(&whole, "/export")).await;
+    assert!(got.status == 409 && got.detail().contains("cannot be exported"), "{got:?}");
 }
 
 #[tokio::test]

@@ -199,7 +199,7 @@ variables! {
     BACKUP_S3_SESSION_TOKEN_FILE WORKER "S3: path of the file with the token of a key that is lent.";
     BACKUP_S3_CA_FILE WORKER "S3: path of a PEM file with authorities that are believed besides the system's.";
     BACKUP_S3_TIMEOUT_SECONDS WORKER "S3: how long a request may take, 1 to 600.".or("30");
-    BACKUP_MODE WORKER "`online` or `offline`.".or("online").later();
+    BACKUP_MODE WORKER "`online`, or `offline`: Odoo is down while it is backed up.".or("online");
     BACKUP_RETENTION_COUNT WORKER "How many backups of an instance are kept, whoever asked for them; unset keeps all but those by schedule that have had their time.";
     BACKUP_RETENTION_DAYS WORKER "For how many days backups are kept, whoever asked for them; of this and the count, what keeps more counts.";
     BACKUP_SCHEDULE SERVICES "Backs up every instance once a day, where it has no schedule of its own (`docs/backups.md`).".or("false");

@@ -25,6 +25,8 @@ pub struct Tools {
     pub runtime: Arc<dyn InstanceRuntime>,
     /// The data directories.
     pub directories: DataDirectories,
+    /// Whether an Odoo that shall run is down while it is backed up (BACKUP_MODE).
+    pub offline_backups: bool,
     /// Where backups are kept.
     pub backups: Backups,
     /// Where those of the earlier service are.

@@ -2,6 +2,7 @@
 
 use super::Parts;
 use backup::legacy::LegacyStore;
+use bootstrap::settings::BackupMode;
 use bootstrap::{OsEntropy, SystemClock, environment};
 use chrono::TimeDelta;
 use db::odoo::TenantLimits;
@@ -61,6 +62,7 @@ fn tools(parts: &Parts) -> Arc<Tools> {
         servers: parts.registry.clone(),
         runtime: parts.runtime.driver.clone(),
         directories: parts.runtime.directories.clone(),
+        offline_backups: parts.settings.lifecycle.backup_mode == BackupMode::Offline,
         backups: parts.backups.clone(),
         legacy: LegacyStore::new(&parts.settings.runtime.backups_path),
         transfer: parts.transfer.clone(),

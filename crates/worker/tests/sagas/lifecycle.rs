@@ -20,7 +20,7 @@ fn service(instance: &Instance) -> Service {
     Service { name, owner: Owner::Instance(instance.id) }
 }
 
-async fn seen(rig: &Rig, id: InstanceId) -> Observed {
+pub(crate) async fn seen(rig: &Rig, id: InstanceId) -> Observed {
     rig.tools.runtime.observe(&service(&rig.instance(id).await)).await.unwrap()
 }
 

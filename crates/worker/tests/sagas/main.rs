@@ -14,6 +14,7 @@ mod kept;
 mod legacy;
 mod lifecycle;
 mod not_lost;
+mod offline;
 mod place;
 mod rig;
 mod templates;

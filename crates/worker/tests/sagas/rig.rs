@@ -58,6 +58,13 @@ const MONITORING: Effective = Effective {
     resume_grace_seconds: 60,
 };
 
+/// What a deployment has chosen.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Chosen {
+    pub(crate) notify_extras: bool,
+    pub(crate) offline_backups: bool,
+}
+
 pub(crate) struct Rig {
     pub(crate) pair: Pair,
     pub(crate) db: PlatformDb,
@@ -79,19 +86,24 @@ impl Rig {
 
     /// With the mails that billing sends as well.
     pub(crate) async fn with_extra_mails() -> Self {
-        Self::faked(Vec::new(), true, Store::local()).await
+        Self::faked(Vec::new(), Chosen { notify_extras: true, ..Chosen::default() }, Store::local()).await
+    }
+
+    /// Where Odoo is down while it is backed up.
+    pub(crate) async fn with_offline_backups() -> Self {
+        Self::faked(Vec::new(), Chosen { offline_backups: true, ..Chosen::default() }, Store::local()).await
     }
 
     pub(crate) async fn with_faults(script: Vec<Armed>) -> Self {
-        Self::faked(script, false, Store::local()).await
+        Self::faked(script, Chosen::default(), Store::local()).await
     }
 
     /// With a bucket for the backups.
     pub(crate) async fn with_bucket() -> Self {
-        Self::faked(Vec::new(), false, Store::bucket().await).await
+        Self::faked(Vec::new(), Chosen::default(), Store::bucket().await).await
     }
 
-    async fn faked(script: Vec<Armed>, notify_extras: bool, store: Store) -> Self {
+    async fn faked(script: Vec<Armed>, chosen: Chosen, store: Store) -> Self {
         let root = tempfile::tempdir().unwrap();
         let directories = DataDirectories::new(root.path(), Account::Own).unwrap();
         let socket = root.path().join(".fake-runtime");
@@ -105,7 +117,7 @@ impl Rig {
         };
         tokio::spawn(serve(listener, settings));
         let runtime = Arc::new(FakeRuntime::new(&socket));
-        Self::build(pair, root, directories, runtime, socket, script, notify_extras, store).await
+        Self::build(pair, root, directories, runtime, socket, script, chosen, store).await
     }
 
     #[allow(clippy::too_many_arguments, reason = "each is a part of the rig")]
@@ -116,7 +128,7 @@ impl Rig {
         runtime: Arc<dyn InstanceRuntime>,
         socket: PathBuf,
         script: Vec<Armed>,
-        notify_extras: bool,
+        chosen: Chosen,
         store: Store,
     ) -> Self {
         // Made at the first use: there from the start, it is in no difference between snapshots.
@@ -129,6 +141,7 @@ impl Rig {
             servers: registry,
             runtime,
             directories,
+            offline_backups: chosen.offline_backups,
             backups: Backups::new(store.opened()),
             legacy: LegacyStore::new(store.path()),
             transfer: Transfer::at(&store.path().join("transfer"), STORE),
@@ -139,7 +152,7 @@ impl Rig {
             addresses: Addresses { base_domain: "apps.example".to_owned(), scheme: "http".to_owned() },
             limits: TenantLimits::default(),
             image_profile: "official".to_owned(),
-            notify_extras,
+            notify_extras: chosen.notify_extras,
             monitoring: watch::Sender::new(MONITORING).subscribe(),
             hashes: Default::default(),
         });

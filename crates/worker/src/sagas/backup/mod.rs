@@ -1,10 +1,11 @@
-//! backup (contract 12.8): database and files as of one moment, while the instance serves.
+//! backup (contract 12.8): database and files as of one moment, while the instance serves, unless it shall be down meanwhile (`offline`).
 //!
 //! Parameters: `before`, what the row was, for a cancel before it begins and for the way back; `label`, what it shall be called; `origin`, why it
 //! is taken.
 //! Result: [`Taken`].
 
 mod catalogue;
+mod offline;
 pub(super) mod safety_copy;
 mod store;
 
@@ -13,6 +14,7 @@ pub(super) use store::{Stored, dump_into, facts, major, remove_if_possible, take
 
 use super::Tools;
 use super::accepted::Accepted;
+use super::bring_up::{IfItShallRun, Ready, RunService};
 use super::errors::{inconsistent, overtaken};
 use super::mails;
 use super::maintenance::{Look, Show, before};
@@ -27,6 +29,7 @@ use domain::backup::Origin;
 use domain::ids::BackupId;
 use domain::instance::{Event, Status};
 use domain::operation::Kind;
+use offline::{DownIfOffline, IfItWasDown};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -35,15 +38,22 @@ use store::Store;
 const ACCEPTED: Accepted = Accepted { event: Event::BackupBegins, shown: Status::Maintenance };
 
 pub(super) fn saga(tools: &Arc<Tools>) -> Saga {
-    Saga::new(Kind::Backup, 1, Finished(Arc::clone(tools)))
+    let t = || Arc::clone(tools);
+    Saga::new(Kind::Backup, 1, Finished(t()))
         .step(Look)
         .no_undo("it only looks")
         .step(Show(Event::BackupBegins))
         .no_undo("the end writes the status")
         .step(Catalogue)
         .no_undo("a backup that came to nothing stays in the catalogue as one")
-        .step(Store(Arc::clone(tools)))
+        .step(DownIfOffline(t()))
         .undo()
+        .step(Store(t()))
+        .undo()
+        .step(IfItWasDown(t(), IfItShallRun(t(), RunService(t()))))
+        .no_undo("it is to run, whatever became of the backup")
+        .step(IfItWasDown(t(), IfItShallRun(t(), Ready(t()))))
+        .no_undo("it only looks")
 }
 
 /// What clients read.

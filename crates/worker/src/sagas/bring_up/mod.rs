@@ -10,5 +10,5 @@ mod service;
 pub(super) use configuration::Configuration;
 pub(super) use if_it_shall_run::IfItShallRun;
 pub(super) use open_database::OpenDatabase;
-pub(super) use ready::Ready;
+pub(super) use ready::{NOT_READY, Ready};
 pub(super) use service::{NAME as SERVICE, RunService};

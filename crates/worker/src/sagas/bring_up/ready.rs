@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const NAME: &str = "ready";
+/// Odoo did not become ready in time.
+pub(in crate::sagas) const NOT_READY: &str = "odoo_not_ready";
 /// Polled inside the step for this long; then the operation gives its slot back between looks (contract 11.5).
 const INSIDE: Duration = Duration::from_secs(15);
 const BETWEEN: Duration = Duration::from_secs(2);
@@ -46,9 +48,7 @@ impl Step for Ready {
         let inside = if waited < INSIDE || waited > PATIENCE { INSIDE } else { Duration::ZERO };
         match until_ready(cx, &self.0, &site.server, &site.workload(cx, &self.0)?, inside).await? {
             None => Ok(json!({})),
-            Some(reason) if waited > PATIENCE => {
-                Err(StepError::permanent("odoo_not_ready", "Odoo did not start in time.", reason))
-            }
+            Some(reason) if waited > PATIENCE => Err(StepError::permanent(NOT_READY, "Odoo did not start in time.", reason)),
             Some(reason) => Err(StepError::snooze(BETWEEN, "odoo_not_ready_yet", PUBLIC, reason)),
         }
     }

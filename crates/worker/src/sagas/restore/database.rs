@@ -70,7 +70,7 @@ impl Database {
 
         let client = tools_for(&site, backup.postgres_version()).await?;
         let into = Target { database: name.as_str().to_owned(), ..target(&site, &self.0)? };
-        unless_told_to_stop(cx, backup.load(&client, &into)).await?;
+        unless_told_to_stop(cx, backup.load(&client, &into, self.0.directories.root())).await?;
 
         let renew_identity = row.origin == Origin::Imported && self.is_another(&site, &name).await?;
         let mut fence = site.fence(cx).await?;

@@ -5,6 +5,7 @@ use backup::tools::{ClientTools, Target};
 use backup::{Backup, BackupResult, Verified};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 pub(in crate::sagas) enum Opened {
     Own(Box<Backup>),
@@ -28,13 +29,16 @@ impl Opened {
         }
     }
 
-    /// What its files need on a disk.
+    /// What it needs on a disk: its files, and its dump while that is loaded, which is seldom larger than the database was.
     pub(super) fn unpacked_bytes(&self) -> u64 {
-        let (files, data) = match self {
-            Self::Own(backup) => (backup.manifest().files.bytes, backup.manifest().data_bytes),
-            Self::Legacy(backup, _) => (backup.content().files_bytes, backup.content().data_bytes),
+        let (files, data, dump) = match self {
+            Self::Own(backup) => {
+                let manifest = backup.manifest();
+                (manifest.files.bytes, manifest.data_bytes, manifest.facts.database_bytes)
+            }
+            Self::Legacy(backup, _) => (backup.content().files_bytes, backup.content().data_bytes, 0),
         };
-        files.saturating_add(data)
+        files.saturating_add(data).saturating_add(dump)
     }
 
     /// What must be in the database; of one without a manifest only that it is Odoo's, and not empty.
@@ -53,10 +57,10 @@ impl Opened {
         }
     }
 
-    /// Loads its dump into an empty database.
-    pub(in crate::sagas) async fn load(&self, client: &ClientTools, into: &Target) -> BackupResult<()> {
+    /// Loads its dump into an empty database; `spool` is a directory with room for it.
+    pub(in crate::sagas) async fn load(&self, client: &ClientTools, into: &Target, spool: &Path) -> BackupResult<()> {
         match self {
-            Self::Own(backup) => client.restore(into, backup.dump()).await,
+            Self::Own(backup) => client.restore(into, backup.dump(), spool).await,
             Self::Legacy(backup, _) => client.load_plain(into, backup.dump()?).await,
         }
     }

@@ -66,7 +66,7 @@ impl LoadCopy {
         tx.commit().await?;
 
         let client = tools_for(&site, backup.postgres_version()).await?;
-        unless_told_to_stop(cx, backup.load(&client, &target(&site, &self.0)?)).await?;
+        unless_told_to_stop(cx, backup.load(&client, &target(&site, &self.0)?, self.0.directories.root())).await?;
 
         let mut snapshot = site.snapshot(&self.0, name).await?;
         snapshot.verify_restored(&backup.rows()).await?;
