@@ -125,7 +125,7 @@ async fn a_later_owner_ends_what_an_earlier_one_has_open_inside_a_database() {
     inside.reader().module_states().await.unwrap();
     let _later = confirmed(rig.server.fence(&tenant.mark, 8).await).await;
     let error = inside.reader().module_states().await.unwrap_err();
-    assert!(matches!(error, OdooError::Unreachable { .. }), "{error}");
+    assert!(matches!(error, OdooError::Cut { .. }), "{error}");
     beside.reader().module_states().await.unwrap();
 }
 
