@@ -4,6 +4,7 @@ use crate::buffers::Buffer;
 use crate::digest::{Summing, sha256};
 use crate::error::{BackupError, BackupResult, blocking};
 use crate::manifest::{Part, Piece};
+use crate::reader::is_damage;
 use crate::store::{BackupStore, Key, PIECE};
 use async_compression::Level;
 use async_compression::tokio::bufread::{ZstdDecoder, ZstdEncoder};
@@ -25,7 +26,11 @@ fn piece(prefix: &Key, number: usize) -> Key {
 }
 
 /// Stores everything that `content` yields below `prefix`, and reads each piece back. Pieces are stored while the next is made.
-pub(crate) async fn write(store: &Arc<dyn BackupStore>, prefix: &Key, content: impl AsyncRead + Unpin + Send) -> BackupResult<Part> {
+pub(crate) async fn write(
+    store: &Arc<dyn BackupStore>,
+    prefix: &Key,
+    content: impl AsyncRead + Unpin + Send,
+) -> BackupResult<Part> {
     let (mut whole, mut bytes) = (Summing::sha256(), 0);
     let made = stream::try_unfold((content, 0), async |(mut content, number)| {
         let next = fill(&mut content).await.map_err(|e| BackupError::out_of(e, "read what is to be stored"))?;
@@ -66,6 +71,13 @@ async fn put(store: Arc<dyn BackupStore>, key: Key, content: Bytes) -> BackupRes
 
 /// An object that must be as it was stored.
 async fn get_checked(store: &Arc<dyn BackupStore>, key: &Key, piece: &Piece) -> BackupResult<Bytes> {
+    match get_once(store, key, piece).await {
+        Err(error) if is_damage(&error) => get_once(store, key, piece).await,
+        other => other,
+    }
+}
+
+async fn get_once(store: &Arc<dyn BackupStore>, key: &Key, piece: &Piece) -> BackupResult<Bytes> {
     let bytes = match store.get(key).await {
         Err(BackupError::Missing(what)) => return Err(BackupError::damaged(what, "it is missing")),
         other => other?,
