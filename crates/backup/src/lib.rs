@@ -39,8 +39,10 @@ pub use reader::{Backup, Verified};
 pub use writer::{Stored, Writer};
 
 use domain::ids::{BackupId, InstanceId};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use std::sync::Arc;
-use store::BackupStore;
+use std::time::SystemTime;
+use store::{BackupStore, Key};
 
 /// The backups of a store.
 #[derive(Clone, Debug)]
@@ -68,16 +70,49 @@ impl Backups {
         Backup::open(self.store.clone(), id, attempt, manifest_sha256).await
     }
 
-    /// Removes a backup, or what an interrupted one left. Contents that it shares stay in the pool: [`Self::prune`] removes those that
-    /// nothing needs any more. Repeatable.
+    /// Removes what the tries up to `last` have stored of a backup: who was overtaken removes nothing of a later one. Contents that it shares stay in
+    /// the pool: [`Self::pruning`] finds those that nothing needs any more. Repeatable.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn remove(&self, id: BackupId) -> BackupResult<()> {
-        for object in self.store.list(&layout::backup(id)).await? {
-            self.store.delete(&object.key).await?;
-        }
+    pub async fn remove(&self, id: BackupId, last: i64) -> BackupResult<()> {
+        self.remove_objects(&self.stored(id, last).await?).await?;
         self.store.settle().await
+    }
+
+    /// The objects that the tries up to `last` have stored of a backup.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn stored(&self, id: BackupId, last: i64) -> BackupResult<Vec<Key>> {
+        stored(&self.store, id, last).await
+    }
+
+    /// Removes objects. Whoever does so makes sure before that nobody else may rely on them by now.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn remove_objects(&self, objects: &[Key]) -> BackupResult<()> {
+        remove_objects(&self.store, objects).await
+    }
+
+    /// The backups of which the store has anything.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn ids(&self) -> BackupResult<Vec<BackupId>> {
+        let names = self.store.below(&layout::all()).await?.into_iter();
+        Ok(names.filter_map(|name| name.parse().ok().filter(|id: &BackupId| id.to_string() == name)).collect())
+    }
+
+    /// When something of a backup was put last. `None` if there is nothing, or something that was not put by us.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn last_put(&self, id: BackupId) -> BackupResult<Option<SystemTime>> {
+        let objects = self.store.list(&layout::backup(id)).await?;
+        let is_ours = objects.iter().all(|object| layout::is_ours(id, &object.key));
+        Ok(objects.iter().map(|object| object.put_at).max().filter(|_| is_ours))
     }
 
     /// Removes what writers left in the store that were killed.
@@ -88,28 +123,52 @@ impl Backups {
         self.store.tidy().await
     }
 
-    /// Begins to remove the contents of an instance that none of the `kept` backups needs: all of them, if there are none. Nobody may be
-    /// writing a backup of the instance meanwhile: whoever prunes makes sure of it before each step.
-    ///
-    /// # Errors
-    /// Those of the store; one of the kept backups cannot be read, and then nothing is removed.
-    pub async fn pruning(&self, instance: InstanceId, kept: &[Backup]) -> BackupResult<Pruning> {
-        Pruning::of(self.store.clone(), instance, kept).await
+    /// Begins to look for contents of an instance that no backup needs.
+    pub fn pruning(&self, instance: InstanceId) -> Pruning {
+        Pruning::new(self.store.clone(), instance)
     }
+}
+
+/// How many objects are removed at once.
+const AT_ONCE: usize = 4;
+
+async fn stored(store: &Arc<dyn BackupStore>, id: BackupId, last: i64) -> BackupResult<Vec<Key>> {
+    let objects = store.list(&layout::backup(id)).await?.into_iter().map(|object| object.key);
+    Ok(objects.filter(|key| layout::attempt_of(id, key).is_none_or(|attempt| attempt <= last)).collect())
+}
+
+async fn remove_objects(store: &Arc<dyn BackupStore>, objects: &[Key]) -> BackupResult<()> {
+    let remove = |key: Key| {
+        let store = store.clone();
+        async move { store.delete(&key).await }
+    };
+    stream::iter(objects.to_vec()).map(remove).buffer_unordered(AT_ONCE).try_collect().await
 }
 
 /// Where things lie in a store.
 mod layout {
-    use crate::store::Key;
+    use crate::store::{Key, PIECE};
     use domain::ids::{BackupId, InstanceId};
 
     pub(crate) const DUMP: &str = "database.dump.zst";
     pub(crate) const DATA: &str = "data.tar.zst";
     pub(crate) const FILES: &str = "files.zst";
     pub(crate) const WAITING: &str = "waiting";
+    const MANIFEST: &str = "manifest.json";
+
+    pub(crate) fn all() -> Key {
+        Key::known("active".to_owned())
+    }
 
     pub(crate) fn backup(id: BackupId) -> Key {
-        Key::known(format!("active/{id}"))
+        all().child(&id.to_string())
+    }
+
+    /// Whether an object below [`backup`] is where we put one.
+    pub(crate) fn is_ours(id: BackupId, object: &Key) -> bool {
+        let part = object.as_str().strip_prefix(backup(id).as_str()).and_then(|rest| rest.split('/').nth(2));
+        let is_part = |name: &str| [DUMP, DATA, FILES, WAITING].contains(&name) || name.starts_with(MANIFEST);
+        attempt_of(id, object).is_some() && part.is_some_and(is_part)
     }
 
     pub(crate) fn attempt(id: BackupId, attempt: i64) -> Key {
@@ -122,7 +181,20 @@ mod layout {
     }
 
     pub(crate) fn manifest(id: BackupId, number: i64) -> Key {
-        attempt(id, number).child("manifest.json")
+        attempt(id, number).child(MANIFEST)
+    }
+
+    /// A piece of a manifest that is longer than an object may be.
+    pub(crate) fn manifest_piece(id: BackupId, number: i64, piece: usize) -> Key {
+        attempt(id, number).child(&format!("{MANIFEST}.{piece}"))
+    }
+
+    /// The objects of a manifest of this length: itself, or its pieces.
+    pub(crate) fn manifests(id: BackupId, number: i64, bytes: usize) -> Vec<Key> {
+        if bytes <= PIECE {
+            return vec![manifest(id, number)];
+        }
+        (0..bytes.div_ceil(PIECE)).map(|piece| manifest_piece(id, number, piece)).collect()
     }
 
     pub(crate) fn part(id: BackupId, number: i64, name: &str) -> Key {

@@ -112,7 +112,7 @@ pub struct FilesPart {
 
 impl Manifest {
     pub(crate) fn to_bytes(&self) -> BackupResult<Vec<u8>> {
-        serde_json::to_vec_pretty(self).map_err(|e| BackupError::Refused(format!("manifest: {e}")))
+        serde_json::to_vec(self).map_err(|e| BackupError::Refused(format!("manifest: {e}")))
     }
 
     /// Reads the manifest of this backup.

@@ -4,6 +4,7 @@ use crate::buffers::Buffer;
 use crate::digest::{Summing, sha256};
 use crate::error::{BackupError, BackupResult, blocking};
 use crate::manifest::{Part, Piece};
+use crate::reader::is_damage;
 use crate::store::{BackupStore, Key, PIECE};
 use async_compression::Level;
 use async_compression::tokio::bufread::{ZstdDecoder, ZstdEncoder};
@@ -70,6 +71,13 @@ async fn put(store: Arc<dyn BackupStore>, key: Key, content: Bytes) -> BackupRes
 
 /// An object that must be as it was stored.
 async fn get_checked(store: &Arc<dyn BackupStore>, key: &Key, piece: &Piece) -> BackupResult<Bytes> {
+    match get_once(store, key, piece).await {
+        Err(error) if is_damage(&error) => get_once(store, key, piece).await,
+        other => other,
+    }
+}
+
+async fn get_once(store: &Arc<dyn BackupStore>, key: &Key, piece: &Piece) -> BackupResult<Bytes> {
     let bytes = match store.get(key).await {
         Err(BackupError::Missing(what)) => return Err(BackupError::damaged(what, "it is missing")),
         other => other?,

@@ -5,7 +5,7 @@ use crate::digest::{Summing, sha256};
 use crate::error::{BackupError, BackupResult, blocking};
 use crate::files::{ContentName, Entry, Wanted};
 use crate::layout;
-use crate::reader::{Backup, Listed};
+use crate::reader::{Backup, Listed, is_damage};
 use crate::store::{BackupStore, Key, PIECE};
 use crate::tree;
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// How many files are on their way at once; each needs at most one piece of memory.
@@ -319,19 +319,26 @@ pub(crate) fn pieces(
     })
 }
 
-/// Compares a content. One that is wrong, also when it is read again, is removed: the next backup stores it anew, which mends all that
-/// refer to it.
-pub(crate) async fn check(store: Arc<dyn BackupStore>, instance: InstanceId, entry: Entry) -> BackupResult<()> {
+/// Compares a content. The objects of one that is wrong, also when it is read again, are noted.
+pub(crate) async fn check(
+    store: &Arc<dyn BackupStore>,
+    instance: InstanceId,
+    entry: Entry,
+    wrong: &Mutex<Vec<Key>>,
+) -> BackupResult<()> {
     let objects = objects(&directory(instance, entry.name.directory()), &entry);
-    let Err(wrong) = compare_stored(&store, &objects, &entry).await else { return Ok(()) };
-    if !matches!(wrong, BackupError::Damaged { .. }) || compare_stored(&store, &objects, &entry).await.is_ok() {
-        return Err(wrong);
+    let compared = match compare_stored(store, &objects, &entry).await {
+        Err(error) if is_damage(&error) => compare_stored(store, &objects, &entry).await,
+        other => other,
+    };
+    match compared {
+        Err(damage @ BackupError::Damaged { .. }) => {
+            tracing::error!(content = %entry.name, %damage, "a content of the pool is damaged");
+            wrong.lock().unwrap_or_else(PoisonError::into_inner).extend(objects.into_iter().map(|(key, _)| key));
+            Ok(())
+        }
+        other => other,
     }
-    tracing::error!(content = %entry.name, "a content of the pool is damaged; it is removed so that the next backup stores it anew");
-    for (key, _) in &objects {
-        store.delete(key).await?;
-    }
-    Err(wrong)
 }
 
 async fn compare_stored(store: &Arc<dyn BackupStore>, objects: &[(Key, u64)], entry: &Entry) -> BackupResult<()> {
@@ -387,7 +394,7 @@ where
     Ok(kept)
 }
 
-/// Removes the contents of an instance that no backup needs, one part of the pool after the other.
+/// Finds the contents of an instance that no backup needs, one part of the pool after the other.
 #[derive(Debug)]
 pub struct Pruning {
     store: Arc<dyn BackupStore>,
@@ -397,28 +404,35 @@ pub struct Pruning {
 }
 
 impl Pruning {
-    /// Nothing is removed before every list was read once, to its end.
-    pub(crate) async fn of(store: Arc<dyn BackupStore>, instance: InstanceId, kept: &[Backup]) -> BackupResult<Self> {
-        for backup in kept {
-            if backup.manifest().instance != instance {
-                return Err(BackupError::Refused("a backup of another instance".to_owned()));
-            }
-            let (mut list, mut last) = (backup.list(), None);
-            while let Some(entry) = list.next().await? {
-                if last.as_ref().is_some_and(|last| *last >= entry.name) {
-                    return Err(BackupError::damaged("list of files", "it is not in order"));
-                }
-                last = Some(entry.name);
-            }
-        }
-        Ok(Self { store, instance, lists: kept.iter().map(Backup::list).collect(), next: Some(0) })
+    pub(crate) const fn new(store: Arc<dyn BackupStore>, instance: InstanceId) -> Self {
+        Self { store, instance, lists: Vec::new(), next: Some(0) }
     }
 
-    /// Goes through the next part; how many objects went, or `None` when all parts are done.
+    /// What this backup needs is not found. Its list is read once, to its end.
+    ///
+    /// # Errors
+    /// [`BackupError::Damaged`] if nobody can say any more what it needs; those of the store.
+    pub async fn keep(&mut self, backup: &Backup) -> BackupResult<()> {
+        if backup.manifest().instance != self.instance {
+            return Err(BackupError::Refused("a backup of another instance".to_owned()));
+        }
+        let (mut list, mut last) = (backup.list(), None);
+        while let Some(entry) = list.next().await? {
+            if last.as_ref().is_some_and(|last| *last >= entry.name) {
+                return Err(BackupError::damaged("list of files", "it is not in order"));
+            }
+            last = Some(entry.name);
+        }
+        self.lists.push(backup.list());
+        Ok(())
+    }
+
+    /// The objects of the next part that nothing needs, or `None` when all parts are done. Nobody may be writing a backup of the instance:
+    /// whoever removes them with [`crate::Backups::remove_objects`] makes sure of it, after this and before.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn step(&mut self) -> BackupResult<Option<u64>> {
+    pub async fn step(&mut self) -> BackupResult<Option<Vec<Key>>> {
         let Some(number) = self.next else {
             self.store.settle().await?;
             return Ok(None);
@@ -430,14 +444,8 @@ impl Pruning {
                 needed.extend(objects(&directory(self.instance, &name), &entry).into_iter().map(|(key, _)| key));
             }
         }
-        let mut removed = 0;
-        for object in self.store.list(&directory(self.instance, &name)).await? {
-            if !needed.contains(&object.key) {
-                self.store.delete(&object.key).await?;
-                removed += 1;
-            }
-        }
+        let there = self.store.list(&directory(self.instance, &name)).await?.into_iter().map(|object| object.key);
         self.next = number.checked_add(1);
-        Ok(Some(removed))
+        Ok(Some(there.filter(|key| !needed.contains(key)).collect()))
     }
 }

@@ -5,14 +5,15 @@ use crate::error::{BackupError, BackupResult, blocking};
 use crate::files::Entry;
 use crate::manifest::{Manifest, Part};
 use crate::pool::{self, Shelf};
-use crate::store::BackupStore;
+use crate::store::{BackupStore, Key};
 use crate::{archive, layout, pieces, tree};
 use bytes::Bytes;
 use domain::ids::BackupId;
 use futures::Stream;
 use std::fmt;
+use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
 
 /// A backup that is there.
@@ -33,15 +34,27 @@ pub struct Verified {
 
 impl Backup {
     pub(crate) async fn open(store: Arc<dyn BackupStore>, id: BackupId, attempt: i64, expected: &[u8]) -> BackupResult<Self> {
-        let what = format!("manifest of {id}");
-        let text = match store.get(&layout::manifest(id, attempt)).await {
-            Err(BackupError::Missing(_)) => return Err(BackupError::damaged(what, "it is missing")),
-            other => other?,
+        let text = match manifest(&store, id, attempt, expected).await {
+            Err(damage) if is_damage(&damage) => manifest(&store, id, attempt, expected).await?,
+            found => found?,
         };
-        if sha256(&text) != hex::encode(expected) {
-            return Err(BackupError::damaged(what, "it is not what was stored"));
+        let manifest = Manifest::of(id, attempt, &text)?;
+        Ok(Self { store, manifest })
+    }
+
+    /// One whose parts are written.
+    pub(crate) const fn written(store: Arc<dyn BackupStore>, manifest: Manifest) -> Self {
+        Self { store, manifest }
+    }
+
+    /// Whether the pool has all contents, by their lengths.
+    pub(crate) async fn look_for_contents(&self) -> BackupResult<()> {
+        match self.verify_presence(&mut self.list()).await {
+            Err(BackupError::Damaged { what, why }) => {
+                Err(BackupError::local(format!("look for {what}"), io::Error::other(format!("{why}: somebody has removed it"))))
+            }
+            other => other.map(drop),
         }
-        Ok(Self { store, manifest: Manifest::of(id, attempt, &text)? })
     }
 
     /// What it says of itself.
@@ -55,18 +68,31 @@ impl Backup {
     /// # Errors
     /// [`BackupError::Damaged`] names the first thing that is wrong; those of the store.
     pub async fn verify(&self, contents: bool) -> BackupResult<Verified> {
+        let (verified, wrong) = self.examine(contents).await?;
+        match wrong.first() {
+            None => Ok(verified),
+            Some(content) => Err(BackupError::damaged(content.as_str(), "it is not what its name says")),
+        }
+    }
+
+    /// The same, and all contents of the pool that are wrong: once they are removed, the next backup stores them anew, which mends all that refer to
+    /// them. What is only this backup's own ends everything if it is wrong.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub async fn examine(&self, contents: bool) -> BackupResult<(Verified, Vec<Key>)> {
         for (name, part) in self.parts() {
             pieces::check(&self.store, &layout::part(self.manifest.backup, self.manifest.attempt, name), part).await?;
         }
         archive::unpack(self.data_stream(), None, self.manifest.data_bytes).await?;
         let instance = self.manifest.instance;
-        let mut list = self.list();
+        let (mut list, wrong) = (self.list(), Mutex::new(Vec::new()));
         let kept = if contents {
-            pool::each(&mut list, |entry| pool::check(self.store.clone(), instance, entry)).await?
+            pool::each(&mut list, |entry| pool::check(&self.store, instance, entry, &wrong)).await?
         } else {
             self.verify_presence(&mut list).await?
         };
-        self.count(kept)
+        Ok((self.count(kept)?, wrong.into_inner().unwrap_or_else(PoisonError::into_inner)))
     }
 
     async fn verify_presence(&self, list: &mut Listed) -> BackupResult<pool::Kept> {
@@ -157,6 +183,37 @@ impl Backup {
         }
         Ok(Verified { files: kept.count, files_bytes: kept.bytes })
     }
+}
+
+/// The text of a manifest that must have this sum.
+async fn manifest(store: &Arc<dyn BackupStore>, id: BackupId, attempt: i64, expected: &[u8]) -> BackupResult<Vec<u8>> {
+    let text = match store.get(&layout::manifest(id, attempt)).await {
+        Err(BackupError::Missing(_)) => {
+            let mut text = Vec::new();
+            for piece in 0.. {
+                match store.get(&layout::manifest_piece(id, attempt, piece)).await {
+                    Err(BackupError::Missing(_)) => break,
+                    found => text.extend_from_slice(&found?),
+                }
+            }
+            text
+        }
+        found => found?.to_vec(),
+    };
+    match sha256(&text) == hex::encode(expected) {
+        true => Ok(text),
+        false if text.is_empty() => Err(BackupError::damaged(format!("manifest of {id}"), "it is missing")),
+        false => Err(BackupError::damaged(format!("manifest of {id}"), "it is not what was stored")),
+    }
+}
+
+/// Whether what was read is to be read a second time: one bad read is none of the store's.
+pub(crate) fn is_damage(error: &BackupError) -> bool {
+    let is_damage = matches!(error, BackupError::Damaged { .. });
+    if is_damage {
+        tracing::warn!(%error, "what was read is wrong, and is read again");
+    }
+    is_damage
 }
 
 /// The entries of a list, one after the other.

@@ -5,8 +5,9 @@ use crate::error::{BackupError, BackupResult};
 use crate::files::Wanted;
 use crate::manifest::{FORMAT, Facts, FilesPart, Manifest, Part};
 use crate::pool::Content;
-use crate::store::{BackupStore, Key, Object};
-use crate::{archive, layout, pieces, pool, tree};
+use crate::reader::Backup;
+use crate::store::{BackupStore, Key, Object, PIECE};
+use crate::{archive, layout, pieces, pool, remove_objects, stored, tree};
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::ids::{BackupId, InstanceId};
@@ -68,12 +69,7 @@ impl Writer {
     /// Those of the store.
     pub async fn begin(&mut self) -> BackupResult<()> {
         (self.dump, self.data, self.files) = (None, None, None);
-        for object in self.store.list(&layout::backup(self.id)).await? {
-            if layout::attempt_of(self.id, &object.key).is_none_or(|attempt| attempt <= self.attempt) {
-                self.store.delete(&object.key).await?;
-            }
-        }
-        Ok(())
+        remove_objects(&self.store, &stored(&self.store, self.id, self.attempt).await?).await
     }
 
     /// Stores a dump in custom format.
@@ -164,8 +160,11 @@ impl Writer {
 
     /// Writes the manifest and reads it back. Only now there is a backup.
     ///
+    /// Before that it is looked whether the pool has everything still: somebody who was overtaken may have removed what nobody needed when he
+    /// began.
+    ///
     /// # Errors
-    /// [`BackupError::Refused`] while a part is missing; those of the store.
+    /// [`BackupError::Refused`] while a part is missing; those of the store. A new try stores what the pool does not have any more.
     pub async fn finish(self, facts: Facts) -> BackupResult<Stored> {
         let (Some(dump), Some((data, data_bytes)), Some(files)) = (self.dump, self.data, self.files) else {
             return Err(BackupError::Refused("a backup without all of its parts".to_owned()));
@@ -184,16 +183,22 @@ impl Writer {
         let text = manifest.to_bytes()?;
         let mut sum = Summing::sha256();
         sum.add(&text);
+        let own_bytes = manifest.own_bytes() + text.len() as u64;
+        let backup = Backup::written(self.store.clone(), manifest);
+        backup.look_for_contents().await?;
         // What the manifest speaks of has reached the disk before the manifest does.
         self.store.settle().await?;
-        self.store.put_checked(&layout::manifest(self.id, self.attempt), Bytes::from(text.clone())).await?;
+        for (key, piece) in layout::manifests(self.id, self.attempt, text.len()).iter().zip(text.chunks(PIECE)) {
+            self.store.put_checked(key, Bytes::copy_from_slice(piece)).await?;
+        }
         self.store.settle().await?;
+        let files = &backup.manifest().files;
         Ok(Stored {
             manifest_sha256: sum.bytes(),
-            own_bytes: manifest.own_bytes() + text.len() as u64,
+            own_bytes,
             new_bytes: self.counted.sent.load(Ordering::Relaxed),
-            files: manifest.files.count,
-            files_bytes: manifest.files.bytes,
+            files: files.count,
+            files_bytes: files.bytes,
         })
     }
 }

@@ -49,14 +49,14 @@ pub(super) struct CheckQueued {
 
 /// Check a backup
 ///
-/// All checksums are compared; with `restore`, the backup is loaded into a database of its own, looked at, and dropped again. The check gives way to whatever is asked of the instance meanwhile. A backup that is found damaged is `failed` from then on.
+/// All checksums are compared; with `restore`, the backup is loaded into a database of its own, looked at, and dropped again. The check gives way to whatever is asked of the instance meanwhile. A backup that is found damaged is `failed` until a check finds it whole.
 #[utoipa::path(post, operation_id = "verify_backup", path = "/api/v1/backups/{id}/verify", tag = "backups", request_body = Option<CheckBody>, params(
     ("id" = uuid::Uuid, Path),
     ("Idempotency-Key" = Option<String>, Header),
 ), responses(
     (status = 200, body = CheckQueued),
     (status = 400, description = "The instance is suspended or out of service, and nothing can be loaded for it", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 404, description = "No such backup, or it is not whole", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 404, description = "No such backup, or it was never whole", body = ProblemBody, content_type = "application/problem+json"),
     (status = 409, description = "Too much is waiting for this instance", body = ProblemBody, content_type = "application/problem+json"),
     (status = 422, description = "Malformed id or body", body = ProblemBody, content_type = "application/problem+json"),
 ))]

@@ -6,6 +6,7 @@ use crate::buffers::Buffer;
 use crate::error::{BackupError, BackupResult, blocking, is_full};
 use async_trait::async_trait;
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -94,7 +95,11 @@ impl LocalStore {
         };
         match read() {
             Ok(content) => Ok(content),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(BackupError::Missing(key.to_string())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                // It may have been unmounted since.
+                self.present()?;
+                Err(BackupError::Missing(key.to_string()))
+            }
             Err(e) => Err(failed(format!("get {key}"), e)),
         }
     }
@@ -138,15 +143,39 @@ impl LocalStore {
                 let key = entry.file_name().to_str().and_then(|name| Key::parse(&format!("{directory}/{name}")));
                 match key {
                     Some(key) if found.is_dir() => left.push(key),
-                    Some(key) if found.is_file() => objects.push(Object { key, bytes: found.len() }),
+                    Some(key) if found.is_file() => {
+                        let put_at = found.modified().map_err(|e| failed(format!("list {directory}"), e))?;
+                        objects.push(Object { key, bytes: found.len(), put_at });
+                    }
                     _ => {
                         tracing::warn!(directory = %directory, name = ?entry.file_name(), "something in the backup store is not ours")
                     }
                 }
             }
         }
+        self.present()?;
         objects.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(objects)
+    }
+
+    fn below_now(&self, prefix: &Key) -> BackupResult<BTreeSet<String>> {
+        self.present()?;
+        let names = || -> io::Result<BTreeSet<String>> {
+            let mut names = BTreeSet::new();
+            for entry in fs::read_dir(self.path(prefix))? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    names.extend(entry.file_name().into_string());
+                }
+            }
+            Ok(names)
+        };
+        let names = match names() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => BTreeSet::new(),
+            other => other.map_err(|e| failed(format!("list {prefix}"), e))?,
+        };
+        self.present()?;
+        Ok(names)
     }
 
     fn delete_now(&self, key: &Key) -> BackupResult<()> {
@@ -231,6 +260,11 @@ impl BackupStore for LocalStore {
         self.under_way.ended().await;
         let prefix = prefix.clone();
         self.on_disk(move |this| this.list_now(&prefix)).await
+    }
+
+    async fn below(&self, prefix: &Key) -> BackupResult<BTreeSet<String>> {
+        let prefix = prefix.clone();
+        self.on_disk(move |this| this.below_now(&prefix)).await
     }
 
     async fn delete(&self, key: &Key) -> BackupResult<()> {

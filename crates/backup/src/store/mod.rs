@@ -8,7 +8,9 @@ mod under_way;
 use crate::error::{BackupError, BackupResult};
 use async_trait::async_trait;
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::fmt;
+use std::time::SystemTime;
 
 pub use local::LocalStore;
 #[cfg(feature = "s3")]
@@ -66,6 +68,8 @@ pub struct Object {
     pub key: Key,
     /// Its length.
     pub bytes: u64,
+    /// When it was put, by the clock of the store.
+    pub put_at: SystemTime,
 }
 
 /// A store. Every call may be repeated, by anybody.
@@ -93,6 +97,15 @@ pub trait BackupStore: Send + Sync + fmt::Debug {
 
     /// Every object below `prefix`, by key; empty only if the store says so.
     async fn list(&self, prefix: &Key) -> BackupResult<Vec<Object>>;
+
+    /// What lies directly below `prefix` and has something below itself: the names, without `prefix`.
+    async fn below(&self, prefix: &Key) -> BackupResult<BTreeSet<String>> {
+        let name = |object: Object| {
+            let rest = object.key.as_str().strip_prefix(prefix.as_str())?.strip_prefix('/')?;
+            Some(rest.split_once('/')?.0.to_owned())
+        };
+        Ok(self.list(prefix).await?.into_iter().filter_map(name).collect())
+    }
 
     /// Removes an object; one that is not there is done.
     async fn delete(&self, key: &Key) -> BackupResult<()>;

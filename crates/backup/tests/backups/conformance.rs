@@ -2,7 +2,7 @@
 
 use crate::over_every_store;
 use crate::rig::{Kind, ROOT, Rig};
-use backup::store::{Key, Object, PIECE};
+use backup::store::{BackupStore, Key, PIECE};
 use backup::{BackupError, Class};
 use bytes::Bytes;
 use std::fs;
@@ -20,6 +20,10 @@ over_every_store!(
 
 fn key(text: &str) -> Key {
     Key::parse(text).unwrap()
+}
+
+async fn listed(store: &dyn BackupStore, prefix: &str) -> Vec<(Key, u64)> {
+    store.list(&key(prefix)).await.unwrap().into_iter().map(|object| (object.key, object.bytes)).collect()
 }
 
 async fn what_was_put_is_what_is_got(kind: Kind) {
@@ -40,17 +44,20 @@ async fn a_listing_is_complete_and_in_order(kind: Kind) {
     let store = rig.store();
     let mut expected = Vec::new();
     for n in [7_u64, 3, 11, 0, 5, 2, 9, 1, 10, 4, 8, 6] {
-        let object = Object { key: key(&format!("pool/a/{:02}/{}", n % 3, n * 77)), bytes: n };
-        store.put(&object.key, Bytes::from(vec![b'x'; n as usize])).await.unwrap();
+        let object = (key(&format!("pool/a/{:02}/{}", n % 3, n * 77)), n);
+        store.put(&object.0, Bytes::from(vec![b'x'; n as usize])).await.unwrap();
         expected.push(object);
     }
     // Beside it, and with its name as a beginning.
     store.put(&key("pool/ab/00/1"), Bytes::from_static(b"other")).await.unwrap();
     store.put(&key("pool/a.b/1"), Bytes::from_static(b"other")).await.unwrap();
-    expected.sort_by(|a, b| a.key.cmp(&b.key));
-    assert_eq!(store.list(&key("pool/a")).await.unwrap(), expected);
-    expected.retain(|object| object.key.as_str().starts_with("pool/a/01/"));
-    assert_eq!(store.list(&key("pool/a/01")).await.unwrap(), expected);
+    expected.sort();
+    assert_eq!(listed(&*store, "pool/a").await, expected);
+    expected.retain(|(key, _)| key.as_str().starts_with("pool/a/01/"));
+    assert_eq!(listed(&*store, "pool/a/01").await, expected);
+    assert_eq!(Vec::from_iter(store.below(&key("pool")).await.unwrap()), ["a", "a.b", "ab"]);
+    assert_eq!(Vec::from_iter(store.below(&key("pool/a")).await.unwrap()), ["00", "01", "02"]);
+    assert!(store.below(&key("pool/a/00")).await.unwrap().is_empty() && store.below(&key("poo")).await.unwrap().is_empty());
     assert_eq!(store.list(&key("pool")).await.unwrap().len(), 14);
     assert_eq!(store.list(&key("poo")).await.unwrap(), []);
 }
@@ -89,7 +96,7 @@ async fn what_is_not_ours_is_not_listed(kind: Kind) {
     for name in [".hidden", "with space", "ä"] {
         fs::write(rig.path("store/pool/a").join(name), "not ours").unwrap();
     }
-    assert_eq!(store.list(&key("pool/a")).await.unwrap(), [Object { key: key("pool/a/1"), bytes: 1 }]);
+    assert_eq!(listed(&*store, "pool/a").await, [(key("pool/a/1"), 1)]);
 }
 
 async fn nothing_is_said_of_a_root_that_is_another(kind: Kind) {

@@ -4,7 +4,7 @@ use crate::over_every_store;
 use crate::rig::{Kind, Rig, backup_id, facts, prune};
 use async_trait::async_trait;
 use backup::store::{BackupStore, Key, Object};
-use backup::{BackupError, BackupResult, Backups};
+use backup::{BackupError, BackupResult, Backups, Class};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -14,6 +14,8 @@ over_every_store!(
     a_store_that_fails_once_never_yields_a_backup,
     a_try_that_was_overtaken_changes_nothing_of_the_one_that_counts,
     a_writer_that_is_ended_anywhere_leaves_nothing_that_cannot_be_taken_back,
+    a_backup_whose_contents_were_removed_meanwhile_does_not_count,
+    what_is_read_badly_once_is_not_damaged,
 );
 
 /// A store in which the n-th call fails, or never returns.
@@ -77,7 +79,7 @@ fn faulty(rig: &Rig, at: i64, hangs: Option<Arc<Notify>>) -> Backups {
 /// Nothing is left of a backup that was taken back, and nothing of its contents when nobody else has them.
 async fn take_back(rig: &Rig) {
     let backups = rig.backups();
-    backups.remove(backup_id(1)).await.unwrap();
+    backups.remove(backup_id(1), 1).await.unwrap();
     assert_eq!(rig.objects("active"), Vec::<String>::new());
     prune(&backups, rig.instance, &[]).await.unwrap();
     assert_eq!(rig.objects("pool"), Vec::<String>::new());
@@ -116,7 +118,76 @@ async fn a_try_that_was_overtaken_changes_nothing_of_the_one_that_counts(kind: K
     overtaken.begin().await.unwrap();
     rig.write(&mut overtaken).await.unwrap();
     overtaken.finish(facts()).await.unwrap();
+    backups.remove(backup_id(1), 1).await.unwrap();
+    assert!(rig.objects(&format!("active/{}/1", backup_id(1))).is_empty());
     backups.open(backup_id(1), 2, &stored.manifest_sha256).await.unwrap().verify(true).await.unwrap();
+}
+
+async fn a_backup_whose_contents_were_removed_meanwhile_does_not_count(kind: Kind) {
+    let mut rig = Rig::new(kind, 4).await;
+    rig.dump.truncate(1000);
+    let backups = rig.backups();
+    let mut writer = backups.writer(backup_id(1), rig.instance, 1);
+    rig.write(&mut writer).await.unwrap();
+    // Somebody who was overtaken long ago wakes up.
+    prune(&backups, rig.instance, &[]).await.unwrap();
+    let error = writer.finish(facts()).await.unwrap_err();
+    assert_eq!(error.class(), Class::Transient, "{error}");
+    assert!(!rig.objects("active").iter().any(|object| object.contains("manifest")));
+    rig.back_up(backup_id(1)).await.unwrap();
+}
+
+/// A store of which the n-th object that is got is another one, once.
+#[derive(Debug)]
+struct Misread {
+    inner: Arc<dyn BackupStore>,
+    left: AtomicI64,
+}
+
+#[async_trait]
+impl BackupStore for Misread {
+    fn name(&self) -> &'static str {
+        "misread"
+    }
+
+    async fn put(&self, key: &Key, content: Bytes) -> BackupResult<()> {
+        self.inner.put(key, content).await
+    }
+
+    async fn get(&self, key: &Key) -> BackupResult<Bytes> {
+        let mut content = self.inner.get(key).await?.to_vec();
+        if self.left.fetch_sub(1, Ordering::Relaxed) == 0 {
+            content.push(b'x');
+        }
+        Ok(content.into())
+    }
+
+    async fn list(&self, prefix: &Key) -> BackupResult<Vec<Object>> {
+        self.inner.list(prefix).await
+    }
+
+    async fn delete(&self, key: &Key) -> BackupResult<()> {
+        self.inner.delete(key).await
+    }
+
+    async fn settle(&self) -> BackupResult<()> {
+        self.inner.settle().await
+    }
+}
+
+async fn what_is_read_badly_once_is_not_damaged(kind: Kind) {
+    let mut rig = Rig::new(kind, 4).await;
+    rig.dump.truncate(1000);
+    let stored = rig.back_up(backup_id(1)).await.unwrap();
+    for at in (0..).step_by(kind.part()) {
+        let store = Arc::new(Misread { inner: rig.store(), left: AtomicI64::new(at) });
+        let opened = Backups::new(store.clone()).open(backup_id(1), 1, &stored.manifest_sha256).await.unwrap();
+        opened.verify(true).await.unwrap_or_else(|error| panic!("object {at}: {error}"));
+        if store.left.load(Ordering::Relaxed) >= 0 {
+            assert!(at > 10, "{at}");
+            break;
+        }
+    }
 }
 
 async fn a_writer_that_is_ended_anywhere_leaves_nothing_that_cannot_be_taken_back(kind: Kind) {

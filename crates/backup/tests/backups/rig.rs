@@ -273,10 +273,14 @@ pub(crate) fn contents(root: &Path) -> BTreeMap<String, Vec<u8>> {
 
 /// Removes what no kept backup needs; how many objects went.
 pub(crate) async fn prune(backups: &Backups, instance: InstanceId, kept: &[Backup]) -> BackupResult<u64> {
-    let mut pruning = backups.pruning(instance, kept).await?;
+    let mut pruning = backups.pruning(instance);
+    for backup in kept {
+        pruning.keep(backup).await?;
+    }
     let mut removed = 0;
-    while let Some(more) = pruning.step().await? {
-        removed += more;
+    while let Some(objects) = pruning.step().await? {
+        backups.remove_objects(&objects).await?;
+        removed += objects.len() as u64;
     }
     Ok(removed)
 }

@@ -6,6 +6,7 @@ use backup::{BackupError, Class};
 use std::fs;
 
 over_every_store!(
+    a_manifest_may_be_longer_than_an_object,
     what_is_restored_is_what_was_there_but_for_logins,
     an_unchanged_filestore_is_not_stored_again,
     removing_a_backup_takes_what_no_other_needs,
@@ -51,14 +52,14 @@ async fn removing_a_backup_takes_what_no_other_needs(kind: Kind) {
     let second = rig.back_up(backup_id(2)).await.unwrap();
     let backups = rig.backups();
     let kept = backups.open(backup_id(2), 1, &second.manifest_sha256).await.unwrap();
-    backups.remove(backup_id(1)).await.unwrap();
-    backups.remove(backup_id(1)).await.unwrap();
+    backups.remove(backup_id(1), 1).await.unwrap();
+    backups.remove(backup_id(1), 1).await.unwrap();
     let gone = backups.open(backup_id(1), 1, &first.manifest_sha256).await.unwrap_err();
     assert_eq!(gone.class(), Class::Permanent, "{gone}");
     assert!(prune(&backups, rig.instance, std::slice::from_ref(&kept)).await.unwrap() > 0);
     assert_eq!(prune(&backups, rig.instance, std::slice::from_ref(&kept)).await.unwrap(), 0);
     kept.verify(true).await.unwrap();
-    backups.remove(backup_id(2)).await.unwrap();
+    backups.remove(backup_id(2), 1).await.unwrap();
     prune(&backups, rig.instance, &[]).await.unwrap();
     assert_eq!(rig.objects("active").len() + rig.objects("pool").len() + rig.objects(".staging").len(), 0);
 }
@@ -87,4 +88,22 @@ async fn what_is_no_dump_is_no_backup(kind: Kind) {
     let mut writer = rig.backups().writer(backup_id(1), rig.instance, 1);
     writer.data(open(&rig.path("data"))).await.unwrap();
     assert!(matches!(writer.finish(facts()).await, Err(BackupError::Refused(_))), "parts are missing");
+}
+
+async fn a_manifest_may_be_longer_than_an_object(kind: Kind) {
+    let mut rig = Rig::new(kind, 3).await;
+    rig.dump.truncate(1000);
+    let mut facts = facts();
+    facts.modules = (0..120_000).map(|n| (format!("a_module_with_a_long_name_{n}"), "19.0.1.0.0".to_owned())).collect();
+    let backups = rig.backups();
+    let mut writer = backups.writer(backup_id(1), rig.instance, 1);
+    rig.write(&mut writer).await.unwrap();
+    let stored = writer.finish(facts.clone()).await.unwrap();
+    let manifests = rig.objects("active").into_iter().filter(|object| object.contains("manifest.json.")).count();
+    assert!(manifests > 1, "{manifests}");
+    let backup = backups.open(backup_id(1), 1, &stored.manifest_sha256).await.unwrap();
+    assert!(backup.manifest().facts == facts);
+    backup.verify(true).await.unwrap();
+    backups.remove(backup_id(1), 1).await.unwrap();
+    assert_eq!(rig.objects("active").len(), 0);
 }

@@ -172,6 +172,8 @@ pub struct WorkerSettings {
     pub lifecycle: LifecycleSettings,
     /// Host names that nobody may order, beside the built-in ones.
     pub reserved_hostnames: Vec<String>,
+    /// Most removals accepted within an hour; none for no limit.
+    pub delete_brake: Option<u32>,
     /// The billing engine, if its webhook is on.
     pub killbill: Option<KillBillSettings>,
     /// The log.
@@ -197,6 +199,7 @@ impl WorkerSettings {
             let monitoring = MonitoringSettings::read(reader);
             let lifecycle = LifecycleSettings::read(reader);
             let reserved_hostnames = orders::reserved_hostnames(reader);
+            let delete_brake = orders::delete_brake(reader);
             let killbill = KillBillSettings::read(reader);
             let log = LogSettings::read(reader);
             refuse_one_server(reader, platform.as_ref(), odoo_server.as_ref());
@@ -213,6 +216,7 @@ impl WorkerSettings {
                 monitoring: monitoring?,
                 lifecycle: lifecycle?,
                 reserved_hostnames: reserved_hostnames?,
+                delete_brake: delete_brake?,
                 killbill: killbill?,
                 log: log?,
             })

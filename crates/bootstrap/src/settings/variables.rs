@@ -156,7 +156,7 @@ variables! {
     DEFAULT_ODOO_VERSION SERVICES "Used when a create request names none.".or("17");
     RESERVED_HOSTNAMES SERVICES "Comma list, added to the built-in one.".or("");
 
-    DELETE_BRAKE_PER_HOUR API "Most removals of instances accepted within an hour, all callers together, up to 100000; 0 for no limit.".or("20");
+    DELETE_BRAKE_PER_HOUR SERVICES "Most removals of instances accepted within an hour, all callers together, PURGE_AFTER_DAYS among them, up to 100000; 0 for no limit.".or("20");
 
     RUNTIME WORKER "What runs Odoo: `process`, `docker`, `swarm`, `kubernetes`, or `fake` (builds with fault points). One that is not built in is an error.".or("swarm");
     DOCKER_HOST WORKER "Container engine.".derived("the local socket").later();

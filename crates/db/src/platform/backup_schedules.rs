@@ -97,7 +97,7 @@ pub async fn set(tx: &mut PlatformTx, instance: InstanceId, schedule: &Schedule)
     Ok(())
 }
 
-/// An instance that has not been backed up by its schedule for most of a day.
+/// An instance that may be backed up, and when it was last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// Which one.
@@ -108,8 +108,7 @@ pub struct Candidate {
     pub last: Option<Last>,
 }
 
-/// Instances that may be backed up, after `after` in the order of their ids, whose last backup by schedule is older than 20 hours, or failed.
-/// A schedule that cannot be read is as none, and told.
+/// Instances that may be backed up, after `after` in the order of their ids. A schedule that cannot be read is as none, and told.
 ///
 /// # Errors
 /// Database errors only.
@@ -124,7 +123,6 @@ pub async fn candidates(db: &PlatformDb, after: InstanceId, limit: i64) -> DbRes
                                      WHERE b.instance_id = i.id AND b.origin = 'scheduled' ORDER BY b.created_at DESC LIMIT 1) last ON true
                 WHERE i.id > $1 AND i.phase = 'ready' AND i.db_oid IS NOT NULL
                   AND i.status IN ('running', 'stopped', 'error', 'container_missing')
-                  AND (last.created_at IS NULL OR last.state = 'failed' OR last.created_at < clock_timestamp() - interval '20 hours')
                 ORDER BY i.id LIMIT $2"#,
             after.as_uuid(),
             limit,

@@ -11,7 +11,7 @@ use domain::backup::{Origin, State};
 use domain::ids::{BackupId, CustomerId, InstanceId, OperationId};
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -260,6 +260,16 @@ pub async fn get(db: &PlatformDb, id: BackupId) -> DbResult<Option<Backup>> {
     row.map(Backup::try_from).transpose()
 }
 
+/// Which of these the catalogue knows.
+///
+/// # Errors
+/// Database errors only.
+pub async fn known(db: &PlatformDb, ids: &[BackupId]) -> DbResult<HashSet<BackupId>> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
+    let known = || sqlx::query_scalar!("SELECT id FROM instance_service.backups WHERE id = ANY ($1)", &ids);
+    Ok(ask!(db, connection => known().fetch_all(&mut *connection)).into_iter().map(BackupId::from_uuid).collect())
+}
+
 /// The backup from which this instance may be restored: one that is whole, and of this instance.
 ///
 /// # Errors
@@ -267,6 +277,21 @@ pub async fn get(db: &PlatformDb, id: BackupId) -> DbResult<Option<Backup>> {
 pub async fn restorable(tx: &mut PlatformTx, id: BackupId, instance: InstanceId) -> DbResult<Option<Backup>> {
     let row = select_backups!(
         "WHERE id = $1 AND instance_id = $2 AND state = 'completed' FOR SHARE",
+        id.as_uuid(),
+        instance.as_uuid(),
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    row.map(Backup::try_from).transpose()
+}
+
+/// The backup of this instance that may be checked: one that is whole, or was until it was found damaged.
+///
+/// # Errors
+/// Database errors only.
+pub async fn checkable(tx: &mut PlatformTx, id: BackupId, instance: InstanceId) -> DbResult<Option<Backup>> {
+    let row = select_backups!(
+        "WHERE id = $1 AND instance_id = $2 AND state IN ('completed', 'failed') AND completed_at IS NOT NULL FOR SHARE",
         id.as_uuid(),
         instance.as_uuid(),
     )
@@ -348,7 +373,23 @@ pub async fn being_read(tx: &mut PlatformTx, instance: InstanceId) -> DbResult<V
                 WHERE o.state IN ('running', 'waiting', 'queued', 'needs_attention') AND o.params ->> 'backup' = b.id::text
                UNION ALL
                SELECT FROM instance_service.clones c JOIN public.instances i ON i.id = c.instance_id
-                WHERE c.backup_id = b.id AND i.phase = 'registered' AND i.status <> 'terminated')"#,
+                WHERE (c.backup_id = b.id OR c.backup_operation = b.operation_id)
+                  AND i.phase = 'registered' AND i.status <> 'terminated')"#,
+        instance.as_uuid(),
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(ids.into_iter().map(BackupId::from_uuid).collect())
+}
+
+/// Which of an instance's backups were taken by work for itself that has not ended: they go again if it fails, and so stand for no other.
+///
+/// # Errors
+/// Database errors only.
+pub async fn provisional(tx: &mut PlatformTx, instance: InstanceId) -> DbResult<Vec<BackupId>> {
+    let ids = sqlx::query_scalar!(
+        "SELECT b.id FROM instance_service.backups b JOIN instance_service.operations o ON o.id = b.operation_id
+          WHERE b.instance_id = $1 AND b.origin IN ('before_restore', 'before_update') AND o.finished_at IS NULL",
         instance.as_uuid(),
     )
     .fetch_all(tx.conn())
@@ -390,15 +431,16 @@ pub async fn forget(tx: &mut PlatformTx, id: BackupId) -> DbResult<()> {
     Ok(())
 }
 
-/// All of it was compared just now; `proven`: and it was loaded.
+/// All of it was compared just now, so that it is whole, whatever was thought of it; `proven`: and it was loaded.
 ///
 /// # Errors
 /// Database errors only.
 pub async fn verified(tx: &mut PlatformTx, id: BackupId, proven: bool) -> DbResult<()> {
     sqlx::query!(
         "UPDATE instance_service.backups
-            SET verified_at = clock_timestamp(), proven_at = CASE WHEN $2 THEN clock_timestamp() ELSE proven_at END
-          WHERE id = $1 AND state = 'completed'",
+            SET state = 'completed', error = NULL, verified_at = clock_timestamp(),
+                proven_at = CASE WHEN $2 THEN clock_timestamp() ELSE proven_at END
+          WHERE id = $1 AND state IN ('completed', 'failed') AND completed_at IS NOT NULL",
         id.as_uuid(),
         proven,
     )
@@ -446,7 +488,8 @@ pub struct Unproven {
     pub backup: BackupId,
 }
 
-/// Instances at rest of which nothing was proven for this time, those that wait longest first.
+/// Instances at rest of which nothing was proven for this time, those that wait longest first. Whose proof is under way, or was tried within a
+/// day, is not among them: what cannot be proven keeps nobody from his turn.
 ///
 /// # Errors
 /// Database errors only.
@@ -463,6 +506,9 @@ pub async fn unproven(db: &PlatformDb, age: Duration, limit: i64) -> DbResult<Ve
                 WHERE i.phase = 'ready' AND i.status IN ('running', 'stopped')
                   AND newest.completed_at < clock_timestamp() - interval '1 hour'
                   AND (proof.at IS NULL OR proof.at < clock_timestamp() - make_interval(secs => $1))
+                  AND NOT EXISTS (SELECT FROM instance_service.operations o
+                                   WHERE o.instance_id = i.id AND o.kind = 'verify_backup' AND o.params ->> 'restore' = 'true'
+                                     AND (o.finished_at IS NULL OR o.created_at > clock_timestamp() - interval '1 day'))
                 ORDER BY proof.at NULLS FIRST, newest.completed_at LIMIT $2"#,
             age.as_secs_f64(),
             limit,

@@ -49,7 +49,7 @@ pub struct NewOperation {
     pub kind: Kind,
     /// Ids and choices only; never a secret.
     pub params: Value,
-    /// Higher goes first within the scope and in the transport; never below what the kind has by itself.
+    /// Higher goes first within the scope and in the transport; of what closes access never below what the kind has by itself.
     pub priority: i16,
     /// Why, in the caller's words.
     pub reason: Option<String>,
@@ -110,6 +110,15 @@ pub struct Operation {
     pub created_at: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
+}
+
+impl Operation {
+    /// Whether the row of its instance shows nothing of it, and nobody's request is put off by it: the platform's own work beside an instance,
+    /// and a backup by schedule that has not begun.
+    pub(in crate::platform) fn is_aside(&self) -> bool {
+        self.kind.is_background()
+            || self.kind == Kind::Backup && self.state == State::Queued && self.params["origin"] == "scheduled"
+    }
 }
 
 /// One step of the saga, written when the operation is first claimed, so that clients see what is still to come.
@@ -229,7 +238,7 @@ async fn insert(tx: &mut PlatformTx, new: &NewOperation, scope: &str, by: &Audit
         new.kind.class().as_str(),
         new.kind.def_version(),
         new.params,
-        new.priority.max(new.kind.priority()),
+        if new.kind.is_forward_only() { new.priority.max(new.kind.priority()) } else { new.priority },
         new.trace_parent,
         by.request_id,
         by.door.as_str(),

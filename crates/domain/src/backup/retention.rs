@@ -11,8 +11,6 @@ pub struct Entry {
     pub id: BackupId,
     /// When it was taken.
     pub taken_at: DateTime<Utc>,
-    /// Whether it is whole. One that is not keeps no place from another and is never chosen.
-    pub completed: bool,
     /// Whether a restore reads it.
     pub being_read: bool,
 }
@@ -32,12 +30,18 @@ pub struct Policy {
     pub monthly: Option<u32>,
 }
 
-/// The backups to delete, newest first. The newest completed one is never among them, nor one that is being read.
+/// Of `damaged` backups those to delete: what would have had its time if it were whole. They keep no place from the `whole` ones.
+pub fn expired_damaged(damaged: &[Entry], whole: &[Entry], policy: &Policy, now: DateTime<Utc>) -> Vec<BackupId> {
+    let is_expired = |entry: &&Entry| expired(&[whole, &[**entry]].concat(), policy, now).contains(&entry.id);
+    damaged.iter().filter(is_expired).map(|entry| entry.id).collect()
+}
+
+/// The backups to delete, of whole ones, newest first. The newest one is never among them, nor one that is being read.
 pub fn expired(entries: &[Entry], policy: &Policy, now: DateTime<Utc>) -> Vec<BackupId> {
     if *policy == Policy::default() {
         return Vec::new();
     }
-    let mut whole: Vec<&Entry> = entries.iter().filter(|entry| entry.completed).collect();
+    let mut whole: Vec<&Entry> = entries.iter().collect();
     whole.sort_by_key(|entry| std::cmp::Reverse((entry.taken_at, entry.id)));
     let mut kept: BTreeSet<BackupId> = whole.iter().take(1).map(|entry| entry.id).collect();
     kept.extend(whole.iter().filter(|entry| entry.being_read).map(|entry| entry.id));
@@ -74,7 +78,7 @@ mod tests {
 
     fn entry(number: u128, hours_ago: i64) -> Entry {
         let id = BackupId::from_uuid(Uuid::from_u128(number));
-        Entry { id, taken_at: now() - Duration::hours(hours_ago), completed: true, being_read: false }
+        Entry { id, taken_at: now() - Duration::hours(hours_ago), being_read: false }
     }
 
     fn numbers(entries: &[Entry], policy: Policy) -> Vec<u128> {
@@ -96,27 +100,35 @@ mod tests {
     }
 
     #[test]
-    fn the_last_whole_one_stays_though_later_ones_failed() {
-        let failed = Entry { completed: false, ..entry(1, 1) };
+    fn what_is_read_stays_and_so_does_the_newest() {
         let read = Entry { being_read: true, ..entry(4, 99) };
-        assert_eq!(numbers(&[failed, entry(2, 50), entry(3, 60), read], Policy { count: Some(0), ..Policy::default() }), [3]);
+        assert_eq!(numbers(&[entry(2, 50), entry(3, 60), read], Policy { count: Some(0), ..Policy::default() }), [3]);
+    }
+
+    #[test]
+    fn a_damaged_one_goes_when_it_would_go_if_it_were_whole_and_takes_nobodys_place() {
+        let (whole, damaged) = ([entry(1, 30), entry(2, 60), entry(3, 24 * 40)], [entry(4, 1), entry(5, 24 * 50)]);
+        let chosen = |policy| expired_damaged(&damaged, &whole, &policy, now());
+        let two_days = Policy { daily: Some(2), ..Policy::default() };
+        assert_eq!(chosen(two_days), [damaged[1].id]);
+        assert_eq!(numbers(&whole, two_days), [3]);
+        assert!(chosen(Policy { count: Some(4), ..Policy::default() }).is_empty());
+        assert!(chosen(Policy::default()).is_empty());
     }
 
     proptest! {
         #[test]
-        fn the_newest_whole_one_and_those_being_read_are_never_chosen(
-            taken in prop::collection::vec((0_i64..5000, any::<bool>(), any::<bool>()), 0..40),
+        fn the_newest_one_and_those_being_read_are_never_chosen(
+            taken in prop::collection::vec((0_i64..5000, any::<bool>()), 0..40),
             rules in prop::array::uniform5(prop::option::of(0_u32..5)),
         ) {
-            let made = |(number, &(hours, completed, being_read)): (usize, &(i64, bool, bool))| {
-                Entry { completed, being_read, ..entry(number as u128, hours) }
-            };
+            let made = |(number, &(hours, being_read)): (usize, &(i64, bool))| Entry { being_read, ..entry(number as u128, hours) };
             let entries: Vec<Entry> = taken.iter().enumerate().map(made).collect();
             let [count, days, daily, weekly, monthly] = rules;
             let chosen = expired(&entries, &Policy { count, days, daily, weekly, monthly }, now());
-            let newest = entries.iter().filter(|entry| entry.completed).max_by_key(|entry| (entry.taken_at, entry.id));
+            let newest = entries.iter().max_by_key(|entry| (entry.taken_at, entry.id));
             prop_assert!(newest.is_none_or(|newest| !chosen.contains(&newest.id)));
-            prop_assert!(entries.iter().all(|entry| (entry.completed && !entry.being_read) || !chosen.contains(&entry.id)));
+            prop_assert!(entries.iter().all(|entry| !entry.being_read || !chosen.contains(&entry.id)));
         }
     }
 }

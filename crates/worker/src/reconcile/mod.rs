@@ -17,10 +17,12 @@ mod judge;
 pub mod retention;
 pub mod servers;
 mod settle;
+mod troubles;
 pub use findings::Findings;
 pub use instances::{Comparison, LookError};
 pub(crate) use instances::{NAME as LOOP, sight};
 pub(crate) use settle::{Settled, settle};
+use troubles::{Incomplete, Troubles};
 
 use db::platform::monitoring::Effective;
 use db::platform::turn::Turn;
@@ -69,7 +71,7 @@ pub trait Round: Send + Sync {
     /// One round. The returned report is kept.
     ///
     /// # Errors
-    /// When the round could not look at all; trouble with single items belongs into the report.
+    /// When the round could not look at all, or could not deal with single items ([`Troubles`]) after it has dealt with all others.
     async fn round(&self) -> anyhow::Result<Value>;
 }
 
@@ -91,7 +93,8 @@ pub async fn keep(db: PlatformDb, round: Arc<dyn Round>, stop: CancellationToken
             Ok(_) => round.period(),
             Err(error) => {
                 tracing::warn!(round = round.name(), error = format!("{error:#}"), "round failed");
-                round.period().min(PAUSE_AFTER_FAILURE)
+                // What one item fails of is not over in a moment, and all the others would be looked at again.
+                if error.is::<Incomplete>() { round.period() } else { round.period().min(PAUSE_AFTER_FAILURE) }
             }
         };
         tokio::select! {

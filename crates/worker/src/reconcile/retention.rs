@@ -1,9 +1,10 @@
 //! Removes what has served its time on postgres1. Instances, operations and the audit trail stay; wake-ups are the engine's.
 
-use super::{BATCH, Round};
+use super::{BATCH, Round, Troubles};
 use db::DbResult;
 use db::platform::audit::{AuditContext, Door};
 use db::platform::{PlatformDb, acceptance, events, heartbeats, idempotency, operations, outbox, replaced, webhook_events};
+use domain::ids::InstanceId;
 use domain::sources::Entropy;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -43,22 +44,31 @@ impl Round for Retention {
         let events = events::remove_old(&self.db).await?;
         let webhooks = webhook_events::remove_old(&self.db).await?;
         let workers = heartbeats::remove_stale(&self.db, WORKER_GONE).await?;
-        let replaced = self.forget_replaced().await?;
-        Ok(json!({"secrets_erased": secrets, "logs_removed": logs, "idempotency_keys": keys, "events": events,
+        let mut troubles = Troubles::default();
+        let replaced = self.forget_replaced(&mut troubles).await?;
+        troubles.end(json!({"secrets_erased": secrets, "logs_removed": logs, "idempotency_keys": keys, "events": events,
                    "webhook_events": webhooks, "heartbeats": workers, "replaced_data": replaced}))
     }
 }
 
 impl Retention {
     /// What restores have replaced goes by operations of its own, when its time is over.
-    async fn forget_replaced(&self) -> DbResult<u64> {
-        let by = AuditContext { door: Door::Worker, actor: self.name().to_owned(), request_id: None };
+    async fn forget_replaced(&self, troubles: &mut Troubles) -> anyhow::Result<u64> {
         let mut queued = 0;
         for id in replaced::due(&self.db, BATCH).await? {
-            let mut tx = self.db.begin().await?;
-            queued += u64::from(acceptance::forget_replaced(&mut tx, id, &*self.entropy, &by).await?.is_some());
-            tx.commit().await?;
+            match self.forget_one(id).await {
+                Ok(asked) => queued += u64::from(asked),
+                Err(error) => troubles.note(self.name(), id, error)?,
+            }
         }
         Ok(queued)
+    }
+
+    async fn forget_one(&self, id: InstanceId) -> DbResult<bool> {
+        let by = AuditContext { door: Door::Worker, actor: self.name().to_owned(), request_id: None };
+        let mut tx = self.db.begin().await?;
+        let asked = acceptance::forget_replaced(&mut tx, id, &*self.entropy, &by).await?;
+        tx.commit().await?;
+        Ok(asked.is_some())
     }
 }

@@ -30,7 +30,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use worker::outbox::Delivery;
-use worker::reconcile::backups::{Keep, Proofs, Schedules, Transfers};
+use worker::reconcile::backups::{Keep, Orphans, Proofs, Schedules, Transfers};
 use worker::reconcile::drift::Drift;
 use worker::reconcile::health::{self, HealthCheck};
 use worker::reconcile::retention::Retention;
@@ -189,8 +189,10 @@ impl Parts {
                 },
                 purged_days: lifecycle.purged_backup_days,
                 purge_after_days: lifecycle.purge_after_days,
+                delete_brake: self.settings.delete_brake,
             }),
             Arc::new(Transfers { db: db.clone(), transfer: self.transfer.clone() }),
+            Arc::new(Orphans { db: db.clone(), backups: self.backups.clone(), clock: Arc::new(SystemClock) }),
         ];
         if let Some(days) = lifecycle.backup_proof_days {
             let age = Duration::from_secs(u64::from(days) * 24 * 3600);

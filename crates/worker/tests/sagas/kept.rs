@@ -20,15 +20,16 @@ use std::time::Duration;
 use worker::reconcile::Round as _;
 use worker::reconcile::backups::{Keep, Proofs, Schedules};
 
-const SCHEDULE: Schedule = Schedule { enabled: true, hour: 3, timezone: Tz::UTC, keep: Kept { daily: 2, weekly: 0, monthly: 0 } };
+pub(crate) const SCHEDULE: Schedule =
+    Schedule { enabled: true, hour: 3, timezone: Tz::UTC, keep: Kept { daily: 2, weekly: 0, monthly: 0 } };
 
-async fn backed_up(rig: &Rig, id: InstanceId) -> BackupId {
+pub(crate) async fn backed_up(rig: &Rig, id: InstanceId) -> BackupId {
     rig.act(id, Action::Backup).await;
     ended(rig, State::Succeeded).await;
     rig.backup_of(id).await
 }
 
-fn keep(rig: &Rig, every: Policy) -> Keep {
+pub(crate) fn keep(rig: &Rig, every: Policy) -> Keep {
     Keep {
         db: rig.db.clone(),
         entropy: Arc::new(OsEntropy),
@@ -37,6 +38,7 @@ fn keep(rig: &Rig, every: Policy) -> Keep {
         every,
         purged_days: 30,
         purge_after_days: Some(90),
+        delete_brake: None,
     }
 }
 

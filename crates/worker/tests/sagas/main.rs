@@ -10,6 +10,7 @@ mod everyday;
 mod failures;
 mod full_disks;
 mod generic;
+mod keeping;
 mod kept;
 mod legacy;
 mod lifecycle;

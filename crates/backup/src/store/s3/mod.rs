@@ -15,6 +15,7 @@ use futures::TryStreamExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum};
 use object_store::path::Path;
 use object_store::{BackoffConfig, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, RetryConfig};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -222,7 +223,7 @@ impl Inner {
         if key.is_none() {
             tracing::warn!(key = %found.location, "something in the backup store is not ours");
         }
-        Some(Object { key: key?, bytes: found.size })
+        Some(Object { key: key?, bytes: found.size, put_at: found.last_modified.into() })
     }
 }
 
@@ -276,6 +277,16 @@ impl BackupStore for S3Store {
         let mut objects: Vec<Object> = listed.iter().filter_map(|found| self.0.object(found)).collect();
         objects.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(objects)
+    }
+
+    async fn below(&self, prefix: &Key) -> BackupResult<BTreeSet<String>> {
+        self.0.present().await?;
+        let listed = self.0.bucket.list_with_delimiter(Some(&self.0.path(prefix))).await;
+        let listed = listed.map_err(|e| self.0.failed(&format!("list {prefix}"), e))?;
+        if listed.common_prefixes.is_empty() {
+            self.0.look().await?;
+        }
+        Ok(listed.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_owned)).collect())
     }
 
     async fn delete(&self, key: &Key) -> BackupResult<()> {

@@ -126,7 +126,8 @@ pub async fn act(tx: &mut PlatformTx, request: Act, entropy: &dyn Entropy, by: &
     order.accept(tx, instance, at_once, request.reason, entropy, by).await
 }
 
-/// Backs up an instance whose time has come and at which nothing is at work: the worker's own request.
+/// Backs up an instance whose time has come and at which nothing is at work: the worker's own request. It is in nobody's way until it begins,
+/// and whatever is asked before that goes first.
 ///
 /// # Errors
 /// Database errors only.
@@ -140,13 +141,22 @@ pub async fn back_up(
     if Action::Backup.answer(&instance.axes, &[]) != Answer::Accepted {
         return Ok(None);
     }
-    let Some(order) = Order::of(Action::Backup, &instance) else { return Ok(None) };
-    let order = Order { params: json!({ "origin": Origin::Scheduled }), ..order };
-    Ok(match order.accept(tx, instance, true, None, entropy, by).await? {
-        Acted::Queued(_, id) => Some(id),
-        _ => None,
-    })
+    if unfinished(tx, id).await?.iter().any(|operation| operation.kind == Kind::Backup) {
+        return Ok(None);
+    }
+    let mut new = operation(new_id(entropy), id, Kind::Backup, None);
+    (new.params, new.priority) = (json!({ "origin": Origin::Scheduled }), LAST);
+    match enqueue(tx, new, by).await? {
+        Enqueued::Accepted(operation) => {
+            note(tx, &instance, Kind::Backup, operation, by).await?;
+            Ok(Some(operation))
+        }
+        Enqueued::Joined(_) | Enqueued::QueueFull => Ok(None),
+    }
 }
+
+/// Behind everything that is asked for.
+const LAST: i16 = -1;
 
 /// Switches back to what a restore or update replaced, the last one unless another is named, while it is kept: allowed wherever a restore
 /// is. Which one is decided here: what happens to the instance until its turn comes was not meant.
@@ -202,7 +212,7 @@ pub(super) async fn resume(
 /// What is accepted and will go on by itself, in its order, without what goes on beside the instance.
 async fn accepted(tx: &mut PlatformTx, id: InstanceId) -> DbResult<Vec<Operation>> {
     let mut operations = unfinished(tx, id).await?;
-    operations.retain(|operation| operation.state != State::NeedsAttention && !operation.kind.is_background());
+    operations.retain(|operation| operation.state != State::NeedsAttention && !operation.is_aside());
     Ok(operations)
 }
 

@@ -3,7 +3,7 @@
 use super::{new_id, operation, take_back_queued};
 use crate::error::{DbError, DbResult};
 use crate::platform::audit::AuditContext;
-use crate::platform::instances::{Change, Instance, happen, lock};
+use crate::platform::instances::{Change, Instance, happen, is_terminated_for, lock};
 use crate::platform::operations::{Enqueued, enqueue, preempt};
 use crate::platform::{LockClass, PlatformTx};
 use domain::ids::{InstanceId, OperationId};
@@ -73,6 +73,25 @@ pub async fn delete(tx: &mut PlatformTx, request: Delete, entropy: &dyn Entropy,
         }
     }
     Ok(Deleted::Accepted { instance: instance.with_operation(Some(id)), operation: id })
+}
+
+/// Removes an instance that nobody has changed for so many days since it was terminated; `None` if it is another by now.
+///
+/// # Errors
+/// Database errors only.
+pub async fn purge(
+    tx: &mut PlatformTx,
+    request: Delete,
+    days: u32,
+    entropy: &dyn Entropy,
+    by: &AuditContext,
+) -> DbResult<Option<Deleted>> {
+    // From here on whoever brings it back comes before this or after it.
+    let is_there = lock(tx, request.instance_id).await?.is_some();
+    if !is_there || !is_terminated_for(tx, request.instance_id, days).await? {
+        return Ok(None);
+    }
+    delete(tx, request, entropy, by).await.map(Some)
 }
 
 /// Removals accepted within the last hour. They are counted one by one, or many at once would all find room.

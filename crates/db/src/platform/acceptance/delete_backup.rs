@@ -24,7 +24,8 @@ pub enum BackupDeleted {
     BeingTaken,
     /// A restore, a check or a copy reads it. 409.
     BeingRead,
-    /// It is the last whole one of an instance that has data; those that were brought from elsewhere do not count. 409.
+    /// It is the last whole one of an instance that has data; those that were brought from elsewhere do not count, nor does one that work has
+    /// taken for itself which has not ended. 409.
     LastWhole,
 }
 
@@ -52,7 +53,9 @@ pub async fn delete_backup(
     let is_own = |backup: &Backup| backup.origin != Origin::Imported;
     if state == Some(State::Completed) && is_own(backup) && instance.axes.phase != Phase::Purged {
         let whole = backups::in_state(tx, instance.id, State::Completed).await?;
-        if whole.iter().filter(|row| is_own(row)).all(|row| row.id == id) {
+        let provisional = backups::provisional(tx, instance.id).await?;
+        let stays = |row: &&Backup| is_own(row) && !provisional.contains(&row.id);
+        if whole.iter().filter(stays).all(|row| row.id == id) {
             return Ok(BackupDeleted::LastWhole);
         }
     }

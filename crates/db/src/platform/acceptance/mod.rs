@@ -41,7 +41,7 @@ pub use cancel::{CancelRequest, Cancelled, cancel};
 pub use clone::{CloneInstance, Cloned, back_up_original, clone_instance};
 pub use compare::{Compare, compare};
 pub use create::{Create, Created, create};
-pub use delete::{Delete, Deleted, delete};
+pub use delete::{Delete, Deleted, delete, purge};
 pub use delete_backup::{BackupDeleted, delete_backup};
 pub use export_backup::{BackupExported, ExportBackup, export_backup};
 pub use forget_replaced::forget_replaced;

@@ -28,7 +28,7 @@ pub struct VerifyBackup {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum BackupVerified {
-    /// No such backup, or it is not whole. 404.
+    /// No such backup, or it was never whole. 404.
     NotFound,
     /// The instance has no role that could load it: it is suspended, or out of service. 400.
     CannotLoad(Status),
@@ -49,7 +49,7 @@ pub async fn verify_backup(
     by: &AuditContext,
 ) -> DbResult<BackupVerified> {
     let Some(instance) = lock(tx, request.instance_id).await? else { return Ok(BackupVerified::NotFound) };
-    if backups::restorable(tx, request.backup, instance.id).await?.is_none() {
+    if backups::checkable(tx, request.backup, instance.id).await?.is_none() {
         return Ok(BackupVerified::NotFound);
     }
     let status = instance.axes.status;

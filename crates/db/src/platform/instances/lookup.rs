@@ -305,3 +305,20 @@ pub async fn terminated_for(db: &PlatformDb, days: u32, limit: i64) -> DbResult<
     };
     Ok(ask!(db, connection => ids().fetch_all(&mut *connection)).into_iter().map(InstanceId::from_uuid).collect())
 }
+
+/// Whether an instance is one of those still. The caller holds its row.
+///
+/// # Errors
+/// Database errors only.
+pub(in crate::platform) async fn is_terminated_for(tx: &mut PlatformTx, id: InstanceId, days: u32) -> DbResult<bool> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+               SELECT FROM public.instances
+                WHERE id = $1 AND status = 'terminated' AND phase IN ('registered', 'ready') AND NOT awaiting_reactivation
+                  AND updated_at < clock_timestamp() - make_interval(days => $2)) AS "is_so!""#,
+        id.as_uuid(),
+        i32::try_from(days).unwrap_or(i32::MAX),
+    )
+    .fetch_one(tx.conn())
+    .await?)
+}

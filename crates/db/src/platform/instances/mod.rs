@@ -10,11 +10,11 @@ mod placement;
 mod row;
 
 pub use advance::{Change, Refused, advance, happen, observe, resources_applied};
-pub(in crate::platform) use lookup::host_taken_on;
 pub use lookup::{
     ListFilter, Page, by_service, by_subscription, count, count_services, failed, get, host_taken, left_down, list,
     live_with_subscription, lock, ports, services, terminated_for, watched,
 };
+pub(in crate::platform) use lookup::{host_taken_on, is_terminated_for};
 pub use placement::{Placement, place, scrub, set_database_oid, set_image, set_secret, unplace};
 
 use crate::error::{DbError, DbResult};

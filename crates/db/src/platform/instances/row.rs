@@ -76,7 +76,7 @@ pub(super) struct Row {
 }
 
 /// `query_as!` takes only literals, so the columns are a macro. The sub-select is the active operation, else the next
-/// in the queue; operations with a scope of their own (log reading) are not the instance's, and `Kind::is_background` ones are in
+/// in the queue; operations with a scope of their own (log reading) are not the instance's, and `Operation::is_aside` ones are in
 /// nobody's way.
 macro_rules! select_instances {
     ($tail:literal $(, $arg:expr)* $(,)?) => {
@@ -94,6 +94,7 @@ macro_rules! select_instances {
                       WHERE o.scope = 'instance:' || i.id \
                         AND o.state IN ('running', 'waiting', 'needs_attention', 'queued') \
                         AND o.kind NOT IN ('forget_replaced', 'verify_backup', 'prune_backups') \
+                        AND (o.state = 'queued' AND o.kind = 'backup' AND o.params ->> 'origin' = 'scheduled') IS NOT TRUE \
                       ORDER BY o.state = 'queued', o.priority DESC, o.seq LIMIT 1) AS operation_id \
                FROM public.instances AS i " + $tail
             $(, $arg)*

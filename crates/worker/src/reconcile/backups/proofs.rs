@@ -1,9 +1,11 @@
 //! Has the newest backups of instances loaded, a few at a time, to see that they can be.
 
 use super::by;
-use crate::reconcile::Round;
+use crate::reconcile::{Round, Troubles};
+use db::DbResult;
+use db::platform::PlatformDb;
 use db::platform::acceptance::{self, BackupVerified, VerifyBackup};
-use db::platform::{PlatformDb, backups};
+use db::platform::backups::{self, Unproven};
 use domain::sources::Entropy;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -34,14 +36,23 @@ impl Round for Proofs {
     }
 
     async fn round(&self) -> anyhow::Result<Value> {
-        let mut queued = 0;
+        let (mut queued, mut troubles) = (0, Troubles::default());
         for unproven in backups::unproven(&self.db, self.age, AT_ONCE).await? {
-            let request = VerifyBackup { instance_id: unproven.instance, backup: unproven.backup, restore: true };
-            let mut tx = self.db.begin().await?;
-            let asked = acceptance::verify_backup(&mut tx, request, &*self.entropy, &by(self.name())).await?;
-            tx.commit().await?;
-            queued += u64::from(matches!(asked, BackupVerified::Queued(_)));
+            match self.prove(unproven).await {
+                Ok(asked) => queued += u64::from(asked),
+                Err(error) => troubles.note(self.name(), unproven.instance, error)?,
+            }
         }
-        Ok(json!({ "queued": queued }))
+        troubles.end(json!({ "queued": queued }))
+    }
+}
+
+impl Proofs {
+    async fn prove(&self, unproven: Unproven) -> DbResult<bool> {
+        let request = VerifyBackup { instance_id: unproven.instance, backup: unproven.backup, restore: true };
+        let mut tx = self.db.begin().await?;
+        let asked = acceptance::verify_backup(&mut tx, request, &*self.entropy, &by(self.name())).await?;
+        tx.commit().await?;
+        Ok(matches!(asked, BackupVerified::Queued(_)))
     }
 }

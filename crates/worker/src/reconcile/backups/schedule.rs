@@ -1,7 +1,8 @@
 //! Backs up instances when their time has come.
 
 use super::by;
-use crate::reconcile::{BATCH, Round};
+use crate::reconcile::{BATCH, Round, Troubles};
+use db::DbResult;
 use db::platform::{PlatformDb, acceptance, backup_schedules};
 use domain::backup::schedule::Schedule;
 use domain::ids::InstanceId;
@@ -36,20 +37,29 @@ impl Round for Schedules {
     }
 
     async fn round(&self) -> anyhow::Result<Value> {
-        let (mut after, mut queued) = (InstanceId::from_uuid(Uuid::nil()), 0);
+        let (mut after, mut queued, mut troubles) = (InstanceId::from_uuid(Uuid::nil()), 0, Troubles::default());
         loop {
             let candidates = backup_schedules::candidates(&self.db, after, BATCH).await?;
-            let Some(last) = candidates.last() else { return Ok(json!({ "queued": queued })) };
+            let Some(last) = candidates.last() else { return troubles.end(json!({ "queued": queued })) };
             after = last.instance;
             for candidate in &candidates {
                 let schedule = candidate.own.unwrap_or(self.configured);
                 if schedule.is_due(self.clock.now(), candidate.last, candidate.instance.as_uuid().as_u128()) {
-                    let mut tx = self.db.begin().await?;
-                    let accepted = acceptance::back_up(&mut tx, candidate.instance, &*self.entropy, &by(self.name())).await?;
-                    tx.commit().await?;
-                    queued += u64::from(accepted.is_some());
+                    match self.back_up(candidate.instance).await {
+                        Ok(accepted) => queued += u64::from(accepted),
+                        Err(error) => troubles.note(self.name(), candidate.instance, error)?,
+                    }
                 }
             }
         }
+    }
+}
+
+impl Schedules {
+    async fn back_up(&self, id: InstanceId) -> DbResult<bool> {
+        let mut tx = self.db.begin().await?;
+        let accepted = acceptance::back_up(&mut tx, id, &*self.entropy, &by(self.name())).await?;
+        tx.commit().await?;
+        Ok(accepted.is_some())
     }
 }

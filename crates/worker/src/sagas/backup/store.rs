@@ -1,7 +1,7 @@
 //! Dumps the database and stores what the dump refers to, as of one moment; everything is read back before the step is done.
 
 use super::catalogue::{self, Catalogued};
-use crate::engine::{Cx, Seen, Step, StepError, Undo};
+use crate::engine::{Cx, Seen, Step, StepError, Undo, Verdict};
 use crate::sagas::Tools;
 use crate::sagas::errors::{NO_ROOM, VANISHED};
 use crate::sagas::site::{Site, locked};
@@ -59,7 +59,15 @@ impl Step for Store {
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let site = Site::of(cx, &self.0).await?;
         let Catalogued { backup, .. } = cx.output(catalogue::NAME)?;
-        Ok(json!(Stored(take(cx, &self.0, &site, backup).await?)))
+        let is_scheduled = catalogue::origin(cx)? == Origin::Scheduled;
+        match take(cx, &self.0, &site, backup).await {
+            // Nobody asked for it, and while it waited others would have to: it is tried again in an hour.
+            Err(error) if is_scheduled && matches!(error.verdict, Verdict::Snooze { .. }) => {
+                const LATER: &str = "This backup could not be taken at its time; it is tried again later.";
+                Err(StepError::permanent(error.code, LATER, error.cause))
+            }
+            taken => Ok(json!(Stored(taken?))),
+        }
     }
 }
 
@@ -69,8 +77,7 @@ impl Step for Store {
 impl Undo for Store {
     async fn undo(&self, cx: &Cx) -> Result<(), StepError> {
         let Some(Catalogued { backup, .. }) = cx.recorded(catalogue::NAME)? else { return Ok(()) };
-        remove_if_possible(&self.0, backup).await;
-        Ok(())
+        remove_if_possible(cx, &self.0, backup).await
     }
 }
 
@@ -84,7 +91,7 @@ pub(in crate::sagas) async fn take(cx: &Cx, tools: &Tools, site: &Site, backup: 
             Err(error) if error.code == VANISHED => last = Some(error),
             // Others wait for room as well.
             Err(error) if error.code == NO_ROOM => {
-                remove_if_possible(tools, backup).await;
+                remove_if_possible(cx, tools, backup).await?;
                 return Err(error);
             }
             other => return other,
@@ -95,27 +102,27 @@ pub(in crate::sagas) async fn take(cx: &Cx, tools: &Tools, site: &Site, backup: 
 }
 
 /// Whoever waits for the instance does not wait for a store: what cannot be removed now goes with the entry, when that has had its time.
-/// Says whether it is gone.
-pub(in crate::sagas) async fn remove_if_possible(tools: &Tools, backup: BackupId) -> bool {
-    let removed = tools.backups.remove(backup).await;
-    if let Err(error) = &removed {
+/// What a later try has stored is not ours.
+pub(in crate::sagas) async fn remove_if_possible(cx: &Cx, tools: &Tools, backup: BackupId) -> Result<(), StepError> {
+    cx.confirm_token().await?;
+    if let Err(error) = tools.backups.remove(backup, cx.token()).await {
         tracing::warn!(%backup, %error, "of a backup that nobody needs something is left in the store for a while");
     }
-    removed.is_ok()
+    Ok(())
 }
 
 /// Removes what an operation stored of a backup that does not count, and says so in the catalogue.
 pub(in crate::sagas) async fn taken_back(cx: &Cx, tools: &Tools, origin: Origin) -> Result<(), StepError> {
     let operation = cx.operation().id;
     let Some(backup) = backups::of_operation(&cx.services().db, operation, origin).await? else { return Ok(()) };
-    remove_if_possible(tools, backup.id).await;
+    remove_if_possible(cx, tools, backup.id).await?;
     let mut tx = cx.fenced_tx().await?;
     backups::fail(&mut tx, operation, backups::UNFINISHED).await?;
     Ok(tx.commit().await?)
 }
 
-/// Removes a backup that an operation took and that nobody needs, unless somebody has asked for it meanwhile. What the store does not let
-/// go now goes with the retention.
+/// Removes a backup that an operation took and that nobody needs, unless somebody has asked for it meanwhile. What only it has in the pool goes with
+/// the retention, as does what the store does not let go now.
 pub(in crate::sagas) async fn discarded(cx: &Cx, tools: &Tools, origin: Origin) -> Result<(), StepError> {
     let Some(backup) = backups::of_operation(&cx.services().db, cx.operation().id, origin).await? else { return Ok(()) };
     let mut tx = cx.fenced_tx().await?;
@@ -126,12 +133,7 @@ pub(in crate::sagas) async fn discarded(cx: &Cx, tools: &Tools, origin: Origin) 
     }
     backups::discard(&mut tx, backup.id).await?;
     tx.commit().await?;
-    if !remove_if_possible(tools, backup.id).await {
-        return Ok(());
-    }
-    let mut tx = cx.fenced_tx().await?;
-    backups::forget(&mut tx, backup.id).await?;
-    Ok(tx.commit().await?)
+    remove_if_possible(cx, tools, backup.id).await
 }
 
 async fn write(tools: &Tools, site: &Site, mut writer: Writer, attempt: i64) -> Result<Whole, StepError> {

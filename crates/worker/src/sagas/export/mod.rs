@@ -7,11 +7,12 @@ mod write;
 
 use super::Tools;
 use super::errors::inconsistent;
+use super::site::{instance_id, worker};
 use crate::engine::{Cx, Ends, Outcome, Saga, StepError};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use db::platform::PlatformTx;
-use db::platform::backups;
+use db::platform::acceptance::{self, VerifyBackup};
 use db::platform::exports::Exported;
 use domain::ids::BackupId;
 use domain::operation::Kind;
@@ -46,9 +47,11 @@ impl Ends for Exports {
         if let Outcome::Failed(fault) = outcome
             && fault.code == "backup_damaged"
         {
+            // What is read once may have been read badly: a check says what is true of it.
             let Parameters { backup } = cx.params()?;
-            tracing::error!(%backup, "a backup turned out to be damaged");
-            backups::broken(tx, backup, "This backup was read and is damaged.").await?;
+            let request = VerifyBackup { instance_id: instance_id(cx)?, backup, restore: false };
+            let asked = acceptance::verify_backup(tx, request, &*cx.services().entropy, &worker(cx)).await?;
+            tracing::error!(%backup, ?asked, "a backup seems to be damaged, and is to be checked");
         }
         Ok(())
     }

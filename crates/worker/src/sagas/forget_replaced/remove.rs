@@ -1,6 +1,6 @@
 //! Removes former states that are due: database, directory, row.
 
-use crate::engine::{Cx, Seen, Step, StepError};
+use crate::engine::{Cx, Seen, Step, StepError, Verdict};
 use crate::sagas::Tools;
 use crate::sagas::site::{self, Site, turn};
 use async_trait::async_trait;
@@ -36,14 +36,22 @@ impl Step for RemoveDue {
 
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let Some(site) = Site::find(cx, &self.0).await? else { return Ok(json!({ "removed": 0 })) };
-        let mut removed = 0;
+        let (mut removed, mut stays) = (0, None);
         for (former, is_due) in replaced::of(&cx.services().db, site.instance.id).await? {
-            if is_due {
-                remove(cx, &self.0, &site, &former).await?;
-                removed += 1;
+            if !is_due {
+                continue;
+            }
+            match remove(cx, &self.0, &site, &former).await {
+                Ok(()) => removed += 1,
+                // The others go all the same.
+                Err(error) if error.verdict == Verdict::Permanent => {
+                    tracing::error!(instance = %site.instance.id, number = former.number, %error, "a former state stays");
+                    stays = stays.or(Some(error));
+                }
+                Err(error) => return Err(error),
             }
         }
-        Ok(json!({ "removed": removed }))
+        stays.map_or_else(|| Ok(json!({ "removed": removed })), Err)
     }
 }
 

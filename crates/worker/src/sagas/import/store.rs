@@ -79,8 +79,7 @@ impl Step for StoreArchive {
 impl Undo for StoreArchive {
     async fn undo(&self, cx: &Cx) -> Result<(), StepError> {
         let Some(Catalogued { backup, .. }) = cx.recorded(CATALOGUE)? else { return Ok(()) };
-        remove_if_possible(&self.0, backup).await;
-        Ok(())
+        remove_if_possible(cx, &self.0, backup).await
     }
 }
 

@@ -15,7 +15,7 @@ use db::platform::replaced;
 use domain::backup::State;
 use domain::ids::{BackupId, InstanceId};
 use domain::names::PhysicalName;
-use domain::operation::Place;
+use domain::operation::{Kind, Place};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -52,7 +52,7 @@ impl Planned {
     }
 }
 
-/// A backup of this instance that is whole, to be read.
+/// A backup of this instance that is whole, to be read. A check may find it whole again that was found damaged.
 pub(in crate::sagas) async fn opened(
     cx: &Cx,
     tools: &Tools,
@@ -61,7 +61,9 @@ pub(in crate::sagas) async fn opened(
 ) -> Result<(Opened, backups::Backup), StepError> {
     const GONE: &str = "This backup is not there any more.";
     let row = backups::get(&cx.services().db, id).await?;
-    let row = row.filter(|row| row.state == State::Completed && row.instance == of);
+    let is_check = cx.operation().kind == Kind::VerifyBackup;
+    let may_be_read = |row: &backups::Backup| row.state == State::Completed || is_check && row.state == State::Failed;
+    let row = row.filter(|row| may_be_read(row) && row.instance == of);
     let row = row.ok_or_else(|| StepError::permanent("backup_gone", GONE, format!("backup {id} cannot be restored")))?;
     if let Some(legacy) = &row.legacy {
         let opened = Opened::Legacy(tools.legacy.open(legacy).await?, row.odoo_version.clone());

@@ -3,10 +3,12 @@
 use super::Parameters;
 use crate::engine::{Cx, Seen, Step, StepError};
 use crate::sagas::Tools;
+use crate::sagas::prune_backups::Rounds;
 use crate::sagas::restore::{PLAN, Planned, number_beside, opened};
 use crate::sagas::site::{Site, instance_id};
 use crate::sagas::waiting::unless_told_to_stop;
 use async_trait::async_trait;
+use backup::BackupError;
 use domain::operation::Place;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -52,7 +54,15 @@ impl Step for Compare {
     async fn apply(&self, cx: &Cx, _seen: Seen) -> Result<Value, StepError> {
         let Parameters { backup, restore } = cx.params()?;
         let (opened, row) = opened(cx, &self.0, backup, instance_id(cx)?).await?;
-        let verified = unless_told_to_stop(cx, opened.verify(true)).await?;
+        let (verified, wrong) = unless_told_to_stop(cx, opened.examine()).await?;
+        if let Some(first) = wrong.first() {
+            Rounds::default().remove(cx, &self.0, &wrong).await?;
+            let why = format!(
+                "not what its name says, as are {} objects in all; they are removed, so that the next backup stores them anew",
+                wrong.len()
+            );
+            return Err(BackupError::Damaged { what: first.to_string(), why }.into());
+        }
         let planned = if restore {
             let site = Site::of(cx, &self.0).await?;
             let (number, live_oid) = number_beside(cx, &site).await?;
