@@ -7,7 +7,7 @@ use bootstrap::{OsEntropy, SystemClock};
 use chrono::{TimeDelta, Timelike as _};
 use db::platform::acceptance::{self, BackupDeleted, Delete, Deleted};
 use db::platform::backups;
-use db::platform::operations::{NewOperation, Scope};
+use db::platform::operations::{self, NewOperation, Scope};
 use db::platform::replaced;
 use domain::backup::State as BackupState;
 use domain::backup::retention::Policy;
@@ -19,6 +19,7 @@ use domain::sources::{Clock as _, random_uuid};
 use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use worker::engine::Handler as _;
 use worker::engine::faults::{Action as Fault, Armed, ErrorKind};
 use worker::reconcile::Round as _;
 use worker::reconcile::backups::{Keep, Orphans, Proofs, Schedules};
@@ -347,4 +348,24 @@ async fn a_former_state_that_stays_keeps_no_other() {
     assert_eq!(ended(&rig, State::Failed).await.error.unwrap().code, "former_data_stay");
     let left: Vec<u32> = replaced::of(&rig.db, id).await.unwrap().iter().map(|(former, _)| former.number).collect();
     assert_eq!(left, [first]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_meets_damage_has_the_backup_checked() {
+    let rig = Rig::start().await;
+    let id = with_data(&rig).await;
+    let backup = backed_up(&rig, id).await;
+    let pool = rig.stored().into_iter().find(|object| object.starts_with("pool/")).unwrap();
+    let path = rig.store.path().join(pool);
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, vec![b'x'; whole.len()]).unwrap();
+    let export = rig.export(id, backup).await;
+    rig.engine.handle(export).await.unwrap();
+    let failed = operations::get(&rig.db, export).await.unwrap().unwrap();
+    assert_eq!((failed.state, failed.error.unwrap().code.as_str()), (State::Failed, "backup_damaged"));
+    // It may have been read badly.
+    assert_eq!(state(&rig, backup).await, BackupState::Completed);
+    fs::write(&path, whole).unwrap();
+    assert_eq!(ended(&rig, State::Succeeded).await.kind, Kind::VerifyBackup);
+    assert_eq!(state(&rig, backup).await, BackupState::Completed);
 }
