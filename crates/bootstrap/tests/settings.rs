@@ -416,12 +416,14 @@ fn ignored_and_misspelt_variables_are_named_once() {
 
 #[test]
 fn placeholders_and_settings_without_effect_are_warned_about() {
-    let loaded =
-        WorkerSettings::load(&worker(&[("PLATFORM_POSTGRES_PASSWORD", "x_change_me_x"), ("BACKUP_MODE", "offline")]), BUILT_IN)
-            .unwrap();
+    let loaded = WorkerSettings::load(
+        &worker(&[("PLATFORM_POSTGRES_PASSWORD", "x_change_me_x"), ("ODOO_NETWORK_NAME", "tenants")]),
+        BUILT_IN,
+    )
+    .unwrap();
     assert_eq!(
         loaded.warnings,
-        ["PLATFORM_POSTGRES_PASSWORD looks like a placeholder", "BACKUP_MODE has no effect in this build"]
+        ["PLATFORM_POSTGRES_PASSWORD looks like a placeholder", "ODOO_NETWORK_NAME has no effect in this build"]
     );
 }
 
