@@ -15,6 +15,9 @@ use testkit::port::Port;
 use testkit::services::Services;
 use testkit::{Cluster, Options, Pair, Snapshot, random};
 
+/// Longest time until a process is ready, on a machine that may be busy with other tests.
+const READY: Duration = Duration::from_secs(90);
+
 /// What runs Odoo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Runtime {
@@ -176,7 +179,7 @@ impl Stack {
     pub fn start_worker(&mut self) -> Result<()> {
         self.start_worker_unwaited()?;
         let index = self.workers.len() - 1;
-        until(Duration::from_secs(30), &format!("a ready worker, see {}", self.log_directory().display()), || {
+        until(READY, &format!("a ready worker, see {}", self.log_directory().display()), || {
             if let Some(status) = self.workers[index].process.ended()? {
                 bail!("the worker ended with {status}:\n{}", self.workers[index].process.output()?);
             }
@@ -244,9 +247,7 @@ impl Stack {
     }
 
     fn await_api(&self) -> Result<()> {
-        until(Duration::from_secs(30), "a ready API", || {
-            Ok(self.get("/readyz").ok().filter(|answer| answer.status == 200).map(drop))
-        })
+        until(READY, "a ready API", || Ok(self.get("/readyz").ok().filter(|answer| answer.status == 200).map(drop)))
     }
 
     /// Where all logs of this stack are.
